@@ -1,1 +1,3 @@
 //! pointsman
+
+pub mod presence;

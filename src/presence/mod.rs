@@ -1,0 +1,19 @@
+//! Subscribers, their statuses and settings, and the directory that the call path reads.
+//!
+//! What people set lives here as one document per subscriber (`model`), is checked and stored by one
+//! writer (`roster`) and is read by every INVITE without a lock (`directory`). Numbers that people
+//! write in many ways find one subscriber (`numbers`).
+//!
+//! This folder never decides what happens to a call (that is `routing`) and knows no message,
+//! socket or clock: the time comes in as an argument.
+//!
+//! Entry points: [`Subscriber`] for documents.
+
+mod document;
+pub mod model;
+
+pub use document::MAX_PROBLEMS;
+pub use model::{
+    Action, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status, StatusSettings,
+    Subscriber,
+};
