@@ -1,3 +1,4 @@
 //! pointsman
 
 pub mod presence;
+pub mod transaction;
