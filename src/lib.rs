@@ -1,4 +1,5 @@
 //! pointsman
 
 pub mod presence;
+pub mod store;
 pub mod transaction;

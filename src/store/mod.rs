@@ -1,0 +1,263 @@
+//! What outlives the process: subscribers' documents, the open calls, the journal.
+//!
+//! This is the lowest layer: it keeps bytes and knows nothing of their meaning, and it imports
+//! nothing else of the crate. Documents change rarely and are on disk before a change is
+//! acknowledged; open calls and journal entries are written on the call path, by plain stores
+//! into memory that the kernel keeps when the process is killed. The store never reads a clock:
+//! [`Store::maintain`] tells it the time.
+//!
+//! Enter at [`Store`]; [`Memory`] is the engine for tests, the demo and the simulation.
+//! [`contract`] says in words what each engine owes its callers, and checks it.
+
+pub mod contract;
+mod memory;
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use memory::Memory;
+
+/// The longest record of an open call, in bytes.
+pub const CALL_RECORD_MAX: usize = 488;
+
+/// The longest journal entry, in bytes.
+pub const JOURNAL_ENTRY_MAX: usize = 64 * 1024;
+
+/// One engine's whole persistence. The promises are spelled out in [`contract`].
+pub trait Store: Send + Sync {
+    /// Hands over every document, in the byte order of the keys. Called once, at the start.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is damaged.
+    fn load(&self, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), StoreError>;
+
+    /// Carries out the whole batch, in its order, or nothing of it; it is on disk on return.
+    /// One caller at a time: whoever has many small changes gathers them into one batch.
+    ///
+    /// # Errors
+    /// Nothing of the batch was written, for example because the disk is full.
+    fn write(&self, batch: &[Write]) -> Result<(), StoreError>;
+
+    /// 32 random bytes made when the store was created, so what is keyed by them survives a
+    /// restart.
+    fn secret(&self) -> [u8; 32];
+
+    /// The open calls of each shard, each to be written by that shard alone. What an earlier run
+    /// left is dealt out by `shard_of(record)`: the number of shards may have changed.
+    /// Slot numbers are those of this run. Called once for each opening of the store.
+    ///
+    /// # Errors
+    /// A file that cannot be made, read or is damaged; [`StoreError::Taken`] the second time.
+    fn open_calls(
+        &self,
+        shards: usize,
+        shard_of: &dyn Fn(&[u8]) -> usize,
+    ) -> Result<Vec<Box<dyn OpenCalls>>, StoreError>;
+
+    /// A consistent copy of each open call's record, from any thread, while the shards write.
+    /// A call that stays open throughout is handed over exactly once, in its state before or
+    /// after an update that happens meanwhile.
+    fn read_calls(&self, each: &mut dyn FnMut(&[u8]));
+
+    /// One appender for each shard. Called once for each opening of the store.
+    ///
+    /// # Errors
+    /// A file that cannot be made; [`StoreError::Taken`] the second time.
+    fn journals(&self, shards: usize) -> Result<Vec<Box<dyn Journal>>, StoreError>;
+
+    /// At most `limit` entries of one subscriber, newest first, from any thread. `before`, the
+    /// last position of the listing so far, continues it.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    fn read_journal(
+        &self,
+        subscriber: u64,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<(Position, Vec<u8>)>, StoreError>;
+
+    /// What has to be done in the background: hand written memory to the disk, drop what is past
+    /// its retention, make room ahead of need. Called about once a second, once before the first
+    /// call, with the unix time; it may wait for the disk, so never on the call path.
+    ///
+    /// # Errors
+    /// The first duty that failed; the others were tried all the same.
+    fn maintain(&self, now_unix_s: i64) -> Result<(), StoreError>;
+
+    /// What was lost since the store was opened, for the metrics.
+    fn losses(&self) -> Losses;
+}
+
+/// The records of one shard's open calls.
+///
+/// For the call path: in the ordinary case no system call, no lock, no allocation, and at every
+/// instruction a `kill -9` leaves each record as it was before or after, never between.
+pub trait OpenCalls: Send {
+    /// Keeps a record of at most [`CALL_RECORD_MAX`] bytes; the slot names it from now on.
+    /// `None`: the limit is reached, the disk is full or the record is too long.
+    fn insert(&mut self, record: &[u8]) -> Option<u32>;
+
+    /// Replaces a slot's record. `false`, and nothing changes, if the slot is free or the record
+    /// is too long.
+    fn update(&mut self, slot: u32, record: &[u8]) -> bool;
+
+    /// Frees a slot; a free slot stays free.
+    fn remove(&mut self, slot: u32);
+
+    /// How many records are kept.
+    fn len(&self) -> usize;
+
+    /// Whether none is kept.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Hands over each slot with its record.
+    fn each(&self, f: &mut dyn FnMut(u32, &[u8]));
+}
+
+/// One shard's end of the journal; the same promises as [`OpenCalls`].
+pub trait Journal: Send {
+    /// Appends an entry of at most [`JOURNAL_ENTRY_MAX`] bytes under a subscriber's key. An entry
+    /// that is too long, or for which the disk has no room, is lost and counted.
+    fn append(&mut self, subscriber: u64, record: &[u8]);
+}
+
+/// One change of a document; the key is the subscriber's id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Creates or replaces.
+    Put {
+        /// The subscriber's id.
+        key: String,
+        /// The document.
+        value: Vec<u8>,
+    },
+    /// Deletes; a document that is not there stays so.
+    Delete {
+        /// The subscriber's id.
+        key: String,
+    },
+}
+
+/// Where an entry stands in the journal: later entries have greater positions, across shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+/// What was lost since the store was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Records of open calls whose checksum was wrong when the store was opened.
+    pub torn_calls: u64,
+    /// Journal entries without room, too long, or unreadable.
+    pub journal_entries: u64,
+}
+
+/// The bounds of what the call path writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The most open calls of one shard.
+    pub calls_per_shard: usize,
+    /// The most bytes of the whole journal. The segments being written are kept whatever this
+    /// says, so it never falls below two segments for each shard.
+    pub journal_bytes: u64,
+    /// How long an entry is kept at least, within `journal_bytes`.
+    pub journal_retention_s: i64,
+    /// The bytes of one segment of the journal, the unit in which it grows and is dropped.
+    pub segment_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            calls_per_shard: 200_000,
+            journal_bytes: 1 << 30,
+            journal_retention_s: 90 * 86_400,
+            segment_bytes: 16 << 20,
+        }
+    }
+}
+
+/// What failed, where, and what can be done about it.
+#[derive(Debug)]
+pub enum StoreError {
+    /// Another process has the directory open.
+    Locked {
+        /// The store's directory.
+        path: PathBuf,
+    },
+    /// A file does not hold what was written to it.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// The operating system refused.
+    Io {
+        /// What was tried, as "write to".
+        attempt: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The open calls or the journals were handed out before.
+    Taken(&'static str),
+}
+
+impl StoreError {
+    #[expect(dead_code, reason = "the embedded engine comes next")]
+    pub(crate) fn io(attempt: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            attempt,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked { path } => write!(
+                f,
+                "{} is in use by another process: stop it, or give this one its own [store] path",
+                path.display()
+            ),
+            Self::Damaged { path, fault } => write!(
+                f,
+                "{} is damaged ({fault}): restore it from a backup, or move it away to start without it",
+                path.display()
+            ),
+            Self::Io {
+                attempt,
+                path,
+                source,
+            } => {
+                write!(f, "cannot {attempt} {}: {source}", path.display())?;
+                match source.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        f.write_str("; free some space, nothing half-written is kept")
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        f.write_str("; the directory must belong to the user that runs pointsman")
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::Taken(what) => write!(f, "the {what} of this store were handed out before"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
