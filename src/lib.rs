@@ -1,5 +1,6 @@
 //! pointsman
 
+pub mod message;
 pub mod presence;
 pub mod store;
 pub mod transaction;

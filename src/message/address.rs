@@ -1,0 +1,187 @@
+//! Addresses as From, To, Contact, Route and their like write them (RFC 3261 §20.10).
+
+use super::fault::Fault;
+use super::lexeme::{Params, closing_quote, part, skip_space, tail, trimmed};
+use super::uri::Uri;
+use memchr::{memchr, memchr3};
+
+/// `"Display" <uri>;params` or `uri;params`; every part is as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameAddr<'a> {
+    /// The display name without its surrounding quotes, escapes kept; empty when there is none.
+    pub display: &'a [u8],
+    /// The URI without brackets and white space around it; never empty.
+    pub uri: &'a [u8],
+    /// The first `tag` parameter; `None` also when it is written without a value.
+    pub tag: Option<&'a [u8]>,
+    /// The header parameters, from the first semicolon on.
+    pub params: &'a [u8],
+}
+
+impl<'a> NameAddr<'a> {
+    /// Reads one address; the URI itself is not looked into.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let bytes = trimmed(bytes);
+        let (display, uri, params) = match form(bytes)? {
+            Form::Bracketed { display_end, open } => bracketed(bytes, display_end, open)?,
+            Form::Bare => bare(bytes),
+        };
+        if uri.is_empty() {
+            return Err(Fault::MalformedAddress);
+        }
+        let mut address = Self {
+            display,
+            uri,
+            tag: None,
+            params,
+        };
+        address.tag = address
+            .param(b"tag")
+            .flatten()
+            .filter(|tag| !tag.is_empty());
+        Ok(address)
+    }
+
+    /// The value of a header parameter, in any case: `Some(None)` when it has none.
+    pub fn param(&self, name: &[u8]) -> Option<Option<&'a [u8]>> {
+        self.params().value(name)
+    }
+
+    /// The header parameters in order.
+    pub fn params(&self) -> Params<'a> {
+        Params::new(self.params)
+    }
+
+    /// The URI in its parts.
+    pub fn parsed_uri(&self) -> Result<Uri<'a>, Fault> {
+        Uri::parse(self.uri)
+    }
+}
+
+enum Form {
+    Bracketed { display_end: usize, open: usize },
+    Bare,
+}
+
+/// Where the bracket opens, if there is one. A display name may be unquoted and hold more than
+/// tokens (a comma, Latin-1): peers write such, and a proxy passes it on.
+fn form(bytes: &[u8]) -> Result<Form, Fault> {
+    if bytes.first() == Some(&b'"') {
+        let close = closing_quote(bytes, 1).ok_or(Fault::MalformedAddress)?;
+        let open = skip_space(bytes, close + 1);
+        return match bytes.get(open) {
+            Some(b'<') => Ok(Form::Bracketed {
+                display_end: close + 1,
+                open,
+            }),
+            _ => Err(Fault::MalformedAddress),
+        };
+    }
+    match memchr3(b'<', b'"', b';', bytes) {
+        Some(open) if bytes.get(open) == Some(&b'<') => Ok(Form::Bracketed {
+            display_end: open,
+            open,
+        }),
+        Some(quote) if bytes.get(quote) == Some(&b'"') => Err(Fault::MalformedAddress),
+        _ => Ok(Form::Bare),
+    }
+}
+
+type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+fn bracketed(bytes: &[u8], display_end: usize, open: usize) -> Result<Parts<'_>, Fault> {
+    let inner = tail(bytes, open + 1);
+    let close = memchr(b'>', inner).ok_or(Fault::MalformedAddress)?;
+    let after = trimmed(tail(inner, close + 1));
+    if after.first().is_some_and(|&byte| byte != b';') || has_open_quote(after) {
+        return Err(Fault::MalformedAddress);
+    }
+    let display = trimmed(part(bytes, 0..display_end));
+    let unquoted = display
+        .strip_prefix(b"\"")
+        .and_then(|text| text.strip_suffix(b"\""));
+    Ok((
+        unquoted.unwrap_or(display),
+        trimmed(part(inner, 0..close)),
+        after,
+    ))
+}
+
+/// Without brackets every parameter is the header's, none the URI's (RFC 3261 §20.10).
+fn bare(bytes: &[u8]) -> Parts<'_> {
+    let end = memchr(b';', bytes).unwrap_or(bytes.len());
+    (
+        part(bytes, 0..0),
+        trimmed(part(bytes, 0..end)),
+        tail(bytes, end),
+    )
+}
+
+fn has_open_quote(params: &[u8]) -> bool {
+    let mut from = 0;
+    while let Some(open) = memchr(b'"', tail(params, from)) {
+        match closing_quote(params, from + open + 1) {
+            Some(close) => from = close + 1,
+            None => return true,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> NameAddr<'_> {
+        NameAddr::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_quoted_display_name_may_hold_anything() {
+        let address = parsed(r#" "A \" <;tag=no" <sip:a@b;lr> ;x="y;tag=z"; Tag = 7 "#);
+        assert_eq!(address.display, br#"A \" <;tag=no"#);
+        assert_eq!(address.uri, b"sip:a@b;lr");
+        assert_eq!(address.tag, Some(&b"7"[..]));
+        assert_eq!(address.param(b"X"), Some(Some(&b"\"y;tag=z\""[..])));
+        assert!(address.parsed_uri().unwrap().is_lr());
+    }
+
+    #[test]
+    fn without_brackets_params_are_the_headers() {
+        let address = parsed("sip:a@b;tag=1");
+        assert_eq!(
+            (address.uri, address.tag),
+            (&b"sip:a@b"[..], Some(&b"1"[..]))
+        );
+        assert_eq!(address.display, b"");
+    }
+
+    #[test]
+    fn unquoted_and_spaced_forms_are_read() {
+        let address = parsed("Bell, Alexander\r\n\t< sip:a@b >;tag=43");
+        assert_eq!(
+            (address.display, address.uri),
+            (&b"Bell, Alexander"[..], &b"sip:a@b"[..])
+        );
+        assert_eq!(parsed("<tel:+49>").tag, None);
+        assert_eq!(parsed("<tel:+49>;tag").tag, None);
+    }
+
+    #[test]
+    fn unbalanced_quotes_and_brackets_are_refused() {
+        for text in [
+            "",
+            "<>",
+            "\"A <sip:a@b>",
+            "<sip:a@b",
+            "A \"B\" <sip:a@b>",
+            "\"A\" sip:a@b",
+            "<sip:a@b> x",
+            "<sip:a@b>;x=\"",
+            ";tag=1",
+        ] {
+            let fault = Err(Fault::MalformedAddress);
+            assert_eq!(NameAddr::parse(text.as_bytes()), fault, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The lexical rules that headers share: white space, quoted strings, comma lists, parameters.
+
+use memchr::{memchr, memchr2, memchr3};
+use std::ops::Range;
+
+/// The bytes of a range; empty where the range is not inside.
+#[inline]
+pub(super) fn part(bytes: &[u8], range: Range<usize>) -> &[u8] {
+    bytes.get(range).unwrap_or_default()
+}
+
+/// The bytes from an offset on; empty beyond the end.
+#[inline]
+pub(super) fn tail(bytes: &[u8], from: usize) -> &[u8] {
+    bytes.get(from..).unwrap_or_default()
+}
+
+/// White space of a header value: blanks, and the line ends of a folded line (RFC 3261 §7.3.1).
+#[inline]
+pub(super) fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// A byte of a token (RFC 3261 §25.1).
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+}
+
+/// The range without white space at its ends.
+#[inline]
+pub(super) fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
+    let Range { mut start, mut end } = range;
+    while start < end && bytes.get(start).copied().is_some_and(is_space) {
+        start += 1;
+    }
+    while end > start && bytes.get(end - 1).copied().is_some_and(is_space) {
+        end -= 1;
+    }
+    start..end
+}
+
+/// The bytes without white space at their ends.
+#[inline]
+pub(super) fn trimmed(bytes: &[u8]) -> &[u8] {
+    part(bytes, trim(bytes, 0..bytes.len()))
+}
+
+/// The offset of the first byte from `at` on that is not white space.
+#[inline]
+pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).copied().is_some_and(is_space) {
+        at += 1;
+    }
+    at
+}
+
+/// The offset of the quote that closes a string whose opening quote stands before `from`.
+pub(super) fn closing_quote(bytes: &[u8], mut from: usize) -> Option<usize> {
+    loop {
+        let at = from + memchr2(b'"', b'\\', tail(bytes, from))?;
+        if bytes.get(at) == Some(&b'"') {
+            return Some(at);
+        }
+        from = at + 2;
+    }
+}
+
+/// Looks for separators outside quotes and `<>`. A quote that is never closed reaches to the end;
+/// a `<` that is never closed is an ordinary byte.
+#[derive(Clone, Debug)]
+pub(super) struct Outside<'a> {
+    bytes: &'a [u8],
+    /// Whether a `>` may still follow: asked once, so that a run of `<` costs no second look.
+    closes: bool,
+}
+
+impl<'a> Outside<'a> {
+    #[inline]
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            closes: true,
+        }
+    }
+
+    /// The offset of the first `stop` from `from` on; the length when there is none.
+    #[inline]
+    pub(super) fn find(&mut self, stop: u8, mut from: usize) -> usize {
+        while let Some(found) = memchr3(stop, b'"', b'<', tail(self.bytes, from)) {
+            let at = from + found;
+            from = match self.bytes.get(at) {
+                Some(b'"') => match closing_quote(self.bytes, at + 1) {
+                    Some(close) => close + 1,
+                    None => return self.bytes.len(),
+                },
+                Some(b'<') => self.close(at + 1),
+                _ => return at,
+            };
+        }
+        self.bytes.len()
+    }
+
+    /// The offset after the `>` that closes a bracket opened before `from`, else `from`.
+    fn close(&mut self, from: usize) -> usize {
+        if !self.closes {
+            return from;
+        }
+        let close = memchr(b'>', tail(self.bytes, from));
+        self.closes = close.is_some();
+        close.map_or(from, |close| from + close + 1)
+    }
+}
+
+/// The elements of a comma list, trimmed, empty ones included.
+pub(super) struct Elements<'a> {
+    outside: Outside<'a>,
+    at: Option<usize>,
+}
+
+impl<'a> Elements<'a> {
+    #[inline]
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            outside: Outside::new(bytes),
+            at: Some(0),
+        }
+    }
+}
+
+impl Iterator for Elements<'_> {
+    type Item = Range<usize>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Range<usize>> {
+        let start = self.at?;
+        let end = self.outside.find(b',', start);
+        let bytes = self.outside.bytes;
+        self.at = (end < bytes.len()).then_some(end + 1);
+        Some(trim(bytes, start..end))
+    }
+}
+
+/// One parameter of a header value or URI.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Param<'a> {
+    /// The name as written.
+    pub name: &'a [u8],
+    /// The value as written, quotes included; `None` without `=`.
+    pub value: Option<&'a [u8]>,
+    /// From its semicolon to its last byte, within the bytes that were read.
+    pub span: Range<usize>,
+}
+
+impl Param<'_> {
+    /// Whether the parameter has this name, in any case.
+    pub fn is(&self, name: &[u8]) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+/// The parameters of bytes such as `;a=1 ; b;c="x;y"`, in order. Empty ones are passed over.
+#[derive(Clone, Debug)]
+pub struct Params<'a> {
+    outside: Outside<'a>,
+    at: usize,
+}
+
+impl<'a> Params<'a> {
+    /// Reads the parameters of bytes that begin at or before the first semicolon.
+    #[inline]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self::from_offset(bytes, 0)
+    }
+
+    /// As `new`, from an offset on; spans count from the start of `bytes`.
+    #[inline]
+    pub(super) fn from_offset(bytes: &'a [u8], at: usize) -> Self {
+        let mut outside = Outside::new(bytes);
+        let at = outside.find(b';', at);
+        Self { outside, at }
+    }
+
+    /// The value of the first parameter of this name, in any case.
+    pub(super) fn value(mut self, name: &[u8]) -> Option<Option<&'a [u8]>> {
+        self.find(|param| param.is(name)).map(|param| param.value)
+    }
+}
+
+impl<'a> Iterator for Params<'a> {
+    type Item = Param<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Param<'a>> {
+        let bytes = self.outside.bytes;
+        while self.at < bytes.len() {
+            let semicolon = self.at;
+            self.at = self.outside.find(b';', semicolon + 1);
+            let body = trim(bytes, semicolon + 1..self.at);
+            if body.is_empty() {
+                continue;
+            }
+            let text = part(bytes, body.clone());
+            let (name, value) = match memchr(b'=', text) {
+                Some(at) => (
+                    trimmed(part(text, 0..at)),
+                    Some(trimmed(tail(text, at + 1))),
+                ),
+                None => (text, None),
+            };
+            return Some(Param {
+                name,
+                value,
+                span: semicolon..body.end,
+            });
+        }
+        None
+    }
+}
+
+/// A decimal number of one to ten digits or more that fits; nothing else around it.
+pub(super) fn number(bytes: &[u8]) -> Option<u64> {
+    if bytes.is_empty() || bytes.len() > 64 {
+        return None;
+    }
+    bytes.iter().try_fold(0u64, |sum, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// A port: digits, 0 to 65535.
+pub(super) fn port(bytes: &[u8]) -> Option<u16> {
+    number(bytes).and_then(|number| u16::try_from(number).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(text: &str) -> Vec<(String, Option<String>)> {
+        let own = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Params::new(text.as_bytes())
+            .map(|param| (own(param.name), param.value.map(own)))
+            .collect()
+    }
+
+    #[test]
+    fn params_keep_quotes_and_skip_empty_ones() {
+        let found = params(" ;a=1 ;; b ; c = \"x;y\" ;d=");
+        let text = |s: &str| Some(s.to_owned());
+        assert_eq!(
+            found,
+            [
+                ("a".to_owned(), text("1")),
+                ("b".to_owned(), None),
+                ("c".to_owned(), text("\"x;y\"")),
+                ("d".to_owned(), text("")),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_quote_ends_only_at_an_unescaped_quote() {
+        assert_eq!(closing_quote(br#"a\"b" c"#, 0), Some(4));
+        assert_eq!(closing_quote(br#"a\"#, 0), None);
+        assert_eq!(closing_quote(b"abc", 0), None);
+    }
+
+    #[test]
+    fn numbers_must_fit() {
+        assert_eq!(number(b"0070"), Some(70));
+        assert_eq!(number(b"18446744073709551616"), None);
+        assert_eq!(number(b"-1"), None);
+        assert_eq!(number(b""), None);
+        assert_eq!(port(b"65536"), None);
+    }
+}

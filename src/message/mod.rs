@@ -1,0 +1,30 @@
+//! SIP messages: from bytes to meaning, and back with edits.
+//!
+//! A received message is indexed once (`Index::parse`), typed where somebody asks, judged by
+//! `check`, and passed on as its own bytes with a list of `Edits`; a response to it is written from
+//! its own bytes by `write_response`. What is not edited goes out byte for byte.
+//!
+//! Nothing here knows transactions, sockets or the clock; nothing panics on any bytes, and nothing
+//! allocates once its scratch is warm.
+//!
+//! Entry points: [`Index::parse`], [`Message`].
+
+mod address;
+mod fault;
+mod index;
+mod lexeme;
+mod name;
+mod start;
+mod uri;
+mod via;
+mod view;
+
+pub use address::NameAddr;
+pub use fault::{Fault, Malformed};
+pub use index::{Index, LARGEST_BYTES};
+pub use lexeme::{Param, Params};
+pub use name::{Method, Name};
+pub use start::Start;
+pub use uri::{Scheme, Uri};
+pub use via::{MAGIC_COOKIE, Via};
+pub use view::{CSeq, Header, Message, Value};

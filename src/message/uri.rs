@@ -1,0 +1,294 @@
+//! URIs as routing needs them: scheme, user, host, port, parameters (RFC 3261 §19.1, RFC 3966).
+
+use super::fault::Fault;
+use super::lexeme::{Params, part, port, tail, trimmed};
+use memchr::{memchr, memchr2, memchr3};
+use smallvec::SmallVec;
+use std::net::IpAddr;
+
+/// The scheme of a URI, as far as a proxy cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `sip:`
+    Sip,
+    /// `sips:`
+    Sips,
+    /// `tel:` (RFC 3966)
+    Tel,
+    /// `urn:`, such as `urn:service:sos` (RFC 5031)
+    Urn,
+    /// Any other scheme.
+    Other,
+}
+
+/// A URI in its parts; every part is as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uri<'a> {
+    /// The scheme, whatever its case.
+    pub scheme: Scheme,
+    /// sip and sips: the user, still escaped, without password, empty when there is none.
+    /// tel: the number as written. Others: all between the scheme and the parameters.
+    pub user: &'a [u8],
+    /// sip and sips: the host without the brackets of an IPv6 reference. Empty for others.
+    pub host: &'a [u8],
+    /// The port, where one is written.
+    pub port: Option<u16>,
+    /// `host:port` as written, brackets included.
+    pub host_port: &'a [u8],
+    /// The parameters from the first semicolon on, or empty.
+    pub params: &'a [u8],
+    /// The headers after the question mark, or empty.
+    pub headers: &'a [u8],
+}
+
+impl<'a> Uri<'a> {
+    /// Reads a URI that stands alone in `bytes`, without brackets.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let colon = memchr(b':', bytes).ok_or(Fault::MalformedUri)?;
+        let scheme = scheme(part(bytes, 0..colon)).ok_or(Fault::MalformedUri)?;
+        let rest = tail(bytes, colon + 1);
+        match scheme {
+            Scheme::Sip | Scheme::Sips => sip(scheme, rest),
+            _ => opaque(scheme, rest),
+        }
+    }
+
+    /// The value of a parameter, in any case: `Some(None)` when it stands there without one.
+    pub fn param(&self, name: &[u8]) -> Option<Option<&'a [u8]>> {
+        Params::new(self.params).value(name)
+    }
+
+    /// Whether the URI asks for loose routing (RFC 3261 §19.1.1).
+    pub fn is_lr(&self) -> bool {
+        self.param(b"lr").is_some()
+    }
+
+    /// The user with its `%HH` escapes undone; a bad escape stays as it is.
+    pub fn unescaped_user(&self) -> SmallVec<[u8; 32]> {
+        let mut user = SmallVec::new();
+        unescape(self.user, &mut user);
+        user
+    }
+
+    /// Whether the host is this one, in any case.
+    pub fn is_host(&self, host: &[u8]) -> bool {
+        self.host.eq_ignore_ascii_case(host)
+    }
+
+    /// The host as an address, where it is one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        ip(self.host)
+    }
+}
+
+/// The address a host spells, IPv6 without brackets.
+pub(super) fn ip(host: &[u8]) -> Option<IpAddr> {
+    let text = || str::from_utf8(host).ok();
+    if memchr(b':', host).is_some() {
+        return text()?.parse().ok().map(IpAddr::V6);
+    }
+    let digits = host.first().is_some_and(u8::is_ascii_digit);
+    if digits {
+        text()?.parse().ok().map(IpAddr::V4)
+    } else {
+        None
+    }
+}
+
+fn scheme(text: &[u8]) -> Option<Scheme> {
+    let first = text.first()?;
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+    if !first.is_ascii_alphabetic() || !text.iter().all(legal) {
+        return None;
+    }
+    let is = |name: &[u8]| text.eq_ignore_ascii_case(name);
+    Some(match text.len() {
+        3 if is(b"sip") => Scheme::Sip,
+        4 if is(b"sips") => Scheme::Sips,
+        3 if is(b"tel") => Scheme::Tel,
+        3 if is(b"urn") => Scheme::Urn,
+        _ => Scheme::Other,
+    })
+}
+
+fn sip(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, Fault> {
+    let (user, rest) = match memchr(b'@', rest) {
+        Some(at) => (part(rest, 0..at), tail(rest, at + 1)),
+        None => (part(rest, 0..0), rest),
+    };
+    let user = memchr(b':', user).map_or(user, |colon| part(user, 0..colon));
+    let host_end = memchr2(b';', b'?', rest).unwrap_or(rest.len());
+    let (host, port) = host_port(part(rest, 0..host_end)).ok_or(Fault::MalformedUri)?;
+    let after = tail(rest, host_end);
+    let question = memchr(b'?', after).unwrap_or(after.len());
+    Ok(Uri {
+        scheme,
+        user,
+        host,
+        port,
+        host_port: part(rest, 0..host_end),
+        params: part(after, 0..question),
+        headers: tail(after, question + 1),
+    })
+}
+
+fn opaque(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, Fault> {
+    let end = memchr2(b';', b'?', rest).unwrap_or(rest.len());
+    if end == 0 {
+        return Err(Fault::MalformedUri);
+    }
+    let after = tail(rest, end);
+    let question = memchr(b'?', after).unwrap_or(after.len());
+    let empty = part(rest, 0..0);
+    Ok(Uri {
+        scheme,
+        user: part(rest, 0..end),
+        host: empty,
+        port: None,
+        host_port: empty,
+        params: part(after, 0..question),
+        headers: tail(after, question + 1),
+    })
+}
+
+/// Splits `host`, `host:port` or `[v6]:port`; the host comes without brackets. White space around
+/// the colon is passed over: a Via may have it, and a URI is checked for it elsewhere.
+pub(super) fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
+    let text = trimmed(text);
+    let bracketed = text.first() == Some(&b'[');
+    let (host, after) = if bracketed {
+        let close = memchr(b']', text)?;
+        (part(text, 1..close), trimmed(tail(text, close + 1)))
+    } else {
+        let end = memchr(b':', text).unwrap_or(text.len());
+        (trimmed(part(text, 0..end)), tail(text, end))
+    };
+    if host.is_empty() || !host.iter().all(|&byte| is_host_byte(byte, bracketed)) {
+        return None;
+    }
+    match after.split_first() {
+        None => Some((host, None)),
+        Some((b':', digits)) => Some((host, Some(port(trimmed(digits))?))),
+        Some(_) => None,
+    }
+}
+
+/// Underscores are no host name's, but many networks have them; `%` begins an IPv6 zone.
+fn is_host_byte(byte: u8, bracketed: bool) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'.' | b'-' | b'_')
+        || (bracketed && matches!(byte, b':' | b'%'))
+}
+
+fn unescape(text: &[u8], out: &mut SmallVec<[u8; 32]>) {
+    let mut rest = text;
+    while let Some(at) = memchr(b'%', rest) {
+        out.extend_from_slice(part(rest, 0..at));
+        let pair = (
+            rest.get(at + 1).copied().and_then(hex),
+            rest.get(at + 2).copied().and_then(hex),
+        );
+        if let (Some(high), Some(low)) = pair {
+            out.push(high << 4 | low);
+            rest = tail(rest, at + 3);
+        } else {
+            out.push(b'%');
+            rest = tail(rest, at + 1);
+        }
+    }
+    out.extend_from_slice(rest);
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    (digit as char)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+/// Whether the bytes hold what no URI has: blanks, control bytes, brackets or quotes.
+pub(super) fn has_illegal_byte(uri: &[u8]) -> bool {
+    memchr3(b'<', b'>', b'"', uri).is_some() || uri.iter().any(|&byte| byte <= b' ' || byte == 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Uri<'_> {
+        Uri::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_sip_uri_has_all_its_parts() {
+        let uri = parsed("sips:alice:pw@[2001:db8::1]:5061;transport=TLS;lr?subject=x");
+        assert_eq!(uri.scheme, Scheme::Sips);
+        assert_eq!(uri.user, b"alice");
+        assert_eq!(uri.host, b"2001:db8::1");
+        assert_eq!(uri.host_port, b"[2001:db8::1]:5061");
+        assert_eq!(uri.port, Some(5061));
+        assert_eq!(uri.param(b"Transport"), Some(Some(&b"TLS"[..])));
+        assert!(uri.is_lr());
+        assert_eq!(uri.headers, b"subject=x");
+        assert_eq!(uri.ip(), Some("2001:db8::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_user_may_hold_semicolons() {
+        let uri = parsed("SIP:+49;phone-context=x@Example.COM;user=phone");
+        assert_eq!(uri.user, b"+49;phone-context=x");
+        assert!(uri.is_host(b"example.com"));
+        assert_eq!(uri.params, b";user=phone");
+        assert_eq!(uri.ip(), None);
+    }
+
+    #[test]
+    fn no_user_no_port_is_fine() {
+        let uri = parsed("sip:192.0.2.1");
+        assert_eq!(
+            (uri.user, uri.host, uri.port),
+            (&b""[..], &b"192.0.2.1"[..], None)
+        );
+        assert_eq!(uri.ip(), Some("192.0.2.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn tel_and_urn_have_no_host() {
+        let tel = parsed("tel:+49-30-1234;phone-context=example.com");
+        assert_eq!((tel.scheme, tel.user), (Scheme::Tel, &b"+49-30-1234"[..]));
+        assert_eq!(tel.param(b"phone-context"), Some(Some(&b"example.com"[..])));
+        assert_eq!(parsed("urn:service:sos").user, b"service:sos");
+        assert_eq!(parsed("soap.beep://h:1").scheme, Scheme::Other);
+    }
+
+    #[test]
+    fn what_has_no_host_or_a_bad_port_is_refused() {
+        for text in [
+            "",
+            "sip",
+            "sip:",
+            ":a@b",
+            "sip:a@",
+            "sip:a@b:",
+            "sip:a@b:x",
+            "sip:a@b:65536",
+            "sip:a@b@c",
+            "sip:a@[::1",
+            "sip:a@[::1]x",
+            "sip:a@b c",
+            "1sip:a@b",
+            "tel:",
+        ] {
+            assert_eq!(
+                Uri::parse(text.as_bytes()),
+                Err(Fault::MalformedUri),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn escapes_are_undone_and_bad_ones_kept() {
+        let uri = parsed("sip:a%6cice%00%zz%4@h");
+        assert_eq!(uri.unescaped_user().as_slice(), b"alice\0%zz%4");
+    }
+}

@@ -1,0 +1,208 @@
+//! One Via element: who sent the request, and where the response goes (RFC 3261 §18.2, §20.42).
+
+use super::fault::Fault;
+use super::lexeme::{Params, is_space, part, port, skip_space, tail, trimmed};
+use super::uri;
+use memchr::memchr;
+use std::net::IpAddr;
+use std::ops::Range;
+
+/// A Via element in its parts; every part is as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Via<'a> {
+    /// `UDP`, `TCP`, `TLS`, `WS`, `WSS` or any other token, in any case.
+    pub transport: &'a [u8],
+    /// The sent-by host, without the brackets of an IPv6 reference.
+    pub host: &'a [u8],
+    /// The sent-by port, where one is written.
+    pub port: Option<u16>,
+    /// The branch; empty when there is none, as from an RFC 2543 client.
+    pub branch: &'a [u8],
+    /// The `received` parameter: the address the request came from.
+    pub received: Option<&'a [u8]>,
+    /// The `rport` parameter (RFC 3581): `Some(None)` asks for it, `Some(Some(_))` answers.
+    pub rport: Option<Option<u16>>,
+    /// The `maddr` parameter.
+    pub maddr: Option<&'a [u8]>,
+    /// The whole element.
+    pub bytes: &'a [u8],
+    /// The element's place in the message.
+    pub span: Range<usize>,
+    params_at: usize,
+}
+
+/// What every branch of an RFC 3261 element begins with (§8.1.1.7).
+pub const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
+
+impl<'a> Via<'a> {
+    /// Reads one element without white space at its ends; `offset` is its place in the message.
+    pub fn parse(bytes: &'a [u8], offset: usize) -> Result<Self, Fault> {
+        let transport_at = transport_offset(bytes).ok_or(Fault::MalformedVia)?;
+        let rest = tail(bytes, transport_at);
+        let transport_end = rest.iter().position(|&b| is_space(b) || b == b';');
+        let transport_end = transport_at + transport_end.ok_or(Fault::MalformedVia)?;
+        let sent_by_at = skip_space(bytes, transport_end);
+        let sent_by = tail(bytes, sent_by_at);
+        let params_at = sent_by_at + memchr(b';', sent_by).unwrap_or(sent_by.len());
+        let (host, port) = sent_by_parts(part(bytes, sent_by_at..params_at))?;
+        let mut via = Self {
+            transport: part(bytes, transport_at..transport_end),
+            host,
+            port,
+            branch: part(bytes, 0..0),
+            received: None,
+            rport: None,
+            maddr: None,
+            bytes,
+            span: offset..offset + bytes.len(),
+            params_at,
+        };
+        if via.transport.is_empty() {
+            return Err(Fault::MalformedVia);
+        }
+        via.read_params();
+        Ok(via)
+    }
+
+    /// The parameters in order; spans count from the element's first byte.
+    pub fn params(&self) -> Params<'a> {
+        Params::from_offset(self.bytes, self.params_at)
+    }
+
+    /// The value of a parameter, in any case: `Some(None)` when it stands there without one.
+    pub fn param(&self, name: &[u8]) -> Option<Option<&'a [u8]>> {
+        self.params().value(name)
+    }
+
+    /// Whether the branch is unique as RFC 3261 §8.1.1.7 promises, and not only a prefix.
+    pub fn has_rfc3261_branch(&self) -> bool {
+        let cookie = self.branch.get(..MAGIC_COOKIE.len());
+        cookie.is_some_and(|cookie| cookie.eq_ignore_ascii_case(MAGIC_COOKIE))
+            && self.branch.len() > MAGIC_COOKIE.len()
+    }
+
+    /// The `received` parameter as an address, with or without brackets.
+    pub fn received_ip(&self) -> Option<IpAddr> {
+        let text = self.received?;
+        let inner = text
+            .strip_prefix(b"[")
+            .and_then(|text| text.strip_suffix(b"]"));
+        uri::ip(inner.unwrap_or(text))
+    }
+
+    /// The sent-by host as an address, where it is one.
+    pub fn host_ip(&self) -> Option<IpAddr> {
+        uri::ip(self.host)
+    }
+
+    fn read_params(&mut self) {
+        let (mut branch, mut rport) = (None, None);
+        for param in self.params() {
+            let slot = match param.name.len() {
+                6 if param.is(b"branch") => &mut branch,
+                5 if param.is(b"rport") => {
+                    let value = param.value.and_then(port);
+                    rport.get_or_insert(value);
+                    continue;
+                }
+                5 if param.is(b"maddr") => &mut self.maddr,
+                8 if param.is(b"received") => &mut self.received,
+                _ => continue,
+            };
+            *slot = slot.or(Some(param.value.unwrap_or_default()));
+        }
+        self.branch = branch.unwrap_or(self.branch);
+        self.rport = rport;
+    }
+}
+
+/// Where the transport begins, after `SIP / 2.0 /`.
+fn transport_offset(bytes: &[u8]) -> Option<usize> {
+    let first = memchr(b'/', bytes)?;
+    let second = first + 1 + memchr(b'/', tail(bytes, first + 1))?;
+    let named = !trimmed(part(bytes, 0..first)).is_empty();
+    let versioned = !trimmed(part(bytes, first + 1..second)).is_empty();
+    (named && versioned).then(|| skip_space(bytes, second + 1))
+}
+
+/// `host`, `host : port` or `[v6]:port`; a port of 0 reaches nobody.
+fn sent_by_parts(text: &[u8]) -> Result<(&[u8], Option<u16>), Fault> {
+    uri::host_port(text)
+        .filter(|(_, port)| *port != Some(0))
+        .ok_or(Fault::MalformedVia)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Via<'_> {
+        Via::parse(text.as_bytes(), 5).unwrap()
+    }
+
+    #[test]
+    fn the_usual_via_is_read() {
+        let via = parsed("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1;rport;received=192.0.2.9");
+        assert_eq!((via.transport, via.host), (&b"UDP"[..], &b"192.0.2.1"[..]));
+        assert_eq!((via.port, via.branch), (Some(5060), &b"z9hG4bK1"[..]));
+        assert_eq!(
+            (via.rport, via.received),
+            (Some(None), Some(&b"192.0.2.9"[..]))
+        );
+        assert_eq!(via.span, 5..5 + via.bytes.len());
+        assert!(via.has_rfc3261_branch());
+    }
+
+    #[test]
+    fn white_space_and_folding_are_tolerated() {
+        let via = parsed(
+            "SIP  /   2.0\r\n /TCP     spindle.example.com  : 99  ;\r\n  Branch  =   z9hG4bK9 ; rport = 7",
+        );
+        assert_eq!(
+            (via.transport, via.host),
+            (&b"TCP"[..], &b"spindle.example.com"[..])
+        );
+        assert_eq!(
+            (via.port, via.branch, via.rport),
+            (Some(99), &b"z9hG4bK9"[..], Some(Some(7)))
+        );
+    }
+
+    #[test]
+    fn ipv6_references_lose_their_brackets() {
+        let via = parsed("SIP/2.0/UDP [2001:db8::9]:5061;received=[2001:db8::9:255];branch=x");
+        assert_eq!((via.host, via.port), (&b"2001:db8::9"[..], Some(5061)));
+        assert_eq!(via.received_ip(), Some("2001:db8::9:255".parse().unwrap()));
+        assert!(!via.has_rfc3261_branch());
+    }
+
+    #[test]
+    fn the_first_of_two_params_counts() {
+        let via = parsed("SIP/2.0/UDP h;branch=a;branch=b;rport=1;rport=2");
+        assert_eq!((via.branch, via.rport), (&b"a"[..], Some(Some(1))));
+    }
+
+    #[test]
+    fn what_names_no_sender_is_refused() {
+        for text in [
+            "",
+            "SIP/2.0/UDP",
+            "SIP/2.0/UDP ;branch=x",
+            "SIP/2.0 h",
+            "SIP//UDP h",
+            "x",
+            ";",
+            "SIP/2.0/ h",
+            "SIP/2.0/UDP h:0",
+            "SIP/2.0/UDP h:70000",
+            "SIP/2.0/UDP [::1;branch=x",
+            "SIP/2.0/UDP a b",
+        ] {
+            assert_eq!(
+                Via::parse(text.as_bytes(), 0),
+                Err(Fault::MalformedVia),
+                "{text:?}"
+            );
+        }
+    }
+}

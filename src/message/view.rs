@@ -1,0 +1,314 @@
+//! A received message as its reader sees it: headers by name, typed fields on demand, no copies.
+
+use super::address::NameAddr;
+use super::fault::Fault;
+use super::index::{Index, Line};
+use super::lexeme::{Elements, number, part, skip_space, tail, trimmed};
+use super::name::{Method, Name};
+use super::start::{Kind, Start};
+use super::via::Via;
+use std::ops::Range;
+
+/// A message that was framed. Nothing in it is copied; typed fields are read when asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    bytes: &'a [u8],
+    index: &'a Index,
+}
+
+/// One header line, with its continuation lines where it is folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// Which header it is.
+    pub name: Name,
+    /// The name as written, without white space after it.
+    pub name_bytes: &'a [u8],
+    /// The value as written, without white space at its ends; folds are kept.
+    pub value: &'a [u8],
+    /// The value's place in the message.
+    pub value_span: Range<usize>,
+    /// The place of the whole line, from its name to its line end.
+    pub line: Range<usize>,
+}
+
+/// One element of a comma list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value<'a> {
+    /// The element without white space at its ends.
+    pub bytes: &'a [u8],
+    /// Its place in the message.
+    pub span: Range<usize>,
+    /// What to cut so that the element goes and the list stays well formed: the whole line where
+    /// it stands alone, else the element with a comma beside it.
+    pub cut: Range<usize>,
+    /// The line it stands in.
+    pub header: Header<'a>,
+    /// Whether it is the only element of its line.
+    pub alone: bool,
+}
+
+/// The CSeq header (RFC 3261 §20.16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CSeq<'a> {
+    /// Less than 2^31.
+    pub number: u32,
+    /// The method, `Other` when it is none of ours.
+    pub method: Method,
+    /// The method as written.
+    pub method_bytes: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    pub(super) fn new(bytes: &'a [u8], index: &'a Index) -> Self {
+        Self { bytes, index }
+    }
+
+    /// The message, from its start line to the end of its body.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The start line.
+    pub fn start(&self) -> Start<'a> {
+        self.index.start.view(self.bytes)
+    }
+
+    /// The method of a request.
+    pub fn method(&self) -> Option<Method> {
+        match self.index.start.kind {
+            Kind::Request { method, .. } => Some(method),
+            Kind::Response { .. } => None,
+        }
+    }
+
+    /// The status code of a response, 100 to 699.
+    pub fn status(&self) -> Option<u16> {
+        match self.index.start.kind {
+            Kind::Request { .. } => None,
+            Kind::Response { status } => Some(status),
+        }
+    }
+
+    /// The Request-URI as written; empty for a response.
+    pub fn uri(&self) -> &'a [u8] {
+        part(self.bytes, self.uri_span())
+    }
+
+    /// The place of the Request-URI; empty for a response.
+    pub fn uri_span(&self) -> Range<usize> {
+        match self.index.start.kind {
+            Kind::Request { .. } => self.index.start.text.clone(),
+            Kind::Response { .. } => 0..0,
+        }
+    }
+
+    /// The offset just after the start line, where the first header line begins.
+    pub fn first_header_at(&self) -> usize {
+        self.index.first_header_at
+    }
+
+    /// The offset of the empty line that ends the header section; the length when it is missing.
+    pub fn headers_end(&self) -> usize {
+        self.index.headers_end
+    }
+
+    /// The body; empty when there is none.
+    pub fn body(&self) -> &'a [u8] {
+        tail(self.bytes, self.index.body_at)
+    }
+
+    /// How many bytes the datagram had after the header section cannot be told from the message
+    /// when Content-Length is longer: this is where the body begins.
+    pub(super) fn body_at(&self) -> usize {
+        self.index.body_at
+    }
+
+    /// The first header of this name: one array look-up.
+    #[inline]
+    pub fn header(&self, name: Name) -> Option<Header<'a>> {
+        let slot = self
+            .index
+            .slots
+            .get(name as usize)
+            .filter(|slot| slot.count > 0)?;
+        self.index
+            .lines
+            .get(usize::from(slot.first))
+            .map(|line| self.view(line))
+    }
+
+    /// How many header lines have this name.
+    #[inline]
+    pub fn count(&self, name: Name) -> usize {
+        self.index
+            .slots
+            .get(name as usize)
+            .map_or(0, |slot| slot.count.into())
+    }
+
+    /// The headers of this name, in order.
+    pub fn headers(&self, name: Name) -> impl Iterator<Item = Header<'a>> + use<'a> {
+        let message = *self;
+        let lines = self.lines(name);
+        lines.map(move |line| message.view(line))
+    }
+
+    /// All headers in order; a line without a colon comes with an empty name.
+    pub fn all_headers(&self) -> impl Iterator<Item = Header<'a>> + use<'a> {
+        let message = *self;
+        self.index.lines.iter().map(move |line| message.view(line))
+    }
+
+    /// The elements of the comma lists of all headers of this name, in order; empty ones are
+    /// passed over. Commas within quotes and `<>` separate nothing.
+    pub fn values(&self, name: Name) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        self.headers(name).flat_map(Values::new)
+    }
+
+    /// The topmost Via.
+    pub fn top_via(&self) -> Result<Via<'a>, Fault> {
+        let header = self.header(Name::Via).ok_or(Fault::MissingVia)?;
+        let element = Elements::new(header.value).find(|element| !element.is_empty());
+        let element = element.ok_or(Fault::MalformedVia)?;
+        let offset = header.value_span.start + element.start;
+        Via::parse(part(header.value, element), offset)
+    }
+
+    /// All Vias, topmost first.
+    pub fn vias(&self) -> impl Iterator<Item = Result<Via<'a>, Fault>> + use<'a> {
+        self.values(Name::Via)
+            .map(|value| Via::parse(value.bytes, value.span.start))
+    }
+
+    /// The From header. (`from` alone reads like a conversion.)
+    pub fn from_(&self) -> Result<NameAddr<'a>, Fault> {
+        let header = self.header(Name::From).ok_or(Fault::MissingFrom)?;
+        NameAddr::parse(header.value).map_err(|_| Fault::MalformedFrom)
+    }
+
+    /// The To header.
+    pub fn to(&self) -> Result<NameAddr<'a>, Fault> {
+        let header = self.header(Name::To).ok_or(Fault::MissingTo)?;
+        NameAddr::parse(header.value).map_err(|_| Fault::MalformedTo)
+    }
+
+    /// The Call-ID, compared byte by byte (RFC 3261 §20.8); never empty.
+    pub fn call_id(&self) -> Result<&'a [u8], Fault> {
+        let value = self.header(Name::CallId).ok_or(Fault::MissingCallId)?.value;
+        if value.is_empty() {
+            Err(Fault::MalformedCallId)
+        } else {
+            Ok(value)
+        }
+    }
+
+    /// The CSeq header.
+    pub fn cseq(&self) -> Result<CSeq<'a>, Fault> {
+        CSeq::parse(self.header(Name::CSeq).ok_or(Fault::MissingCSeq)?.value)
+    }
+
+    /// The hops that are left, where the header is there.
+    pub fn max_forwards(&self) -> Result<Option<u8>, Fault> {
+        let Some(header) = self.header(Name::MaxForwards) else {
+            return Ok(None);
+        };
+        let hops = number(header.value).and_then(|number| u8::try_from(number).ok());
+        hops.map(Some).ok_or(Fault::MalformedMaxForwards)
+    }
+
+    pub(super) fn framing_fault(&self) -> Option<Fault> {
+        self.index.fault
+    }
+
+    pub(super) fn start_fault(&self) -> Option<Fault> {
+        self.index.start.fault
+    }
+
+    fn lines(&self, name: Name) -> impl Iterator<Item = &'a Line> + use<'a> {
+        let slot = self.index.slots.get(name as usize);
+        let (first, count) = slot.map_or((0, 0), |slot| (slot.first.into(), slot.count.into()));
+        let lines = self.index.lines.get(first..).unwrap_or_default().iter();
+        lines.filter(move |line| line.name == name).take(count)
+    }
+
+    #[inline]
+    fn view(&self, line: &Line) -> Header<'a> {
+        let value_span = line.value_start as usize..line.value_end as usize;
+        Header {
+            name: line.name,
+            name_bytes: part(self.bytes, line.start as usize..line.name_end as usize),
+            value: part(self.bytes, value_span.clone()),
+            value_span,
+            line: line.start as usize..line.end as usize,
+        }
+    }
+}
+
+impl<'a> CSeq<'a> {
+    /// Reads `number method`, with any white space between.
+    pub fn parse(value: &'a [u8]) -> Result<Self, Fault> {
+        let digits = value
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        let method_at = skip_space(value, digits);
+        let method_bytes = trimmed(tail(value, method_at));
+        if digits == 0 || method_at == digits || method_bytes.is_empty() {
+            return Err(Fault::MalformedCSeq);
+        }
+        let number = number(part(value, 0..digits)).and_then(|number| u32::try_from(number).ok());
+        let number = number
+            .filter(|number| *number < 1 << 31)
+            .ok_or(Fault::CSeqOutOfRange)?;
+        Ok(Self {
+            number,
+            method: Method::from_bytes(method_bytes),
+            method_bytes,
+        })
+    }
+}
+
+/// The elements of one line, each knowing its neighbours.
+struct Values<'a> {
+    header: Header<'a>,
+    elements: Elements<'a>,
+    previous_end: Option<usize>,
+    next: Option<Range<usize>>,
+}
+
+impl<'a> Values<'a> {
+    fn new(header: Header<'a>) -> Self {
+        let mut elements = Elements::new(header.value);
+        let next = elements.find(|element| !element.is_empty());
+        Self {
+            header,
+            elements,
+            previous_end: None,
+            next,
+        }
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        let element = self.next.take()?;
+        self.next = self.elements.find(|element| !element.is_empty());
+        let base = self.header.value_span.start;
+        let cut = match (&self.next, self.previous_end) {
+            (Some(next), _) => base + element.start..base + next.start,
+            (None, Some(end)) => base + end..base + element.end,
+            (None, None) => self.header.line.clone(),
+        };
+        let alone = self.next.is_none() && self.previous_end.is_none();
+        self.previous_end = Some(element.end);
+        Some(Value {
+            bytes: part(self.header.value, element.clone()),
+            span: base + element.start..base + element.end,
+            cut,
+            header: self.header.clone(),
+            alone,
+        })
+    }
+}
