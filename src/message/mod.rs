@@ -7,9 +7,10 @@
 //! Nothing here knows transactions, sockets or the clock; nothing panics on any bytes, and nothing
 //! allocates once its scratch is warm.
 //!
-//! Entry points: [`Index::parse`], [`Message`].
+//! Entry points: [`Index::parse`], [`check`], [`Message`].
 
 mod address;
+mod check;
 mod fault;
 mod index;
 mod lexeme;
@@ -20,6 +21,7 @@ mod via;
 mod view;
 
 pub use address::NameAddr;
+pub use check::check;
 pub use fault::{Fault, Malformed};
 pub use index::{Index, LARGEST_BYTES};
 pub use lexeme::{Param, Params};

@@ -1,0 +1,305 @@
+//! Whether a framed message may be processed (RFC 3261 §16.3 steps 1 and 2, §18.3).
+
+use super::address::NameAddr;
+use super::fault::Fault;
+use super::lexeme::{Elements, number, part};
+use super::name::Name;
+use super::start::Start;
+use super::uri::{Scheme, Uri, has_illegal_byte};
+use super::via::{MAGIC_COOKIE, Via};
+use super::view::Message;
+
+/// Checks the parts a proxy needs, and no others: RFC 3261 §16.3(1) forbids to refuse a message for
+/// a field that is not needed to forward it. The first fault found is the one to answer with.
+pub fn check(message: &Message<'_>) -> Result<(), Fault> {
+    framing(message)?;
+    let scheme = request_uri(message)?;
+    singletons(message)?;
+    top_via_line(message)?;
+    parties(message)?;
+    message.call_id()?;
+    cseq(message)?;
+    content_length(message)?;
+    message.max_forwards()?;
+    match scheme {
+        Some(Scheme::Other) => Err(Fault::UnsupportedUriScheme),
+        _ => Ok(()),
+    }
+}
+
+/// The version comes first: what another version calls malformed is not ours to say.
+fn framing(message: &Message<'_>) -> Result<(), Fault> {
+    let start = message.start_fault();
+    let version = start.filter(|fault| *fault == Fault::UnsupportedVersion);
+    version
+        .or(message.framing_fault())
+        .or(start)
+        .map_or(Ok(()), Err)
+}
+
+fn request_uri(message: &Message<'_>) -> Result<Option<Scheme>, Fault> {
+    if message.method().is_none() {
+        return Ok(None);
+    }
+    let uri = message.uri();
+    let parsed = Uri::parse(uri).ok().filter(|_| !has_illegal_byte(uri));
+    parsed
+        .map(|uri| Some(uri.scheme))
+        .ok_or(Fault::MalformedRequestUri)
+}
+
+fn singletons(message: &Message<'_>) -> Result<(), Fault> {
+    let required = [
+        (Name::From, Fault::MissingFrom, Fault::DuplicateFrom),
+        (Name::To, Fault::MissingTo, Fault::DuplicateTo),
+        (Name::CallId, Fault::MissingCallId, Fault::DuplicateCallId),
+        (Name::CSeq, Fault::MissingCSeq, Fault::DuplicateCSeq),
+    ];
+    if message.count(Name::Via) == 0 {
+        return Err(Fault::MissingVia);
+    }
+    for (name, missing, duplicate) in required {
+        match message.count(name) {
+            0 => return Err(missing),
+            1 => {}
+            _ => return Err(duplicate),
+        }
+    }
+    if message.count(Name::MaxForwards) > 1 {
+        return Err(Fault::DuplicateMaxForwards);
+    }
+    Ok(())
+}
+
+/// All elements of the first line are read: responses will go back along them, and the first one
+/// is cut out of the line.
+fn top_via_line(message: &Message<'_>) -> Result<(), Fault> {
+    let header = message.header(Name::Via).ok_or(Fault::MissingVia)?;
+    for element in Elements::new(header.value) {
+        let via = Via::parse(part(header.value, element), 0)?;
+        if via.branch == MAGIC_COOKIE {
+            return Err(Fault::MalformedVia);
+        }
+    }
+    Ok(())
+}
+
+fn parties(message: &Message<'_>) -> Result<(), Fault> {
+    if tags(&message.from_()?) > 1 {
+        return Err(Fault::TwoFromTags);
+    }
+    if tags(&message.to()?) > 1 {
+        return Err(Fault::TwoToTags);
+    }
+    Ok(())
+}
+
+fn tags(address: &NameAddr<'_>) -> usize {
+    address.params().filter(|param| param.is(b"tag")).count()
+}
+
+fn cseq(message: &Message<'_>) -> Result<(), Fault> {
+    let cseq = message.cseq()?;
+    match message.start() {
+        Start::Request { method_bytes, .. } if method_bytes != cseq.method_bytes => {
+            Err(Fault::CSeqMethodMismatch)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Two that agree do no harm; two that disagree would frame the message differently for the next
+/// hop.
+fn content_length(message: &Message<'_>) -> Result<(), Fault> {
+    let mut lengths = message
+        .headers(Name::ContentLength)
+        .map(|header| number(header.value));
+    let Some(first) = lengths.next() else {
+        return Ok(());
+    };
+    let length = first.ok_or(Fault::MalformedContentLength)?;
+    for other in lengths {
+        if other.ok_or(Fault::MalformedContentLength)? != length {
+            return Err(Fault::ConflictingContentLength);
+        }
+    }
+    let held = message.bytes().len() - message.body_at();
+    if length > held as u64 {
+        Err(Fault::ContentLengthTooLong)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Index;
+
+    const GOOD: &str = "INVITE sip:b@example.com SIP/2.0\r\n\
+        Via: SIP/2.0/UDP a.example.com;branch=z9hG4bK1\r\n\
+        Max-Forwards: 70\r\n\
+        From: <sip:a@example.com>;tag=1\r\n\
+        To: <sip:b@example.com>\r\n\
+        Call-ID: 1@a\r\n\
+        CSeq: 1 INVITE\r\n\
+        Content-Length: 0\r\n\r\n";
+
+    fn checked(text: &str) -> Result<(), Fault> {
+        check(&Index::new().parse(text.as_bytes()).unwrap())
+    }
+
+    fn with(from: &str, to: &str) -> Result<(), Fault> {
+        assert!(GOOD.contains(from));
+        checked(&GOOD.replacen(from, to, 1))
+    }
+
+    #[test]
+    fn a_good_request_passes() {
+        assert_eq!(checked(GOOD), Ok(()));
+        assert_eq!(with("Max-Forwards: 70\r\n", ""), Ok(()));
+        assert_eq!(with("Content-Length: 0\r\n", ""), Ok(()));
+        assert_eq!(with(";branch=z9hG4bK1", ""), Ok(()));
+    }
+
+    #[test]
+    fn required_headers_are_there_exactly_once() {
+        let lines = [
+            (
+                "From: <sip:a@example.com>;tag=1\r\n",
+                Fault::MissingFrom,
+                Fault::DuplicateFrom,
+            ),
+            (
+                "To: <sip:b@example.com>\r\n",
+                Fault::MissingTo,
+                Fault::DuplicateTo,
+            ),
+            (
+                "Call-ID: 1@a\r\n",
+                Fault::MissingCallId,
+                Fault::DuplicateCallId,
+            ),
+            (
+                "CSeq: 1 INVITE\r\n",
+                Fault::MissingCSeq,
+                Fault::DuplicateCSeq,
+            ),
+        ];
+        for (line, missing, duplicate) in lines {
+            assert_eq!(with(line, ""), Err(missing));
+            assert_eq!(with(line, &line.repeat(2)), Err(duplicate));
+        }
+        let via = "Via: SIP/2.0/UDP a.example.com;branch=z9hG4bK1\r\n";
+        assert_eq!(with(via, ""), Err(Fault::MissingVia));
+        let hops = "Max-Forwards: 70\r\n";
+        assert_eq!(
+            with(hops, &hops.repeat(2)),
+            Err(Fault::DuplicateMaxForwards)
+        );
+    }
+
+    #[test]
+    fn the_request_line_is_judged_by_name() {
+        assert_eq!(
+            with("SIP/2.0\r", "SIP/3.0\r"),
+            Err(Fault::UnsupportedVersion)
+        );
+        assert_eq!(
+            with("sip:b@", "nobody:b@"),
+            Err(Fault::UnsupportedUriScheme)
+        );
+        assert_eq!(with("sip:b@", "sip:b c@"), Err(Fault::MalformedRequestUri));
+        assert_eq!(
+            with("sip:b@example.com", "<sip:b@h>"),
+            Err(Fault::MalformedRequestUri)
+        );
+        assert_eq!(
+            with("INVITE sip", "INVITE  sip"),
+            Err(Fault::MalformedRequestLine)
+        );
+        assert_eq!(with("sip:b@example.com", "tel:+4930"), Ok(()));
+        assert_eq!(with("sip:b@example.com", "urn:service:sos"), Ok(()));
+        assert_eq!(Fault::UnsupportedVersion.status(), 505);
+        assert_eq!(Fault::UnsupportedUriScheme.status(), 416);
+    }
+
+    #[test]
+    fn cseq_is_a_small_number_and_the_method() {
+        assert_eq!(
+            with("1 INVITE\r\nC", "1 BYE\r\nC"),
+            Err(Fault::CSeqMethodMismatch)
+        );
+        assert_eq!(with("1 INVITE\r\nC", "2147483647 INVITE\r\nC"), Ok(()));
+        for number in ["2147483648", "4294967296", "36893488147419103232"] {
+            let line = format!("{number} INVITE\r\nC");
+            assert_eq!(with("1 INVITE\r\nC", &line), Err(Fault::CSeqOutOfRange));
+        }
+        for text in [
+            "INVITE\r\nC",
+            "-1 INVITE\r\nC",
+            "1INVITE\r\nC",
+            "1\r\nC",
+            "\r\nC",
+        ] {
+            assert_eq!(
+                with("1 INVITE\r\nC", text),
+                Err(Fault::MalformedCSeq),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn content_length_is_one_number_within_the_datagram() {
+        let length = |text: &str| with("Content-Length: 0", text);
+        assert_eq!(
+            length("Content-Length: -1"),
+            Err(Fault::MalformedContentLength)
+        );
+        assert_eq!(
+            length("Content-Length: 1"),
+            Err(Fault::ContentLengthTooLong)
+        );
+        let overflow = "Content-Length: 18446744073709551616";
+        assert_eq!(length(overflow), Err(Fault::MalformedContentLength));
+        let conflict = "Content-Length: 0\r\nl: 1";
+        assert_eq!(length(conflict), Err(Fault::ConflictingContentLength));
+        assert_eq!(length("Content-Length: 0\r\nl: 00"), Ok(()));
+    }
+
+    #[test]
+    fn max_forwards_is_a_byte() {
+        assert_eq!(with(": 70", ": 0068"), Ok(()));
+        for text in [": 300", ": -1", ": x", ":"] {
+            assert_eq!(with(": 70", text), Err(Fault::MalformedMaxForwards));
+        }
+    }
+
+    #[test]
+    fn parties_have_balanced_quotes_and_one_tag() {
+        assert_eq!(with("To: <", "To: \"x <"), Err(Fault::MalformedTo));
+        assert_eq!(with("From: <", "From: \"x <"), Err(Fault::MalformedFrom));
+        assert_eq!(with(";tag=1", ";tag=1;tag=2"), Err(Fault::TwoFromTags));
+        assert_eq!(
+            with("com>\r\nCall", "com>;tag=1;TAG=1\r\nCall"),
+            Err(Fault::TwoToTags)
+        );
+        assert_eq!(with("To: <", "To: \";tag=1;tag=2\" <"), Ok(()));
+    }
+
+    #[test]
+    fn the_top_via_line_is_a_via_list() {
+        assert_eq!(
+            with("SIP/2.0/UDP a.example.com", "x"),
+            Err(Fault::MalformedVia)
+        );
+        assert_eq!(with("bK1", "bK1;;,;,,"), Err(Fault::MalformedVia));
+        assert_eq!(with("bK1", "bK"), Err(Fault::MalformedVia));
+        assert_eq!(
+            with("a.example.com", "a.example.com:99999"),
+            Err(Fault::MalformedVia)
+        );
+        assert_eq!(with("bK1", "bK1, SIP/2.0/TCP [::1]:5060;branch=2"), Ok(()));
+    }
+}
