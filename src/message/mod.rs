@@ -7,14 +7,17 @@
 //! Nothing here knows transactions, sockets or the clock; nothing panics on any bytes, and nothing
 //! allocates once its scratch is warm.
 //!
-//! Entry points: [`Index::parse`], [`check`], [`Message`].
+//! Entry points: [`Index::parse`], [`check`], [`Edits`], [`forward`], [`write_response`].
 
 mod address;
 mod check;
+mod edit;
 mod fault;
+pub mod forward;
 mod index;
 mod lexeme;
 mod name;
+mod respond;
 mod start;
 mod uri;
 mod via;
@@ -22,10 +25,12 @@ mod view;
 
 pub use address::NameAddr;
 pub use check::check;
+pub use edit::Edits;
 pub use fault::{Fault, Malformed};
 pub use index::{Index, LARGEST_BYTES};
 pub use lexeme::{Param, Params};
 pub use name::{Method, Name};
+pub use respond::{Reply, reason_phrase, write_response};
 pub use start::Start;
 pub use uri::{Scheme, Uri};
 pub use via::{MAGIC_COOKIE, Via};
