@@ -424,7 +424,6 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-#[expect(reason = "the signature serde asks for")]
 const fn is_zero(version: &u64) -> bool {
     *version == 0
 }
