@@ -11,9 +11,11 @@
 
 mod document;
 pub mod model;
+pub mod numbers;
 
 pub use document::MAX_PROBLEMS;
 pub use model::{
     Action, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status, StatusSettings,
     Subscriber,
 };
+pub use numbers::{NumberPlan, SmallBuf, UnknownRegion};
