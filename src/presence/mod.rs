@@ -12,10 +12,18 @@
 mod document;
 pub mod model;
 pub mod numbers;
+mod profile;
+#[cfg(test)]
+pub(crate) mod sample;
+mod settings;
+mod validate;
 
 pub use document::MAX_PROBLEMS;
 pub use model::{
-    Action, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status, StatusSettings,
-    Subscriber,
+    Action, CallerClass, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status,
+    StatusSettings, Subscriber,
 };
 pub use numbers::{NumberPlan, SmallBuf, UnknownRegion};
+pub use profile::Profile;
+pub use settings::{Layer, Moment, Rules, Step, Target, UriParts};
+pub use validate::is_id;

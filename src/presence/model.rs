@@ -98,6 +98,18 @@ pub struct ClassRule {
     pub anonymous: Option<Action>,
 }
 
+/// Who is calling, as far as settings tell callers apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CallerClass {
+    /// A colleague.
+    Internal,
+    /// Somebody from outside who shows a number.
+    External,
+    /// Somebody who withholds their identity.
+    Anonymous,
+}
+
 /// What a subscriber set for one status.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, ToSchema)]
 pub struct StatusSettings {
@@ -303,6 +315,20 @@ impl Source {
     }
 }
 
+impl CallerClass {
+    /// Every class.
+    pub const ALL: [Self; 3] = [Self::Internal, Self::External, Self::Anonymous];
+
+    /// The name in documents, `internal`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::External => "external",
+            Self::Anonymous => "anonymous",
+        }
+    }
+}
+
 impl StatusSettings {
     /// Whether nothing is set.
     pub fn is_empty(&self) -> bool {
@@ -368,12 +394,12 @@ impl Settings {
 }
 
 impl ClassRule {
-    /// The actions by the names of their caller classes.
-    pub fn classes(&self) -> [(&'static str, Option<&Action>); 3] {
+    /// The actions with their caller classes.
+    pub fn classes(&self) -> [(CallerClass, Option<&Action>); 3] {
         [
-            ("internal", self.internal.as_ref()),
-            ("external", self.external.as_ref()),
-            ("anonymous", self.anonymous.as_ref()),
+            (CallerClass::Internal, self.internal.as_ref()),
+            (CallerClass::External, self.external.as_ref()),
+            (CallerClass::Anonymous, self.anonymous.as_ref()),
         ]
     }
 }

@@ -1,0 +1,365 @@
+//! A subscriber in the immutable, compact form that readers share.
+
+use jiff::Timestamp;
+
+use super::model::{CallerClass, Language, Settings, Source, Status, Subscriber};
+use super::numbers::NumberPlan;
+use super::settings::{Layer, Moment, Rules, Step};
+
+/// Between the aliases in the packed text; no alias contains it.
+const SEPARATOR: char = '\n';
+/// `until` or `since` that is not set.
+const NEVER: i64 = i64::MIN;
+
+/// One version of a subscriber. Never changed, only replaced.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Profile {
+    /// Id, display name, status message and aliases, one after the other.
+    text: Box<str>,
+    rules: Option<Box<Rules>>,
+    until_s: i64,
+    since_s: i64,
+    version: u64,
+    id_end: u16,
+    name_end: u16,
+    message_end: u16,
+    status: Status,
+    source: Option<Source>,
+    language: Option<Language>,
+}
+
+impl Profile {
+    /// Compiles a document that has been validated.
+    pub fn new(subscriber: &Subscriber, plan: &NumberPlan) -> Self {
+        let mut text = String::with_capacity(packed_length(subscriber));
+        let mut end_of = |part: &str| {
+            text.push_str(part);
+            u16::try_from(text.len()).unwrap_or(u16::MAX)
+        };
+        let id_end = end_of(&subscriber.id);
+        let name_end = end_of(&subscriber.display_name);
+        let message_end = end_of(subscriber.status_message.as_deref().unwrap_or_default());
+        for (position, alias) in subscriber.aliases.iter().enumerate() {
+            if position > 0 {
+                text.push(SEPARATOR);
+            }
+            text.push_str(alias);
+        }
+        Self {
+            text: text.into(),
+            rules: Rules::compile(&subscriber.settings, plan).map(Box::new),
+            until_s: subscriber.until.map_or(NEVER, Timestamp::as_second),
+            since_s: subscriber.since.map_or(NEVER, Timestamp::as_second),
+            version: subscriber.version,
+            id_end,
+            name_end,
+            message_end,
+            status: subscriber.status,
+            source: subscriber.source,
+            language: subscriber.language,
+        }
+    }
+
+    /// The one that stands where no subscriber is.
+    pub(super) fn vacant() -> Self {
+        Self {
+            text: Box::default(),
+            rules: None,
+            until_s: NEVER,
+            since_s: NEVER,
+            version: 0,
+            id_end: 0,
+            name_end: 0,
+            message_end: 0,
+            status: Status::Available,
+            source: None,
+            language: None,
+        }
+    }
+
+    pub(super) fn is_vacant(&self) -> bool {
+        self.id_end == 0
+    }
+
+    /// The id as it was written.
+    pub fn id(&self) -> &str {
+        self.slice(0, self.id_end)
+    }
+
+    /// The name for people.
+    pub fn display_name(&self) -> &str {
+        self.slice(self.id_end, self.name_end)
+    }
+
+    /// The message given with the status.
+    pub fn status_message(&self) -> Option<&str> {
+        Some(self.slice(self.name_end, self.message_end)).filter(|message| !message.is_empty())
+    }
+
+    /// The aliases in their canonical form.
+    pub fn aliases(&self) -> impl Iterator<Item = &str> {
+        let packed = self
+            .text
+            .get(usize::from(self.message_end)..)
+            .unwrap_or_default();
+        packed.split(SEPARATOR).filter(|alias| !alias.is_empty())
+    }
+
+    /// Every key under which the directory finds this subscriber: the id in lower case, and the
+    /// aliases.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.id().to_ascii_lowercase()).chain(self.aliases().map(str::to_owned))
+    }
+
+    /// Whether the directory finds this subscriber under that key.
+    pub fn has_key(&self, key: &[u8]) -> bool {
+        self.id().as_bytes().eq_ignore_ascii_case(key)
+            || self.aliases().any(|alias| alias.as_bytes() == key)
+    }
+
+    /// In which language this subscriber is addressed.
+    pub fn language(&self) -> Option<Language> {
+        self.language
+    }
+
+    /// The base status as it was set, `until` notwithstanding.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The base status in force at that time: `available` once `until` has come.
+    pub fn status_at(&self, now_unix_s: i64) -> Status {
+        if self.is_expired(now_unix_s) {
+            Status::Available
+        } else {
+            self.status
+        }
+    }
+
+    /// Whether the status has ended by itself.
+    pub fn is_expired(&self, now_unix_s: i64) -> bool {
+        self.until_s != NEVER && self.until_s <= now_unix_s
+    }
+
+    /// When the status ends, in unix seconds.
+    pub fn until_unix_s(&self) -> Option<i64> {
+        Some(self.until_s).filter(|at| *at != NEVER)
+    }
+
+    /// When the status ends.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.until_unix_s()
+            .and_then(|at| Timestamp::from_second(at).ok())
+    }
+
+    /// Since when the status holds.
+    pub fn since(&self) -> Option<Timestamp> {
+        Some(self.since_s)
+            .filter(|at| *at != NEVER)
+            .and_then(|at| Timestamp::from_second(at).ok())
+    }
+
+    /// Where the status came from.
+    pub fn source(&self) -> Option<Source> {
+        self.source
+    }
+
+    /// Which version of the document this is.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What colleagues read beside `status`: the message given with it, else the one in its
+    /// settings.
+    pub fn message_for(&self, status: Status) -> Option<&str> {
+        let given = self.status_message().filter(|_| status == self.status);
+        let rules = self.rules.as_deref();
+        given
+            .or_else(|| rules?.message(Layer::Of(status)))
+            .or_else(|| rules?.message(Layer::All))
+    }
+
+    /// What is set for callers of a class at a moment of a call while `status` is in force: in the
+    /// status, else in `all`. An inherited `connect` does not lift `dnd`.
+    pub fn step(
+        &self,
+        status: Status,
+        moment: Moment,
+        class: CallerClass,
+    ) -> Option<(&Step, Layer)> {
+        let rules = self.rules.as_deref()?;
+        let own = Layer::Of(status);
+        if let Some(step) = rules.step(own, moment, class) {
+            return Some((step, own));
+        }
+        let lifts = |step: &Step| {
+            status == Status::Dnd && moment == Moment::Immediate && *step == Step::Connect
+        };
+        let inherited = rules
+            .step(Layer::All, moment, class)
+            .filter(|step| !lifts(step));
+        inherited.map(|step| (step, Layer::All))
+    }
+
+    /// What `status` itself sets, without inheritance.
+    pub fn own_step(&self, status: Status, moment: Moment, class: CallerClass) -> Option<&Step> {
+        self.rules
+            .as_deref()?
+            .step(Layer::Of(status), moment, class)
+    }
+
+    /// The seconds to ring while `status` is in force, its own or those of `all`.
+    pub fn ring_for_s(&self, status: Status) -> Option<u16> {
+        let rules = self.rules.as_deref()?;
+        rules
+            .ring_for_s(Layer::Of(status))
+            .or_else(|| rules.ring_for_s(Layer::All))
+    }
+
+    /// The seconds to ring that `status` itself sets.
+    pub fn own_ring_for_s(&self, status: Status) -> Option<u16> {
+        self.rules.as_deref()?.ring_for_s(Layer::Of(status))
+    }
+
+    /// Whether a call can meet a rule while `status` is in force.
+    pub fn has_rules_for(&self, status: Status) -> bool {
+        self.rules.as_deref().is_some_and(|rules| {
+            rules.touches_calls(Layer::Of(status)) || rules.touches_calls(Layer::All)
+        })
+    }
+
+    /// The compiled settings, where anything is set.
+    pub fn rules(&self) -> Option<&Rules> {
+        self.rules.as_deref()
+    }
+
+    /// The document, as it was put.
+    pub fn to_subscriber(&self) -> Subscriber {
+        Subscriber {
+            id: self.id().to_owned(),
+            display_name: self.display_name().to_owned(),
+            aliases: self.aliases().map(str::to_owned).collect(),
+            language: self.language,
+            status: self.status,
+            status_message: self.status_message().map(str::to_owned),
+            until: self.until(),
+            source: self.source,
+            since: self.since(),
+            version: self.version,
+            settings: self.settings(),
+        }
+    }
+
+    /// The settings as documents write them.
+    pub fn settings(&self) -> Settings {
+        self.rules
+            .as_deref()
+            .map(Rules::settings)
+            .unwrap_or_default()
+    }
+
+    fn slice(&self, start: u16, end: u16) -> &str {
+        self.text
+            .get(usize::from(start)..usize::from(end))
+            .unwrap_or_default()
+    }
+}
+
+fn packed_length(subscriber: &Subscriber) -> usize {
+    let aliases: usize = subscriber.aliases.iter().map(|alias| alias.len() + 1).sum();
+    let message = subscriber.status_message.as_ref().map_or(0, String::len);
+    (subscriber.id.len() + subscriber.display_name.len() + message + aliases).saturating_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan() -> NumberPlan {
+        NumberPlan::for_region("DE").unwrap()
+    }
+
+    fn profile(document: serde_json::Value) -> Profile {
+        Profile::new(&Subscriber::from_json(&document).unwrap(), &plan())
+    }
+
+    #[test]
+    fn a_status_has_ended_in_the_second_of_its_until() {
+        let anna = profile(json!({
+            "id": "anna", "status": "dnd", "status_message": "Thinking",
+            "until": "1970-01-01T00:10:00Z"
+        }));
+        assert_eq!(anna.status_at(599), Status::Dnd);
+        assert_eq!(anna.status_at(600), Status::Available);
+        assert_eq!(anna.message_for(Status::Dnd), Some("Thinking"));
+        assert_eq!(anna.message_for(Status::Available), None);
+    }
+
+    #[test]
+    fn a_status_inherits_what_it_leaves_unset() {
+        let anna = profile(json!({"id": "anna", "settings": {
+            "all": {"immediate": "voicemail", "ring_for_s": 30, "message": "Hello"},
+            "away": {"immediate": {"internal": "connect"}, "message": "Out"},
+        }}));
+        let step = |status, class| anna.step(status, Moment::Immediate, class).unwrap();
+        let away = Layer::Of(Status::Away);
+        assert_eq!(
+            step(Status::Away, CallerClass::Internal),
+            (&Step::Connect, away)
+        );
+        assert_eq!(
+            step(Status::Away, CallerClass::External),
+            (&Step::Voicemail, Layer::All)
+        );
+        assert_eq!(
+            step(Status::Break, CallerClass::Internal),
+            (&Step::Voicemail, Layer::All)
+        );
+        assert_eq!(anna.ring_for_s(Status::Away), Some(30));
+        assert_eq!(anna.message_for(Status::Away), Some("Out"));
+        assert_eq!(anna.message_for(Status::Dnd), Some("Hello"));
+    }
+
+    #[test]
+    fn an_inherited_connect_does_not_lift_dnd_but_its_own_does() {
+        let all = profile(json!({"id": "a", "settings": {"all": {"immediate": "connect"}}}));
+        let own = profile(json!({"id": "a", "settings": {"dnd": {"immediate": "connect"}}}));
+        let step = |profile: &Profile| {
+            profile
+                .step(Status::Dnd, Moment::Immediate, CallerClass::Internal)
+                .map(|(step, _)| step.clone())
+        };
+        assert_eq!(step(&all), None);
+        assert_eq!(step(&own), Some(Step::Connect));
+    }
+
+    #[test]
+    fn keys_are_the_id_in_lower_case_and_the_aliases() {
+        let anna = profile(json!({"id": "Anna", "aliases": ["101", "+4930123456"]}));
+        assert_eq!(
+            anna.keys().collect::<Vec<_>>(),
+            ["anna", "101", "+4930123456"]
+        );
+        assert!(anna.has_key(b"anna") && anna.has_key(b"101") && !anna.has_key(b"10"));
+        assert_eq!(anna.id(), "Anna");
+    }
+
+    proptest! {
+        #[test]
+        fn a_document_survives_compilation(
+            all in crate::presence::sample::subscribers(),
+            aliases in prop::collection::vec("[a-z0-9]{1,12}", 0..4),
+            message in proptest::option::of("[a-zäß ]{1,40}"),
+        ) {
+            for mut subscriber in all {
+                subscriber.aliases = aliases.clone();
+                subscriber.status_message = message.clone();
+                let compiled = Profile::new(&subscriber, &plan());
+                prop_assert_eq!(compiled.to_subscriber(), subscriber);
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Random documents for property tests.
+
+use proptest::option::weighted;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::model::{Action, ClassRule, Rule, Settings, Status, StatusSettings, Subscriber};
+
+pub(crate) const IDS: [&str; 6] = ["anna", "bob", "cleo", "dora", "emil", "fritz"];
+
+pub(crate) fn action() -> BoxedStrategy<Action> {
+    prop_oneof![
+        Just(Action::Connect),
+        Just(Action::Reject),
+        Just(Action::Missed),
+        Just(Action::Voicemail),
+        select(&IDS[..]).prop_map(|id| Action::Forward(id.into())),
+        select(&IDS[..]).prop_map(|id| Action::Forward(id.into())),
+        select(&["+491701234567", "101", "sip:x@elsewhere.example"][..])
+            .prop_map(|target| Action::Forward(target.into())),
+    ]
+    .boxed()
+}
+
+pub(crate) fn rule() -> BoxedStrategy<Rule> {
+    let class = || weighted(0.5, action());
+    prop_oneof![
+        3 => action().prop_map(Rule::All),
+        1 => (class(), class(), class())
+            .prop_filter("some class", |(a, b, c)| a.is_some() || b.is_some() || c.is_some())
+            .prop_map(|(internal, external, anonymous)| {
+                Rule::PerClass(ClassRule { internal, external, anonymous })
+            }),
+    ]
+    .boxed()
+}
+
+pub(crate) fn part() -> BoxedStrategy<StatusSettings> {
+    let rule = || weighted(0.35, rule());
+    let message = weighted(0.2, "[A-Za-zäöü ]{1,12}");
+    let ring_for_s = weighted(0.3, 5u16..=120);
+    (message, rule(), rule(), rule(), rule(), rule(), ring_for_s)
+        .prop_map(
+            |(message, immediate, busy, no_answer, unreachable, declined, ring_for_s)| {
+                StatusSettings {
+                    message,
+                    immediate,
+                    busy,
+                    no_answer,
+                    unreachable,
+                    declined,
+                    ring_for_s,
+                }
+            },
+        )
+        .boxed()
+}
+
+pub(crate) fn settings() -> BoxedStrategy<Settings> {
+    let part = || weighted(0.5, part()).prop_map(Option::unwrap_or_default);
+    (part(), part(), part(), part(), part(), part())
+        .prop_map(|(all, available, away, pause, dnd, in_call)| Settings {
+            all,
+            available,
+            away,
+            pause,
+            dnd,
+            in_call,
+        })
+        .boxed()
+}
+
+pub(crate) fn status() -> impl Strategy<Value = Status> {
+    select(&[Status::Available, Status::Away, Status::Break, Status::Dnd][..])
+}
+
+/// One subscriber for each of [`IDS`].
+pub(crate) fn subscribers() -> impl Strategy<Value = Vec<Subscriber>> {
+    let one = (status(), settings(), weighted(0.3, 0i64..2_000));
+    prop::collection::vec(one, IDS.len()).prop_map(|all| {
+        let documents = IDS
+            .iter()
+            .zip(all)
+            .map(|(id, (status, settings, until))| Subscriber {
+                id: (*id).into(),
+                display_name: id.to_uppercase(),
+                status,
+                until: until.and_then(|at| jiff::Timestamp::from_second(at).ok()),
+                settings,
+                ..Subscriber::default()
+            });
+        documents.collect()
+    })
+}
