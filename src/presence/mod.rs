@@ -9,15 +9,19 @@
 //!
 //! Entry points: [`Subscriber`] for documents.
 
+mod directory;
 mod document;
+mod index;
 pub mod model;
 pub mod numbers;
 mod profile;
+mod record;
 #[cfg(test)]
 pub(crate) mod sample;
 mod settings;
 mod validate;
 
+pub use directory::{Directory, Handle, Mark, Page, PutError, effective_status};
 pub use document::MAX_PROBLEMS;
 pub use model::{
     Action, CallerClass, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status,
@@ -25,5 +29,6 @@ pub use model::{
 };
 pub use numbers::{NumberPlan, SmallBuf, UnknownRegion};
 pub use profile::Profile;
+pub use record::{MarkKind, ProfileGuard, Routing, SUBSCRIBER_LIMIT};
 pub use settings::{Layer, Moment, Rules, Step, Target, UriParts};
 pub use validate::is_id;

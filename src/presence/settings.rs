@@ -257,6 +257,15 @@ impl Rules {
 
     /// What is set in one layer for one class of caller, without inheritance.
     pub fn step(&self, layer: Layer, moment: Moment, class: CallerClass) -> Option<&Step> {
+        self.entry(layer, moment, class).map(|entry| &entry.step)
+    }
+
+    /// Whether a layer sets something for this class of caller alone.
+    pub fn is_for_class_alone(&self, layer: Layer, moment: Moment, class: CallerClass) -> bool {
+        self.entry(layer, moment, class).is_some_and(|entry| entry.class.is_some())
+    }
+
+    fn entry(&self, layer: Layer, moment: Moment, class: CallerClass) -> Option<&Entry> {
         self.entries
             .iter()
             .find(|entry| {
@@ -264,7 +273,6 @@ impl Rules {
                     && entry.moment == moment
                     && entry.class.is_none_or(|own| own == class)
             })
-            .map(|entry| &entry.step)
     }
 
     /// The message of one layer.
