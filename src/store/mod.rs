@@ -6,16 +6,24 @@
 //! into memory that the kernel keeps when the process is killed. The store never reads a clock:
 //! [`Store::maintain`] tells it the time.
 //!
-//! Enter at [`Store`]; [`Memory`] is the engine for tests, the demo and the simulation.
-//! [`contract`] says in words what each engine owes its callers, and checks it.
+//! Enter at [`Store`]; [`Embedded`] keeps it in a directory, [`Memory`] is the engine for tests, the
+//! demo and the simulation. [`contract`] says in words what each engine owes its callers, and checks it.
 
+mod calls;
 pub mod contract;
+mod documents;
+mod embedded;
+mod journal;
+mod map;
 mod memory;
+mod segment;
+mod slots;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use embedded::Embedded;
 pub use memory::Memory;
 
 /// The longest record of an open call, in bytes.
@@ -209,8 +217,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    #[expect(dead_code, reason = "the embedded engine comes next")]
-    pub(crate) fn io(attempt: &'static str, path: &Path, source: io::Error) -> Self {
+    fn damaged(path: &Path, fault: impl Into<String>) -> Self {
+        Self::Damaged {
+            path: path.to_path_buf(),
+            fault: fault.into(),
+        }
+    }
+
+    fn io(attempt: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io {
             attempt,
             path: path.to_path_buf(),

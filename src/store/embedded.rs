@@ -1,0 +1,153 @@
+//! The store in a directory of its own: `documents.redb`, `calls-*.slots`, `journal-*.log`.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::calls;
+use super::documents::Documents;
+use super::journal::Journals;
+use super::slots::SlotFile;
+use super::{Journal, Losses, OpenCalls, Options, Position, Store, StoreError, Write};
+
+/// The default engine: survives `kill -9` and power cuts as [`super::contract`] says.
+pub struct Embedded {
+    directory: PathBuf,
+    options: Options,
+    lock: Arc<File>,
+    documents: Documents,
+    journals: Arc<Journals>,
+    calls_taken: AtomicBool,
+    calls: OnceLock<Vec<Arc<SlotFile>>>,
+    torn_calls: AtomicU64,
+    maintaining: Mutex<()>,
+}
+
+impl Embedded {
+    /// Opens the store in `directory`, which is created if it is not there, and locked against
+    /// other processes until the store and all it handed out are dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`], a damaged file, or whatever the operating system refuses.
+    pub fn open(directory: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
+        let directory = directory.as_ref();
+        let created = fs::create_dir_all(directory);
+        created.map_err(|error| StoreError::io("create", directory, error))?;
+        let lock = lock(directory)?;
+        let documents = Documents::open(directory)?;
+        let journals = Journals::open(directory, options.clone(), lock.clone())?;
+        Ok(Self {
+            directory: directory.to_path_buf(),
+            options,
+            lock,
+            documents,
+            journals,
+            calls_taken: AtomicBool::new(false),
+            calls: OnceLock::new(),
+            torn_calls: AtomicU64::new(0),
+            maintaining: Mutex::new(()),
+        })
+    }
+
+    fn slot_files(&self) -> impl Iterator<Item = &Arc<SlotFile>> {
+        self.calls.get().into_iter().flatten()
+    }
+}
+
+impl Store for Embedded {
+    fn load(&self, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), StoreError> {
+        self.documents.load(each)
+    }
+
+    fn write(&self, batch: &[Write]) -> Result<(), StoreError> {
+        self.documents.write(batch)
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        self.documents.secret()
+    }
+
+    fn open_calls(
+        &self,
+        shards: usize,
+        shard_of: &dyn Fn(&[u8]) -> usize,
+    ) -> Result<Vec<Box<dyn OpenCalls>>, StoreError> {
+        if self.calls_taken.swap(true, Relaxed) {
+            return Err(StoreError::Taken("open calls"));
+        }
+        let limit = self.options.calls_per_shard;
+        let mut opened = calls::open(&self.directory, limit, shards.max(1), shard_of)?;
+        opened
+            .slots
+            .iter_mut()
+            .for_each(|slots| slots.hold(self.lock.clone()));
+        self.torn_calls.store(opened.torn, Relaxed);
+        let _ = self.calls.set(opened.files);
+        let boxed = |slots| Box::new(slots) as Box<dyn OpenCalls>;
+        Ok(opened.slots.into_iter().map(boxed).collect())
+    }
+
+    fn read_calls(&self, each: &mut dyn FnMut(&[u8])) {
+        self.slot_files().for_each(|file| file.read(each));
+    }
+
+    fn journals(&self, shards: usize) -> Result<Vec<Box<dyn Journal>>, StoreError> {
+        self.journals.appenders(shards)
+    }
+
+    fn read_journal(
+        &self,
+        subscriber: u64,
+        before: Option<Position>,
+        limit: usize,
+    ) -> Result<Vec<(Position, Vec<u8>)>, StoreError> {
+        Ok(self.journals.read(subscriber, before, limit))
+    }
+
+    fn maintain(&self, now_unix_s: i64) -> Result<(), StoreError> {
+        let _one = self
+            .maintaining
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let journals = self.journals.maintain(now_unix_s);
+        let calls = self.slot_files().map(|file| file.maintain());
+        calls.fold(journals, Result::and)
+    }
+
+    fn losses(&self) -> Losses {
+        Losses {
+            torn_calls: self.torn_calls.load(Relaxed),
+            journal_entries: self.journals.lost(),
+        }
+    }
+}
+
+fn lock(directory: &Path) -> Result<Arc<File>, StoreError> {
+    let path = directory.join("lock");
+    let failed = |error| StoreError::io("lock", &path, error);
+    let mut options = File::options();
+    let options = options.write(true).create(true).truncate(false);
+    let file = options.open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Arc::new(file)),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
+            path: directory.to_path_buf(),
+        }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract;
+
+    #[test]
+    fn embedded_keeps_the_contract() {
+        let directory = tempfile::tempdir().unwrap();
+        contract::check(|| {
+            Box::new(Embedded::open(directory.path(), contract::options()).unwrap())
+        });
+    }
+}
