@@ -262,17 +262,16 @@ impl Rules {
 
     /// Whether a layer sets something for this class of caller alone.
     pub fn is_for_class_alone(&self, layer: Layer, moment: Moment, class: CallerClass) -> bool {
-        self.entry(layer, moment, class).is_some_and(|entry| entry.class.is_some())
+        self.entry(layer, moment, class)
+            .is_some_and(|entry| entry.class.is_some())
     }
 
     fn entry(&self, layer: Layer, moment: Moment, class: CallerClass) -> Option<&Entry> {
-        self.entries
-            .iter()
-            .find(|entry| {
-                entry.layer == layer
-                    && entry.moment == moment
-                    && entry.class.is_none_or(|own| own == class)
-            })
+        self.entries.iter().find(|entry| {
+            entry.layer == layer
+                && entry.moment == moment
+                && entry.class.is_none_or(|own| own == class)
+        })
     }
 
     /// The message of one layer.

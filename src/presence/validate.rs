@@ -128,7 +128,6 @@ pub(super) fn check_status(status: Status, problems: &mut Vec<Problem>) {
     }
 }
 
-
 fn check_text(field: &str, text: &str, limit: usize, problems: &mut Vec<Problem>) {
     if text.len() > limit {
         let length = text.len();

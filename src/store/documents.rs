@@ -1,5 +1,6 @@
 //! The documents: one table of a redb file, one durable transaction for each batch.
 
+use std::io::ErrorKind::{InvalidData, UnexpectedEof};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,9 +29,13 @@ pub(super) struct Documents {
 }
 
 impl Documents {
-    /// Opens or creates the file in `directory`, which it locks against other processes.
-    pub(super) fn open(directory: &Path) -> Result<Self, StoreError> {
+    /// Opens the file in `directory`, or creates it in a new store.
+    pub(super) fn open(directory: &Path, is_new: bool) -> Result<Self, StoreError> {
         let path = directory.join("documents.redb");
+        let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+        if !is_new && bytes == 0 {
+            return Err(StoreError::damaged(&path, "it is missing or empty"));
+        }
         let database = open(&path)?;
         let secret = guarded(&path, || secret_of(&database))?;
         Ok(Self {
@@ -98,11 +103,6 @@ fn open(path: &Path) -> Result<Database, StoreError> {
         DatabaseError::DatabaseAlreadyOpen => StoreError::Locked {
             path: path.parent().unwrap_or(path).to_path_buf(),
         },
-        DatabaseError::Storage(StorageError::Io(error))
-            if error.kind() == std::io::ErrorKind::InvalidData =>
-        {
-            StoreError::damaged(path, error.to_string())
-        }
         error => explain(path, error.into()),
     })
 }
@@ -164,6 +164,9 @@ fn panicked() -> StorageError {
 
 fn explain(path: &Path, error: redb::Error) -> StoreError {
     match error {
+        redb::Error::Io(error) if matches!(error.kind(), InvalidData | UnexpectedEof) => {
+            StoreError::damaged(path, error.to_string())
+        }
         redb::Error::Io(error) => StoreError::io("read or write", path, error),
         redb::Error::Corrupted(fault) => StoreError::damaged(path, fault),
         error => StoreError::damaged(path, error.to_string()),

@@ -1,6 +1,8 @@
 //! The store in a directory of its own: `documents.redb`, `calls-*.slots`, `journal-*.log`.
 
 use std::fs::{self, File, TryLockError};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -10,6 +12,10 @@ use super::documents::Documents;
 use super::journal::Journals;
 use super::slots::SlotFile;
 use super::{Journal, Losses, OpenCalls, Options, Position, Store, StoreError, Write};
+
+const LOCK: &str = "lock";
+/// What the lock file holds once the store is made.
+const FORMAT: &[u8] = b"pointsman store 1\n";
 
 /// The default engine: survives `kill -9` and power cuts as [`super::contract`] says.
 pub struct Embedded {
@@ -34,9 +40,12 @@ impl Embedded {
         let directory = directory.as_ref();
         let created = fs::create_dir_all(directory);
         created.map_err(|error| StoreError::io("create", directory, error))?;
-        let lock = lock(directory)?;
-        let documents = Documents::open(directory)?;
+        let (lock, is_new) = lock(directory)?;
+        let documents = Documents::open(directory, is_new)?;
         let journals = Journals::open(directory, options.clone(), lock.clone())?;
+        if is_new {
+            sign(directory, &lock)?;
+        }
         Ok(Self {
             directory: directory.to_path_buf(),
             options,
@@ -123,19 +132,39 @@ impl Store for Embedded {
     }
 }
 
-fn lock(directory: &Path) -> Result<Arc<File>, StoreError> {
-    let path = directory.join("lock");
+/// Locks the directory; and whether the store in it has not been wholly made yet.
+fn lock(directory: &Path) -> Result<(Arc<File>, bool), StoreError> {
+    let path = directory.join(LOCK);
     let failed = |error| StoreError::io("lock", &path, error);
     let mut options = File::options();
-    let options = options.write(true).create(true).truncate(false);
-    let file = options.open(&path).map_err(failed)?;
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.open(&path).map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => Ok(Arc::new(file)),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
-            path: directory.to_path_buf(),
-        }),
-        Err(TryLockError::Error(error)) => Err(failed(error)),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(StoreError::Locked {
+                path: directory.to_path_buf(),
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
+    let mut format = Vec::new();
+    file.read_to_end(&mut format).map_err(failed)?;
+    match format.as_slice() {
+        FORMAT => Ok((Arc::new(file), false)),
+        part if FORMAT.starts_with(part) => Ok((Arc::new(file), true)),
+        _ => Err(StoreError::damaged(
+            &path,
+            "it does not name a format this version knows",
+        )),
+    }
+}
+
+/// Says, durably, that the store is made: from now on a file that is missing is a fault.
+fn sign(directory: &Path, lock: &File) -> Result<(), StoreError> {
+    let written = lock.write_all_at(FORMAT, 0).and_then(|()| lock.sync_all());
+    written.map_err(|error| StoreError::io("write to", &directory.join(LOCK), error))?;
+    calls::sync_directory(directory)
 }
 
 #[cfg(test)]

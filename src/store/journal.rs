@@ -28,6 +28,7 @@ pub(super) struct Journals {
     options: Options,
     segment_bytes: usize,
     segments: ArcSwap<Vec<Arc<Segment>>>,
+    taken: AtomicBool,
     shards: OnceLock<Vec<Arc<Shard>>>,
     next_position: AtomicU64,
     next_number: AtomicU64,
@@ -79,6 +80,7 @@ impl Journals {
             segment_bytes: options.segment_bytes.clamp(SEGMENT_MIN, 1 << 30) / unit * unit,
             options,
             segments: ArcSwap::from_pointee(segments),
+            taken: AtomicBool::new(false),
             shards: OnceLock::new(),
             next_position: AtomicU64::new(newest),
             next_number: AtomicU64::new(number.unwrap_or(0)),
@@ -94,24 +96,26 @@ impl Journals {
         self: &Arc<Self>,
         shards: usize,
     ) -> Result<Vec<Box<dyn Journal>>, StoreError> {
-        let all: Vec<Arc<Shard>> = (0..shards.max(1)).map(Shard::new).collect();
-        let mut appenders: Vec<Box<dyn Journal>> = Vec::new();
-        if self.shards.set(all.clone()).is_err() {
+        if self.taken.swap(true, Relaxed) {
             return Err(StoreError::Taken("journals"));
         }
-        for shard in all {
-            let newest = self.newest_of(shard.number);
+        let all: Vec<Arc<Shard>> = (0..shards.max(1)).map(Shard::new).collect();
+        let mut appenders: Vec<Box<dyn Journal>> = Vec::new();
+        for shard in all.clone() {
+            let segment = match self.newest_of(shard.number) {
+                Some(segment) => segment,
+                None => Arc::new(self.create(shard.number)?),
+            };
             let mut appender = Appender {
                 journals: self.clone(),
                 shard,
                 segment: None,
             };
-            match newest {
-                Some(segment) => appender.go_on(segment),
-                None => appender.go_on(Arc::new(self.create(appender.shard.number)?)),
-            }
+            appender.go_on(segment);
             appenders.push(Box::new(appender));
         }
+        // Last: from now on the background seals what is not appended to.
+        let _ = self.shards.set(all);
         Ok(appenders)
     }
 
@@ -210,8 +214,9 @@ impl Journals {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
+        let settled = self.shards.get().is_some();
         for segment in self.segments.load().iter() {
-            segment.sync()?;
+            segment.sync(settled)?;
         }
         match self.directory_changed.swap(false, Acquire) {
             true => sync_directory(&self.directory),
@@ -263,7 +268,7 @@ impl Shard {
 
 impl Appender {
     fn go_on(&mut self, segment: Arc<Segment>) {
-        segment.active.store(true, Release);
+        segment.reopen();
         self.journals.segments.rcu(|all| {
             let mut all = all.to_vec();
             if !all.iter().any(|known| Arc::ptr_eq(known, &segment)) {

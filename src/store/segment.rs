@@ -214,10 +214,19 @@ impl Segment {
             .map(|word| self.entry(word as u32 as usize).ok_or(()))
     }
 
-    /// Entries and index on the disk; then, if nothing more is appended, the seal.
-    pub(super) fn sync(&self) -> Result<(), StoreError> {
+    /// To be appended to from now on, sealed or not.
+    pub(super) fn reopen(&self) {
+        self.active.store(true, Relaxed);
+        if let Some(seal) = self.map.words().get(SEAL) {
+            seal.store(0, Release);
+        }
+    }
+
+    /// Entries and index on the disk; then, if it is `settled` which segments are appended to and
+    /// this one is not, the seal.
+    pub(super) fn sync(&self, settled: bool) -> Result<(), StoreError> {
         let failed = |error| StoreError::io("write to", &self.path, error);
-        let active = self.active.load(Acquire);
+        let active = !settled || self.active.load(Acquire);
         let count = self.count.load(Acquire);
         if self.synced.load(Relaxed) != count {
             self.file.sync_data().map_err(failed)?;
