@@ -3,7 +3,13 @@
 use std::fmt;
 
 macro_rules! faults {
-    ($(#[$doc:meta])* $enum:ident; $($(#[$line:meta])* $variant:ident $status:literal $phrase:literal $kind:literal;)*) => {
+    (
+        $(#[$doc:meta])* $enum:ident;
+        $(
+            $(#[$line:meta])*
+            $variant:ident $status:literal $phrase:literal $kind:literal;
+        )*
+    ) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $enum {

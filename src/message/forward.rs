@@ -154,8 +154,8 @@ pub(super) fn write_stamped(via: &Via<'_>, source: SocketAddr, out: &mut Vec<u8>
 }
 
 fn is_from(via: &Via<'_>, source: SocketAddr) -> bool {
-    via.host_ip()
-        .is_some_and(|host| host == source.ip().to_canonical())
+    let host = via.host_ip().map(|host| host.to_canonical());
+    host == Some(source.ip().to_canonical())
 }
 
 fn write_rport(port: Option<u16>, out: &mut Vec<u8>) {
@@ -244,6 +244,10 @@ mod tests {
         assert_eq!(
             stamped("SIP/2.0/UDP host , SIP/2.0/UDP b", "[::ffff:192.0.2.2]:1"),
             "SIP/2.0/UDP host;received=192.0.2.2 , SIP/2.0/UDP b"
+        );
+        assert_eq!(
+            stamped("SIP/2.0/UDP [::ffff:192.0.2.2]", "192.0.2.2:7"),
+            "SIP/2.0/UDP [::ffff:192.0.2.2]"
         );
         assert_eq!(
             stamped("SIP/2.0/UDP [2001:db8:0::1]:5060", "[2001:db8::1]:7"),

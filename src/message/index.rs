@@ -6,6 +6,7 @@ use super::name::Name;
 use super::start::StartLine;
 use super::view::Message;
 use memchr::memchr;
+use std::ops::Range;
 
 /// The largest message: what a UDP datagram can carry.
 pub const LARGEST_BYTES: usize = 65_535;
@@ -36,6 +37,20 @@ pub(super) struct Line {
     pub(super) value_end: u32,
     pub(super) end: u32,
     pub(super) name: Name,
+}
+
+impl Line {
+    #[inline]
+    fn new(start: usize, name_end: usize, value: Range<usize>, end: usize) -> Self {
+        Self {
+            start: narrow(start),
+            name_end: narrow(name_end),
+            value_start: narrow(value.start),
+            value_end: narrow(value.end),
+            end: narrow(end),
+            name: Name::Other,
+        }
+    }
 }
 
 /// The lines of one name: which is the first, and how many there are.
@@ -93,16 +108,31 @@ impl Index {
                 (self.headers_end, self.body_at) = (at, at + blank);
                 return;
             }
-            let end = line_end(bytes, at);
-            self.push(bytes, at, end);
-            at = end;
+            at = self.read_line(bytes, at);
         }
     }
 
-    /// Notes one line. A line without a colon has no name and its whole text as value.
+    /// Reads the line at `start`; returns the offset of the next.
     #[inline]
-    fn push(&mut self, bytes: &[u8], start: usize, end: usize) {
-        let line = part(bytes, start..end);
+    fn read_line(&mut self, bytes: &[u8], start: usize) -> usize {
+        if let Some((name, colon)) = Name::before_colon(tail(bytes, start)) {
+            let name_end = start + colon;
+            let end = line_end(bytes, start);
+            let value = trim(bytes, name_end + 1..end);
+            self.push(Line {
+                name,
+                ..Line::new(start, name_end, value, end)
+            });
+            return end;
+        }
+        let end = line_end(bytes, start);
+        self.read_odd_line(bytes, start..end);
+        end
+    }
+
+    /// Reads a line with any name. Without a colon it has no name and its whole text as value.
+    fn read_odd_line(&mut self, bytes: &[u8], span: Range<usize>) {
+        let line = part(bytes, span.clone());
         let colon = memchr(b':', line).unwrap_or(0);
         let raw_name = part(line, 0..colon);
         let name_length = raw_name.trim_ascii_end().len();
@@ -110,23 +140,28 @@ impl Index {
         if name == Name::Other || name_length != colon {
             self.note_bad_name(raw_name);
         }
-        let value_at = if colon == 0 { start } else { start + colon + 1 };
-        let value = trim(bytes, value_at..end);
-        let slot = self.slots.get_mut(name as usize);
-        if let Some(slot) = slot {
+        let value_at = if colon == 0 {
+            span.start
+        } else {
+            span.start + colon + 1
+        };
+        let value = trim(bytes, value_at..span.end);
+        let name_end = span.start + name_length;
+        self.push(Line {
+            name,
+            ..Line::new(span.start, name_end, value, span.end)
+        });
+    }
+
+    #[inline]
+    fn push(&mut self, line: Line) {
+        if let Some(slot) = self.slots.get_mut(line.name as usize) {
             if slot.count == 0 {
                 slot.first = narrow(self.lines.len()) as u16;
             }
             slot.count += 1;
         }
-        self.lines.push(Line {
-            start: narrow(start),
-            name_end: narrow(start + name_length),
-            value_start: narrow(value.start),
-            value_end: narrow(value.end),
-            end: narrow(end),
-            name,
-        });
+        self.lines.push(line);
     }
 
     /// A name that is empty, begins with a blank or is folded would be read as something else by

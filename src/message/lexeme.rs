@@ -200,7 +200,7 @@ impl<'a> Iterator for Params<'a> {
                 continue;
             }
             let text = part(bytes, body.clone());
-            let (name, value) = match memchr(b'=', text) {
+            let (name, value) = match text.iter().position(|&byte| byte == b'=') {
                 Some(at) => (
                     trimmed(part(text, 0..at)),
                     Some(trimmed(tail(text, at + 1))),

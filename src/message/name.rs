@@ -204,6 +204,23 @@ impl Name {
         }
     }
 
+    /// The known name at the start of a line, in its registered spelling and with the colon right
+    /// after it, and the colon's offset. Most lines are such; `None` says nothing about the others.
+    #[inline]
+    pub(super) fn before_colon(line: &[u8]) -> Option<(Self, usize)> {
+        let window = line.first_chunk::<WINDOW>()?;
+        let words = words(window);
+        let colon = colon(words)?;
+        let (first, middle) = (window.first()?, window.get(colon / 2)?);
+        let last = window.get(colon.checked_sub(1)?)?;
+        let name = *SLOTS.get(slot(*first, *middle, *last, colon))?;
+        let spelling = WORDS.get(name as usize)?;
+        let mask = MASKS.get(colon)?;
+        let differs = |at: usize| Some((words.get(at)? & mask.get(at)?) ^ spelling.get(at)?);
+        let same = differs(0)? | differs(1)? | differs(2)? == 0;
+        same.then_some((name, colon))
+    }
+
     /// The registered spelling; empty for `Other`.
     #[inline]
     pub fn as_str(self) -> &'static str {
@@ -223,7 +240,80 @@ const fn slot(first: u8, middle: u8, last: u8, length: usize) -> usize {
     (u32::from_le_bytes(folded).wrapping_mul(0x4eb9_20b3) >> 24) as usize
 }
 
-const SLOTS: [Name; 256] = slots();
+static SLOTS: [Name; 256] = slots();
+
+/// As many bytes as the longest known name has, in whole words.
+const WINDOW: usize = 24;
+
+type Words = [u64; WINDOW / 8];
+
+/// The spellings as words, filled up with zeros.
+static WORDS: [Words; Name::COUNT] = spellings();
+
+/// For each length, ones over so many bytes.
+static MASKS: [Words; WINDOW] = masks();
+
+#[inline]
+const fn words(window: &[u8; WINDOW]) -> Words {
+    let (words, _) = window.as_chunks::<8>();
+    match words {
+        [a, b, c] => [
+            u64::from_le_bytes(*a),
+            u64::from_le_bytes(*b),
+            u64::from_le_bytes(*c),
+        ],
+        _ => [0; 3],
+    }
+}
+
+/// The offset of the first colon: in each word the lowest byte that is zero after the exclusive or.
+#[inline]
+fn colon(words: Words) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    for (at, word) in words.into_iter().enumerate() {
+        let zeroed = word ^ (ONES * b':' as u64);
+        let found = zeroed.wrapping_sub(ONES) & !zeroed & (ONES << 7);
+        if found != 0 {
+            return Some(at * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    None
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs at compile time only")]
+const fn spellings() -> [Words; Name::COUNT] {
+    let mut spellings = [[0; WINDOW / 8]; Name::COUNT];
+    let mut name = 0;
+    while name < Name::COUNT {
+        let text = SPELLINGS[name].as_bytes();
+        let mut window = [0; WINDOW];
+        let mut at = 0;
+        while at < text.len() {
+            window[at] = text[at];
+            at += 1;
+        }
+        spellings[name] = words(&window);
+        name += 1;
+    }
+    spellings
+}
+
+#[expect(clippy::indexing_slicing, reason = "runs at compile time only")]
+const fn masks() -> [Words; WINDOW] {
+    let mut masks = [[0; WINDOW / 8]; WINDOW];
+    let mut length = 0;
+    while length < WINDOW {
+        let mut window = [0; WINDOW];
+        let mut at = 0;
+        while at < length {
+            window[at] = 0xff;
+            at += 1;
+        }
+        masks[length] = words(&window);
+        length += 1;
+    }
+    masks
+}
 
 #[expect(
     clippy::indexing_slicing,
@@ -262,6 +352,21 @@ mod tests {
             assert_eq!(Name::from_bytes(text.to_ascii_lowercase().as_bytes()), name);
             assert_eq!(Name::from_bytes(text.to_ascii_uppercase().as_bytes()), name);
         }
+    }
+
+    #[test]
+    fn the_usual_spelling_before_a_colon_is_found() {
+        let filler = "x".repeat(WINDOW);
+        for name in Name::all().filter(|&name| name != Name::Other) {
+            let text = name.as_str();
+            let found = |line: String| Name::before_colon(line.as_bytes());
+            assert_eq!(found(format!("{text}:{filler}")), Some((name, text.len())));
+            assert_eq!(found(format!("{text}x:{filler}")), None);
+            assert_eq!(found(format!("{text} :{filler}")), None);
+            assert_eq!(found(format!("{}:{filler}", text.to_lowercase())), None);
+        }
+        assert_eq!(Name::before_colon(b":xxxxxxxxxxxxxxxxxxxxxxxx"), None);
+        assert_eq!(Name::before_colon(b"Via: short"), None);
     }
 
     #[test]

@@ -106,7 +106,9 @@ fn status_line(line: &[u8], space: usize) -> Result<StartLine, Malformed> {
 /// it can be refused by name.
 fn request_line(line: &[u8], space: usize) -> Result<StartLine, Malformed> {
     let method_bytes = part(line, 0..space);
-    if method_bytes.is_empty() || !method_bytes.iter().copied().all(is_token) {
+    let method = Method::from_bytes(method_bytes);
+    let is_token = || !method_bytes.is_empty() && method_bytes.iter().copied().all(is_token);
+    if method == Method::Other && !is_token() {
         return Err(Malformed::NotSip);
     }
     let end = trim(line, 0..line.len()).end;

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::lexeme::{Params, part, port, tail, trimmed};
-use memchr::{memchr, memchr2, memchr3};
+use memchr::{memchr, memchr2};
 use smallvec::SmallVec;
 use std::net::IpAddr;
 
@@ -156,16 +156,19 @@ fn opaque(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, Fault> {
 pub(super) fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let text = trimmed(text);
     let bracketed = text.first() == Some(&b'[');
-    let (host, after) = if bracketed {
-        let close = memchr(b']', text)?;
-        (part(text, 1..close), trimmed(tail(text, close + 1)))
-    } else {
-        let end = memchr(b':', text).unwrap_or(text.len());
-        (trimmed(part(text, 0..end)), tail(text, end))
-    };
-    if host.is_empty() || !host.iter().all(|&byte| is_host_byte(byte, bracketed)) {
+    let inner = if bracketed { tail(text, 1) } else { text };
+    let host_end = inner
+        .iter()
+        .position(|&byte| !is_host_byte(byte, bracketed));
+    let host = part(inner, 0..host_end.unwrap_or(inner.len()));
+    let mut after = tail(inner, host.len());
+    if bracketed {
+        after = after.strip_prefix(b"]")?;
+    }
+    if host.is_empty() {
         return None;
     }
+    let after = trimmed(after);
     match after.split_first() {
         None => Some((host, None)),
         Some((b':', digits)) => Some((host, Some(port(trimmed(digits))?))),
@@ -207,7 +210,8 @@ fn hex(digit: u8) -> Option<u8> {
 
 /// Whether the bytes hold what no URI has: blanks, control bytes, brackets or quotes.
 pub(super) fn has_illegal_byte(uri: &[u8]) -> bool {
-    memchr3(b'<', b'>', b'"', uri).is_some() || uri.iter().any(|&byte| byte <= b' ' || byte == 0x7f)
+    let illegal = |byte| matches!(byte, 0..=b' ' | b'<' | b'>' | b'"' | 0x7f);
+    uri.iter().fold(false, |found, &byte| found | illegal(byte))
 }
 
 #[cfg(test)]

@@ -118,6 +118,10 @@ impl<'a> Via<'a> {
 
 /// Where the transport begins, after `SIP / 2.0 /`.
 fn transport_offset(bytes: &[u8]) -> Option<usize> {
+    const USUAL: &[u8] = b"SIP/2.0/";
+    if bytes.starts_with(USUAL) {
+        return Some(skip_space(bytes, USUAL.len()));
+    }
     let first = memchr(b'/', bytes)?;
     let second = first + 1 + memchr(b'/', tail(bytes, first + 1))?;
     let named = !trimmed(part(bytes, 0..first)).is_empty();
@@ -156,7 +160,8 @@ mod tests {
     #[test]
     fn white_space_and_folding_are_tolerated() {
         let via = parsed(
-            "SIP  /   2.0\r\n /TCP     spindle.example.com  : 99  ;\r\n  Branch  =   z9hG4bK9 ; rport = 7",
+            "SIP  /   2.0\r\n /TCP     spindle.example.com  : 99  ;\r\n  \
+            Branch  =   z9hG4bK9 ; rport = 7",
         );
         assert_eq!(
             (via.transport, via.host),
