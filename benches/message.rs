@@ -1,6 +1,8 @@
 //! Reading, typing, checking, forwarding and answering one INVITE of 798 bytes and 25 headers, and
 //! rsip doing the same.
 
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use pointsman::message::{Edits, Fault, Index, Message, Reply, check, forward, write_response};
 use rsip::prelude::{HeadersExt, ToTypedHeader, UntypedHeader};

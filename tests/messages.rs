@@ -1,5 +1,11 @@
 //! The message layer against a corpus with a verdict for every file, and against random bytes.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 use pointsman::message::{
     Edits, Fault, Index, Malformed, Message, Method, Name, NameAddr, Reply, Uri, check, forward,
     write_response,
