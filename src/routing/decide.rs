@@ -1,0 +1,502 @@
+//! The decision itself: the steps of the semantics, in their order, from subscriber to subscriber.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::decision::{
+    Cause, Connect, Decision, Destination, Divert, Hop, Hops, Plan, Reasons, Rejection,
+};
+use super::question::{Failure, Question, Subscribers};
+use super::reason::Reason;
+use crate::presence::{CallerClass, Handle, Layer, Moment, Profile, Routing, Status, Step, Target};
+
+/// Where a call for a subscriber goes.
+///
+/// Follows forwardings among subscribers; each is asked under its own status. A forwarding to
+/// somebody the call has been to, or beyond the limit, is skipped, and the first called
+/// subscriber's no-answer action is taken in its place.
+pub fn decide(question: &Question<'_>, subscribers: &impl Subscribers) -> Decision {
+    let mut walk = Walk::new(question, subscribers);
+    if question.is_emergency_callback {
+        return walk.connect_regardless();
+    }
+    let callee = question.callee;
+    let plan = if question.history.visited.contains(&callee) {
+        walk.reasons.push(Reason::Loop { subscriber: callee });
+        let skipped = Skipped::new(Cause::Unconditional, Rejection::LoopDetected);
+        walk.first_called(skipped)
+            .unwrap_or(Plan::Reject(skipped.rejection))
+    } else {
+        walk.follow(callee, None)
+    };
+    Decision {
+        plan,
+        reasons: walk.reasons,
+    }
+}
+
+/// Where a call goes that could not be connected to `question.callee`.
+///
+/// `None` where nothing is set for this: the downstream's final response passes through, or the
+/// phone goes on ringing.
+pub fn decide_after(
+    question: &Question<'_>,
+    failure: Failure,
+    subscribers: &impl Subscribers,
+) -> Option<Decision> {
+    let callee = question.callee;
+    let mut walk = Walk::new(question, subscribers);
+    let profile = subscribers.profile(callee)?;
+    let status = profile.status_at(question.now_unix_s);
+    let routing = subscribers.routing(callee);
+    walk.reasons.push(Reason::Failed {
+        subscriber: callee,
+        failure,
+    });
+    let in_call = routing.calls >= question.call_limit;
+    let class = question.caller.class;
+    let (step, layer, moment) = after_step(&profile, status, in_call, (failure, class))?;
+    let rule = Reason::Rule {
+        subscriber: callee,
+        layer,
+        moment,
+        class,
+        step: step.clone(),
+    };
+    walk.reasons.push(rule);
+    let plan = match step {
+        Step::Connect => None,
+        Step::Reject => Some(Plan::Reject(rejection_after(failure))),
+        Step::Missed => Some(Plan::Reject(Rejection::Missed)),
+        Step::Voicemail => walk.voicemail(callee, cause_after(failure)),
+        Step::Forward(target) => walk.forward_after(callee, target, cause_after(failure)),
+    }?;
+    Some(Decision {
+        plan,
+        reasons: walk.reasons,
+    })
+}
+
+/// One decision on its way along a chain of forwardings.
+struct Walk<'q, S> {
+    question: &'q Question<'q>,
+    subscribers: &'q S,
+    hops: Hops,
+    reasons: Reasons,
+}
+
+/// A forwarding that is not carried out.
+#[derive(Clone, Copy)]
+struct Skipped {
+    cause: Cause,
+    rejection: Rejection,
+}
+
+/// What one subscriber's settings say to a call that reaches it.
+enum Said {
+    Connect(Connect),
+    Reject(Rejection),
+    Voicemail(Cause),
+    Forward(Arc<Target>, Cause),
+}
+
+/// A subscriber a call has reached, with the status in force.
+struct Reached<'p> {
+    subscriber: Handle,
+    profile: &'p Profile,
+    status: Status,
+    in_call: bool,
+}
+
+impl<'q, S: Subscribers> Walk<'q, S> {
+    fn new(question: &'q Question<'q>, subscribers: &'q S) -> Self {
+        Self {
+            question,
+            subscribers,
+            hops: SmallVec::new(),
+            reasons: SmallVec::new(),
+        }
+    }
+
+    fn connect_regardless(mut self) -> Decision {
+        self.reasons.push(Reason::EmergencyCallback);
+        let plan = Plan::Connect(Connect::plain(self.question.callee));
+        Decision {
+            plan,
+            reasons: self.reasons,
+        }
+    }
+
+    /// Asks one subscriber after the other until one of them does not forward. `target` is how the
+    /// first of them was reached, if by forwarding. Ends because each is asked only once.
+    fn follow(&mut self, start: Handle, target: Option<Arc<Target>>) -> Plan {
+        let (mut current, mut reached_by) = (start, target);
+        loop {
+            let (target, cause) = match self.ask(current) {
+                Said::Connect(connect) => return self.arrive(connect, reached_by),
+                Said::Reject(rejection) => return Plan::Reject(rejection),
+                Said::Voicemail(cause) => return self.voicemail_or_missed(current, cause),
+                Said::Forward(target, cause) => (target, cause),
+            };
+            match self.hop(current, &target, cause) {
+                Ok(None) => return self.divert(Destination::Target(target)),
+                Ok(Some(next)) => (current, reached_by) = (next, Some(target)),
+                Err(skipped) => {
+                    return self
+                        .first_called(skipped)
+                        .unwrap_or(Plan::Reject(skipped.rejection));
+                }
+            }
+        }
+    }
+
+    /// A forwarding after a failure. Skipped with nothing in its place it is as good as unset.
+    fn forward_after(
+        &mut self,
+        callee: Handle,
+        target: &Arc<Target>,
+        cause: Cause,
+    ) -> Option<Plan> {
+        match self.hop(callee, target, cause) {
+            Ok(None) => Some(self.divert(Destination::Target(Arc::clone(target)))),
+            Ok(Some(next)) => Some(self.follow(next, Some(Arc::clone(target)))),
+            Err(skipped) => self.first_called(skipped),
+        }
+    }
+
+    /// Takes one hop: to a subscriber, or out of our hands (`None`).
+    fn hop(
+        &mut self,
+        from: Handle,
+        target: &Target,
+        cause: Cause,
+    ) -> Result<Option<Handle>, Skipped> {
+        let next = self.subscribers.resolve(target);
+        if let Some(again) = next.filter(|next| self.has_been_to(*next, from)) {
+            self.reasons.push(Reason::Loop { subscriber: again });
+            return Err(Skipped::new(cause, Rejection::LoopDetected));
+        }
+        let diversions = self.diversions();
+        if diversions >= self.question.hop_limit {
+            self.reasons.push(Reason::HopLimit { diversions });
+            return Err(Skipped::new(cause, Rejection::TooManyHops));
+        }
+        self.hops.push(Hop {
+            subscriber: from,
+            cause,
+        });
+        Ok(next)
+    }
+
+    /// Whether the call comes from there, or was there before.
+    fn has_been_to(&self, subscriber: Handle, current: Handle) -> bool {
+        subscriber == current
+            || self.question.caller.subscriber == Some(subscriber)
+            || self.question.history.visited.contains(&subscriber)
+            || self.hops.iter().any(|hop| hop.subscriber == subscriber)
+    }
+
+    fn diversions(&self) -> u8 {
+        let hops = u8::try_from(self.hops.len()).unwrap_or(u8::MAX);
+        self.question.history.diversions.saturating_add(hops)
+    }
+
+    /// Steps 4 to 7 for one subscriber. Most have nothing set that matters, which the routing word
+    /// says by itself.
+    fn ask(&mut self, subscriber: Handle) -> Said {
+        let routing = self.subscribers.routing(subscriber);
+        if routing.is_vacant {
+            self.reasons.push(Reason::UnknownCallee);
+            return Said::Reject(Rejection::UnknownCallee);
+        }
+        let in_call = routing.calls >= self.question.call_limit;
+        let needs_profile =
+            routing.has_rules || routing.has_until || (in_call && routing.has_busy_rules);
+        if !needs_profile {
+            return self.plain(subscriber, routing, in_call);
+        }
+        match self.subscribers.profile(subscriber) {
+            Some(profile) => {
+                let status = self.status_in_force(subscriber, &profile);
+                self.by_rules(
+                    &Reached {
+                        subscriber,
+                        profile: &profile,
+                        status,
+                        in_call,
+                    },
+                    routing,
+                )
+            }
+            None => self.plain(subscriber, routing, in_call),
+        }
+    }
+
+    /// Nothing is set: everybody but `dnd` is connected.
+    fn plain(&mut self, subscriber: Handle, routing: Routing, in_call: bool) -> Said {
+        let status = routing.status;
+        self.reasons.push(Reason::Status {
+            subscriber,
+            status,
+            until_unix_s: None,
+        });
+        if status == Status::Dnd {
+            return Said::Reject(Rejection::Dnd);
+        }
+        if in_call {
+            self.reasons.push(Reason::InCall {
+                subscriber,
+                calls: routing.calls,
+            });
+        }
+        Said::Connect(Connect::plain(subscriber))
+    }
+
+    fn status_in_force(&mut self, subscriber: Handle, profile: &Profile) -> Status {
+        let now = self.question.now_unix_s;
+        let status = profile.status_at(now);
+        if profile.is_expired(now) && profile.status() != Status::Available {
+            self.reasons.push(Reason::Expired {
+                subscriber,
+                status: profile.status(),
+            });
+        }
+        let until_unix_s = profile.until_unix_s().filter(|until| *until > now);
+        self.reasons.push(Reason::Status {
+            subscriber,
+            status,
+            until_unix_s,
+        });
+        status
+    }
+
+    fn by_rules(&mut self, reached: &Reached<'_>, routing: Routing) -> Said {
+        if let Some(said) = self.immediate(reached, reached.status) {
+            return said;
+        }
+        if reached.in_call {
+            let (subscriber, calls) = (reached.subscriber, routing.calls);
+            self.reasons.push(Reason::InCall { subscriber, calls });
+            if let Some(said) = self.immediate(reached, Status::InCall) {
+                return said;
+            }
+        }
+        Said::Connect(reached.connect(self.question.caller.class))
+    }
+
+    /// The immediate action of a status; of `in_call` for a second call. `None` to go on.
+    fn immediate(&mut self, reached: &Reached<'_>, status: Status) -> Option<Said> {
+        let class = self.question.caller.class;
+        let Some((step, layer)) = reached.profile.step(status, Moment::Immediate, class) else {
+            return (status == Status::Dnd).then_some(Said::Reject(Rejection::Dnd));
+        };
+        if reached.status != Status::Dnd && self.is_for_caller(step) {
+            self.reasons.push(Reason::CallThrough {
+                subscriber: reached.subscriber,
+            });
+            return None;
+        }
+        self.reasons.push(Reason::Rule {
+            subscriber: reached.subscriber,
+            layer,
+            moment: Moment::Immediate,
+            class,
+            step: step.clone(),
+        });
+        let cause = Cause::of_immediate(status);
+        match step {
+            Step::Connect => None,
+            Step::Reject => Some(Said::Reject(reached.refusal(status, layer, class))),
+            Step::Missed => Some(Said::Reject(Rejection::Missed)),
+            Step::Voicemail => Some(Said::Voicemail(cause)),
+            Step::Forward(target) => Some(Said::Forward(Arc::clone(target), cause)),
+        }
+    }
+
+    fn is_for_caller(&self, step: &Step) -> bool {
+        match step {
+            Step::Forward(target) => self
+                .question
+                .caller
+                .is(target, self.subscribers.resolve(target)),
+            _ => false,
+        }
+    }
+
+    /// The chain ends at a subscriber who is to be rung.
+    fn arrive(&self, connect: Connect, reached_by: Option<Arc<Target>>) -> Plan {
+        match reached_by {
+            None => Plan::Connect(connect),
+            Some(target) => self.divert(Destination::Subscriber { target, connect }),
+        }
+    }
+
+    fn divert(&self, to: Destination) -> Plan {
+        Divert {
+            hops: self.hops.clone(),
+            to,
+        }
+        .in_mode(self.question.forwarding)
+    }
+
+    fn voicemail_or_missed(&mut self, from: Handle, cause: Cause) -> Plan {
+        self.voicemail(from, cause)
+            .unwrap_or(Plan::Reject(Rejection::Missed))
+    }
+
+    /// To the first called subscriber's box. Costs no diversion of the limit: it is the way out.
+    fn voicemail(&mut self, from: Handle, cause: Cause) -> Option<Plan> {
+        if !self.question.voicemail_available {
+            self.reasons.push(Reason::NoVoicemail);
+            return None;
+        }
+        self.hops.push(Hop {
+            subscriber: from,
+            cause,
+        });
+        let to = Destination::Voicemail {
+            of: self.question.first_called(),
+        };
+        let divert = Divert {
+            hops: self.hops.clone(),
+            to,
+        };
+        Some(divert.in_mode(self.question.voicemail))
+    }
+
+    /// In place of a skipped forwarding: the first called subscriber's no-answer action, unless
+    /// that forwards again. The hops taken so far in this decision are forgotten; the call has not
+    /// been anywhere yet.
+    fn first_called(&mut self, skipped: Skipped) -> Option<Plan> {
+        let first = self.question.first_called();
+        let class = self.question.caller.class;
+        let profile = self.subscribers.profile(first)?;
+        let status = profile.status_at(self.question.now_unix_s);
+        let (step, layer) = profile.step(status, Moment::NoAnswer, class)?;
+        let plan = match step {
+            Step::Connect | Step::Forward(_) => None,
+            Step::Reject => Some(Plan::Reject(Rejection::NoAnswer)),
+            Step::Missed => Some(Plan::Reject(Rejection::Missed)),
+            Step::Voicemail => {
+                let cause = self.hops.first().map_or(skipped.cause, |hop| hop.cause);
+                self.hops.clear();
+                self.voicemail(self.question.callee, cause)
+            }
+        }?;
+        self.reasons.push(Reason::FirstCalled { subscriber: first });
+        let moment = Moment::NoAnswer;
+        let step = step.clone();
+        self.reasons.push(Reason::Rule {
+            subscriber: first,
+            layer,
+            moment,
+            class,
+            step,
+        });
+        Some(plan)
+    }
+}
+
+impl Reached<'_> {
+    fn refusal(&self, status: Status, layer: Layer, class: CallerClass) -> Rejection {
+        let anonymous = class == CallerClass::Anonymous
+            && self
+                .profile
+                .rules()
+                .is_some_and(|rules| rules.is_for_class_alone(layer, Moment::Immediate, class));
+        match status {
+            _ if anonymous => Rejection::AnonymousRefused,
+            Status::Dnd => Rejection::Dnd,
+            Status::InCall => Rejection::Busy,
+            Status::Available | Status::Away | Status::Break => Rejection::Refused,
+        }
+    }
+
+    fn connect(&self, class: CallerClass) -> Connect {
+        let acts = |failure| {
+            after_step(self.profile, self.status, self.in_call, (failure, class))
+                .is_some_and(|(step, ..)| *step != Step::Connect)
+        };
+        let has_no_answer_action = acts(Failure::NoAnswer);
+        let own = || {
+            self.profile
+                .own_ring_for_s(Status::InCall)
+                .filter(|_| self.in_call)
+        };
+        let ring_for_s = own().or_else(|| self.profile.ring_for_s(self.status));
+        Connect {
+            callee: self.subscriber,
+            ring_for_s: ring_for_s.filter(|_| has_no_answer_action),
+            has_no_answer_action,
+            has_after_action: Failure::ALL.into_iter().any(acts),
+        }
+    }
+}
+
+impl Skipped {
+    /// Under do not disturb there is always an answer that says more than that of a loop.
+    fn new(cause: Cause, rejection: Rejection) -> Self {
+        let is_dnd = cause == Cause::DoNotDisturb;
+        Self {
+            cause,
+            rejection: if is_dnd { Rejection::Dnd } else { rejection },
+        }
+    }
+}
+
+impl Connect {
+    /// Ring, and leave everything else to the phones.
+    const fn plain(callee: Handle) -> Self {
+        Self {
+            callee,
+            ring_for_s: None,
+            has_no_answer_action: false,
+            has_after_action: false,
+        }
+    }
+}
+
+/// What is set for a failure: during a call by `in_call` itself, else by the status or `all`.
+/// Unreachable falls back to no answer, declined to busy.
+fn after_step(
+    profile: &Profile,
+    status: Status,
+    in_call: bool,
+    (failure, class): (Failure, CallerClass),
+) -> Option<(&Step, Layer, Moment)> {
+    let moments: &[Moment] = match failure {
+        Failure::NoAnswer => &[Moment::NoAnswer],
+        Failure::Busy => &[Moment::Busy],
+        Failure::Unreachable => &[Moment::Unreachable, Moment::NoAnswer],
+        Failure::Declined => &[Moment::Declined, Moment::Busy],
+    };
+    moments.iter().find_map(|&moment| {
+        let own = || {
+            let step = profile
+                .own_step(Status::InCall, moment, class)
+                .filter(|_| in_call)?;
+            Some((step, Layer::Of(Status::InCall)))
+        };
+        let (step, layer) = own().or_else(|| profile.step(status, moment, class))?;
+        Some((step, layer, moment))
+    })
+}
+
+const fn rejection_after(failure: Failure) -> Rejection {
+    match failure {
+        Failure::NoAnswer => Rejection::NoAnswer,
+        Failure::Busy => Rejection::Busy,
+        Failure::Unreachable => Rejection::Unreachable,
+        Failure::Declined => Rejection::Refused,
+    }
+}
+
+const fn cause_after(failure: Failure) -> Cause {
+    match failure {
+        Failure::NoAnswer => Cause::NoAnswer,
+        Failure::Busy => Cause::Busy,
+        Failure::Unreachable => Cause::Unreachable,
+        Failure::Declined => Cause::Declined,
+    }
+}
