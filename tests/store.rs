@@ -5,7 +5,6 @@
 #![expect(
     unsafe_code,
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails where it stands; resource limits have no safe wrapper"
 )]
@@ -240,7 +239,7 @@ fn writes_until_killed() {
                     );
                 }
             }
-            if matches!(step, Step::Documents(_)) || model.steps % REPORT_EVERY == 0 {
+            if matches!(step, Step::Documents(_)) || model.steps.is_multiple_of(REPORT_EVERY) {
                 report(model.steps);
             }
         }
