@@ -7,7 +7,7 @@ const LEN: usize = PREFIX.len() + 1 + 16 + 2 + 8;
 
 /// Which table the context stands in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum BranchKind {
     /// An INVITE's response context.
     Invite,
     /// Any other request with a transaction.
@@ -18,9 +18,9 @@ pub enum Kind {
 
 /// What our branch parameter says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Branch {
+pub struct BranchId {
     /// The table.
-    pub kind: Kind,
+    pub kind: BranchKind,
     /// Slot and generation in that table.
     pub context: u64,
     /// Which of the context's branches.
@@ -30,14 +30,14 @@ pub struct Branch {
     pub check: u32,
 }
 
-impl Branch {
+impl BranchId {
     /// Appends the branch's text, always the same length.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(PREFIX);
         out.push(match self.kind {
-            Kind::Invite => b'i',
-            Kind::NonInvite => b'n',
-            Kind::Stateless => b's',
+            BranchKind::Invite => b'i',
+            BranchKind::NonInvite => b'n',
+            BranchKind::Stateless => b's',
         });
         write_hex(out, self.context, 16);
         write_hex(out, u64::from(self.leg), 2);
@@ -51,9 +51,9 @@ impl Branch {
             return None;
         }
         let kind = match kind {
-            b'i' => Kind::Invite,
-            b'n' => Kind::NonInvite,
-            b's' => Kind::Stateless,
+            b'i' => BranchKind::Invite,
+            b'n' => BranchKind::NonInvite,
+            b's' => BranchKind::Stateless,
             _ => return None,
         };
         Some(Self {
@@ -100,17 +100,17 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(context: u64, leg: u8, check: u32, kind in 0..3) {
-            let kind = [Kind::Invite, Kind::NonInvite, Kind::Stateless][kind as usize];
-            let branch = Branch { kind, context, leg, check };
+            let kind = [BranchKind::Invite, BranchKind::NonInvite, BranchKind::Stateless][kind as usize];
+            let branch = BranchId { kind, context, leg, check };
             let mut text = Vec::new();
             branch.write(&mut text);
             prop_assert_eq!(text.len(), LEN);
-            prop_assert_eq!(Branch::read(&text), Some(branch));
+            prop_assert_eq!(BranchId::read(&text), Some(branch));
         }
 
         #[test]
         fn anything_else_is_refused(text in "(z9hG4bKpm)?[a-z0-9]{0,40}") {
-            if let Some(branch) = Branch::read(text.as_bytes()) {
+            if let Some(branch) = BranchId::read(text.as_bytes()) {
                 let mut again = Vec::new();
                 branch.write(&mut again);
                 prop_assert_eq!(again, text.as_bytes());

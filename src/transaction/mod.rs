@@ -12,7 +12,7 @@ mod non_invite_client;
 mod non_invite_server;
 mod wheel;
 
-pub use branch::Branch;
+pub use branch::{BranchId, BranchKind};
 pub use invite_client::InviteClient;
 pub use invite_server::InviteServer;
 pub use non_invite_client::NonInviteClient;
