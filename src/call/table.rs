@@ -1,0 +1,224 @@
+//! The open calls of one shard, their marks, and their copies in the store.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::sync::Arc;
+
+use slotmap::{SlotMap, new_key_type};
+
+use super::identity::Identity;
+use super::record::{CallRecord, RECORD_LIMIT};
+use crate::presence::{Directory, Handle, Mark, MarkKind};
+use crate::store::OpenCalls;
+use crate::transaction::Ms;
+
+new_key_type! {
+    /// Names an open call of this shard; never reused for another one.
+    pub struct CallId;
+}
+
+/// The open calls: the one owner of the fact that somebody is in a call.
+pub struct Calls {
+    calls: SlotMap<CallId, Call>,
+    by_key: HashMap<u64, CallId, BuildHasherDefault<Identity>>,
+    stored: Box<dyn OpenCalls>,
+    directory: Arc<Directory>,
+    scratch: Vec<u8>,
+}
+
+/// One open call in memory: what finds it, what it marks, and its record.
+struct Call {
+    key: u64,
+    tags: [u64; 2],
+    /// The next call with the same Call-ID (another 2xx of a fork).
+    next: Option<CallId>,
+    /// Where the store keeps the record; `None` when the store is full.
+    slot: Option<u32>,
+    deadline: Ms,
+    record: Box<[u8]>,
+    _marks: [Option<Mark>; 2],
+}
+
+/// Who a call marks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Parties {
+    /// The calling subscriber.
+    pub caller: Option<Handle>,
+    /// The subscriber who answered.
+    pub callee: Option<Handle>,
+}
+
+impl Calls {
+    /// Takes over what an earlier run left in `stored` and marks its parties again. Calls whose
+    /// end has passed meanwhile are dropped. `unix_ms` and `now` are the same moment.
+    pub fn restore(
+        stored: Box<dyn OpenCalls>,
+        directory: Arc<Directory>,
+        now: Ms,
+        unix_ms: i64,
+    ) -> Self {
+        let mut left = Vec::new();
+        stored.each(&mut |slot, record| left.push((slot, Box::<[u8]>::from(record))));
+        let mut calls = Self {
+            calls: SlotMap::with_key(),
+            by_key: HashMap::default(),
+            stored,
+            directory,
+            scratch: Vec::with_capacity(RECORD_LIMIT),
+        };
+        for (slot, record) in left {
+            calls.restore_one(slot, record, now, unix_ms);
+        }
+        calls
+    }
+
+    fn restore_one(&mut self, slot: u32, record: Box<[u8]>, now: Ms, unix_ms: i64) {
+        let Some(read) = CallRecord::decode(&record).filter(|r| r.ends_unix_ms > unix_ms) else {
+            self.stored.remove(slot);
+            return;
+        };
+        let parties = Parties {
+            caller: self.directory.find(read.caller),
+            callee: self.directory.find(read.callee),
+        };
+        let deadline = now + read.ends_unix_ms.abs_diff(unix_ms);
+        let (key, tags) = (read.key, [read.caller_tag, read.callee_tag]);
+        self.insert(key, tags, Some(slot), deadline, record, parties);
+    }
+
+    /// How many calls are open.
+    pub fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Whether no call is open.
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
+    /// Every open call with its deadline, to put them on the timer wheel after a restart.
+    pub fn deadlines(&self) -> impl Iterator<Item = (CallId, Ms)> {
+        self.calls.iter().map(|(id, call)| (id, call.deadline))
+    }
+
+    /// Opens a call: its record is in the store and its parties are marked when this returns.
+    /// `None` where this dialog is open already (a retransmitted 2xx).
+    pub fn open(
+        &mut self,
+        record: &CallRecord<'_>,
+        deadline: Ms,
+        parties: Parties,
+    ) -> Option<CallId> {
+        let tags = [record.caller_tag, record.callee_tag];
+        if self.find(record.key, tags[0], tags[1]).is_some() {
+            return None;
+        }
+        self.scratch.clear();
+        record.encode(&mut self.scratch);
+        let slot = self.stored.insert(&self.scratch);
+        let bytes = Box::from(self.scratch.as_slice());
+        Some(self.insert(record.key, tags, slot, deadline, bytes, parties))
+    }
+
+    fn insert(
+        &mut self,
+        key: u64,
+        tags: [u64; 2],
+        slot: Option<u32>,
+        deadline: Ms,
+        record: Box<[u8]>,
+        parties: Parties,
+    ) -> CallId {
+        let mark = |party: Option<Handle>| {
+            party.map(|handle| self.directory.mark(handle, MarkKind::InCall))
+        };
+        let _marks = [mark(parties.caller), mark(parties.callee)];
+        let next = self.by_key.get(&key).copied();
+        let call = Call {
+            key,
+            tags,
+            next,
+            slot,
+            deadline,
+            record,
+            _marks,
+        };
+        let id = self.calls.insert(call);
+        self.by_key.insert(key, id);
+        id
+    }
+
+    /// The open call of a dialog; the tags in either order, as either side may send.
+    pub fn find(&self, key: u64, tag: u64, other_tag: u64) -> Option<CallId> {
+        let mut next = self.by_key.get(&key).copied();
+        while let Some(id) = next {
+            let call = self.calls.get(id)?;
+            if call.tags == [tag, other_tag] || call.tags == [other_tag, tag] {
+                return Some(id);
+            }
+            next = call.next;
+        }
+        None
+    }
+
+    /// When the call ends by itself; `None` where it has ended.
+    pub fn deadline(&self, id: CallId) -> Option<Ms> {
+        self.calls.get(id).map(|call| call.deadline)
+    }
+
+    /// The record of an open call.
+    pub fn record(&self, id: CallId) -> Option<CallRecord<'_>> {
+        CallRecord::decode(&self.calls.get(id)?.record)
+    }
+
+    /// A session refresh moved the call's end (RFC 4028 §10), but never beyond `latest_unix_ms`.
+    pub fn refresh(&mut self, id: CallId, deadline: Ms, ends_unix_ms: i64, session_s: u32) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        let Some(read) = CallRecord::decode(&call.record) else {
+            return;
+        };
+        let record = CallRecord {
+            ends_unix_ms,
+            session_expires_s: session_s,
+            ..read
+        };
+        self.scratch.clear();
+        record.encode(&mut self.scratch);
+        call.deadline = deadline;
+        if let Some(slot) = call.slot {
+            self.stored.update(slot, &self.scratch);
+        }
+        call.record = Box::from(self.scratch.as_slice());
+    }
+
+    /// Ends a call: its marks and its copy in the store are gone when this returns; the record is
+    /// handed back for the journal.
+    pub fn close(&mut self, id: CallId) -> Option<Box<[u8]>> {
+        let call = self.calls.remove(id)?;
+        if let Some(slot) = call.slot {
+            self.stored.remove(slot);
+        }
+        self.unlink(call.key, id, call.next);
+        Some(call.record)
+    }
+
+    fn unlink(&mut self, key: u64, id: CallId, next: Option<CallId>) {
+        if self.by_key.get(&key) == Some(&id) {
+            match next {
+                Some(next) => self.by_key.insert(key, next),
+                None => self.by_key.remove(&key),
+            };
+            return;
+        }
+        let mut at = self.by_key.get(&key).copied();
+        while let Some(call) = at.and_then(|at| self.calls.get_mut(at)) {
+            if call.next == Some(id) {
+                call.next = next;
+                return;
+            }
+            at = call.next;
+        }
+    }
+}
