@@ -1,7 +1,10 @@
 //! pointsman
 
+pub mod call;
+pub mod engine;
 pub mod message;
 pub mod presence;
+pub mod proxy;
 pub mod routing;
 pub mod store;
 pub mod transaction;

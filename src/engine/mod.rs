@@ -1,0 +1,157 @@
+//! The sans-IO whole: messages and the time come in, messages and facts go out.
+//!
+//! One [`Engine`] per core owns its transactions, calls and timers, so nothing here takes a lock.
+//! It must not read a clock, open a socket or block: the host in `net` does that. Entry points:
+//! [`Engine::handle`] and [`Engine::handle_timeouts`]; what is to be sent is in the [`Outbox`].
+
+pub use crate::proxy::{Arrival, Now, Outbox, Shared, Transmit};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::message::{Index, Message, Start};
+use crate::proxy::{Load, Proxy};
+use crate::store::{Journal, OpenCalls};
+
+/// Something that happened outside.
+#[derive(Debug, Clone, Copy)]
+pub enum Input<'a> {
+    /// A datagram came in on a listener.
+    Datagram {
+        /// Its source.
+        from: SocketAddr,
+        /// Index into `Policy::listeners`.
+        listener: u8,
+        /// The whole payload.
+        bytes: &'a [u8],
+    },
+    /// A datagram that the engine sent was refused (ICMP; RFC 3261 §18.4).
+    Unreachable {
+        /// Where it should have gone.
+        to: SocketAddr,
+    },
+}
+
+/// What became of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handled {
+    /// It was dealt with here; answers are in the outbox.
+    Done,
+    /// Its call belongs to that shard: hand the datagram over.
+    Belongs(u16),
+}
+
+/// One shard: all messages of a call meet here.
+pub struct Engine {
+    shard: u16,
+    shards: u16,
+    shared: Arc<Shared>,
+    index: Index,
+    proxy: Proxy,
+}
+
+impl Engine {
+    /// Shard number `shard` of as many as `shared` has. It goes on with the calls that an earlier
+    /// run left in `stored`.
+    pub fn new(
+        shard: u16,
+        shared: Arc<Shared>,
+        stored: Box<dyn OpenCalls>,
+        journal: Box<dyn Journal>,
+        now: Now,
+    ) -> Self {
+        let shards = shared.shards.len() as u16;
+        let proxy = Proxy::new(shard.into(), Arc::clone(&shared), stored, journal, now);
+        Self {
+            shard,
+            shards,
+            shared,
+            index: Index::new(),
+            proxy,
+        }
+    }
+
+    /// Takes one input. Datagrams of calls that belong to another shard are not touched.
+    pub fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled {
+        match input {
+            Input::Datagram {
+                from,
+                listener,
+                bytes,
+            } => self.handle_datagram(now, (from, listener), bytes, out),
+            Input::Unreachable { to } => {
+                self.proxy.handle_unreachable(to, now, out);
+                Handled::Done
+            }
+        }
+    }
+
+    fn handle_datagram(
+        &mut self,
+        now: Now,
+        (from, listener): (SocketAddr, u8),
+        bytes: &[u8],
+        out: &mut Outbox,
+    ) -> Handled {
+        let message = match self.index.parse(bytes) {
+            Ok(message) => message,
+            Err(malformed) => {
+                self.proxy.count_malformed(malformed);
+                return Handled::Done;
+            }
+        };
+        let call_key = self.proxy.call_key(message.call_id().unwrap_or_default());
+        let owner = shard_of(call_key, self.shards);
+        if owner != self.shard {
+            return Handled::Belongs(owner);
+        }
+        self.proxy.refresh_policy();
+        let arrival = Arrival {
+            now,
+            from,
+            listener,
+            call_key,
+        };
+        dispatch(&mut self.proxy, &arrival, message, out);
+        Handled::Done
+    }
+
+    /// Fires every timer that is due.
+    pub fn handle_timeouts(&mut self, now: Now, out: &mut Outbox) {
+        self.proxy.refresh_policy();
+        self.proxy.handle_timeouts(now, out);
+    }
+
+    /// When [`Engine::handle_timeouts`] must be called, on the clock of [`Now::ms`].
+    pub fn next_timeout(&self) -> Option<u64> {
+        self.proxy.next_timeout()
+    }
+
+    /// The sizes of the tables: all zero after every scenario.
+    pub fn load(&self) -> Load {
+        self.proxy.load()
+    }
+
+    /// Shows the sizes of the tables to the metrics; once for each batch.
+    pub fn publish_gauges(&self) {
+        self.proxy.publish_gauges();
+    }
+
+    /// What this shard shares with the others.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+fn dispatch(proxy: &mut Proxy, arrival: &Arrival, message: Message<'_>, out: &mut Outbox) {
+    match message.start() {
+        Start::Request { .. } => proxy.handle_request(arrival, message, out),
+        Start::Response { .. } => proxy.handle_response(arrival, message, out),
+    }
+}
+
+/// The shard that owns a call. The key is a keyed hash under the store's secret, so calls of an
+/// earlier run find their shard again.
+pub fn shard_of(call_key: u64, shards: u16) -> u16 {
+    ((u128::from(call_key) * u128::from(shards)) >> 64) as u16
+}

@@ -1,0 +1,82 @@
+//! Who calls: the identity that is believed, and the caller class it gives.
+
+use smallvec::SmallVec;
+
+use super::policy::{Peer, Policy};
+use super::request::ProxyRequest;
+use super::route::is_ours;
+use crate::message::{Name, NameAddr, Scheme, Uri};
+use crate::presence::{Directory, Handle};
+use crate::routing::CallerClass;
+
+/// A caller, with texts of its own so that it can outlive the message.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    pub class: CallerClass,
+    pub subscriber: Option<Handle>,
+    /// The number in canonical form, or the user name.
+    pub key: SmallVec<[u8; 24]>,
+    /// The identity's URI; empty where it is withheld.
+    pub uri: SmallVec<[u8; 48]>,
+}
+
+/// The caller of an INVITE. P-Asserted-Identity counts where the peer is trusted with it
+/// (RFC 3325 §5), else the From; a subscriber in one of our domains is internal, unless the peer
+/// is declared external. Who asks for privacy is anonymous whatever is asserted (RFC 3323).
+pub(super) fn identify(
+    request: &ProxyRequest<'_>,
+    peer: &Peer,
+    policy: &Policy,
+    directory: &Directory,
+) -> Identity {
+    let asserted = peer
+        .trust_identity
+        .then(|| request.message.values(Name::PAssertedIdentity).next())
+        .flatten()
+        .and_then(|value| NameAddr::parse(value.bytes).ok());
+    let address = asserted.unwrap_or(request.from);
+    let uri = Uri::parse(address.uri).ok();
+    let user = uri.as_ref().map(Uri::unescaped_user).unwrap_or_default();
+    let is_anonymous = wants_privacy(request) || asserted.is_none() && is_anonymous(&request.from);
+    let subscriber = uri
+        .filter(|uri| !peer.external && (uri.scheme == Scheme::Tel || is_ours(uri, policy)))
+        .and_then(|_| directory.find_dialled(&user, &policy.plan));
+    let class = match subscriber {
+        Some(_) => CallerClass::Internal,
+        None if is_anonymous => CallerClass::Anonymous,
+        None => CallerClass::External,
+    };
+    let mut buffer = Default::default();
+    let key = SmallVec::from_slice(policy.plan.normalise_dialled(&user, &mut buffer));
+    let uri = SmallVec::from_slice(address.uri);
+    Identity {
+        class,
+        subscriber,
+        key,
+        uri,
+    }
+}
+
+/// `Privacy: id`, `user` or `header` (RFC 3323 §4.2, RFC 3325 §7).
+fn wants_privacy(request: &ProxyRequest<'_>) -> bool {
+    request.message.headers(Name::Privacy).any(|header| {
+        header
+            .value
+            .split(|byte| matches!(byte, b';' | b',' | b' '))
+            .any(|word| {
+                [&b"id"[..], b"user", b"header"]
+                    .iter()
+                    .any(|w| word.eq_ignore_ascii_case(w))
+            })
+    })
+}
+
+/// The From that RFC 3323 §4.1.1.3 prescribes for anonymous callers, and its common variants.
+fn is_anonymous(from: &NameAddr<'_>) -> bool {
+    let Ok(uri) = Uri::parse(from.uri) else {
+        return false;
+    };
+    uri.user.eq_ignore_ascii_case(b"anonymous")
+        || uri.is_host(b"anonymous.invalid")
+        || (uri.user.is_empty() && from.display.eq_ignore_ascii_case(b"anonymous"))
+}

@@ -1,0 +1,235 @@
+//! CANCEL: from upstream for an INVITE of ours, and from us for a branch (RFC 3261 §9, §16.10).
+
+use super::forward::reply_address;
+use super::invite::{Branch, Cancel};
+use super::{Arrival, InviteKey, Now, Outbox, Proxy};
+use crate::message::{Index, Message, Name, Reply, write_response};
+use crate::routing::Failure;
+use crate::transaction::NonInviteClient;
+
+/// Why a branch is cancelled, as the next hop is told (RFC 3326).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CancelReason {
+    /// Another branch answered: phones need not show a missed call.
+    AnsweredElsewhere,
+    /// The caller gave up; nothing is added.
+    CallerCancelled,
+    /// It rang long enough, or timer C fired.
+    NoAnswer,
+}
+
+impl CancelReason {
+    fn header(self) -> &'static [u8] {
+        match self {
+            Self::AnsweredElsewhere => {
+                b"Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\n"
+            }
+            Self::CallerCancelled => b"",
+            Self::NoAnswer => b"Reason: SIP;cause=480;text=\"No answer\"\r\n",
+        }
+    }
+}
+
+impl Proxy {
+    /// A CANCEL for an INVITE that we have: answered at once, and carried to every branch that has
+    /// no final response (§16.10). The same for a retransmitted CANCEL.
+    pub(super) fn on_cancel(
+        &mut self,
+        arrival: &Arrival,
+        key: InviteKey,
+        message: Message<'_>,
+        out: &mut Outbox,
+    ) {
+        let tag = self.tag(arrival.call_key);
+        let reply = Reply {
+            status: 200,
+            source: Some(arrival.from),
+            to_tag: Some(&tag),
+            ..Reply::default()
+        };
+        let to = message
+            .top_via()
+            .map_or(arrival.from, |via| reply_address(&via, arrival.from));
+        out.send(to, arrival.listener, |out| {
+            write_response(&message, &reply, out)
+        });
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        if !invite.server.is_proceeding() || invite.is_cancelled {
+            return;
+        }
+        invite.is_cancelled = true;
+        self.cancel_branches(key, CancelReason::CallerCancelled, arrival.now, out);
+        self.settle_invite(key, arrival.now);
+    }
+
+    /// Cancels every branch that may still answer.
+    pub(super) fn cancel_branches(
+        &mut self,
+        key: InviteKey,
+        reason: CancelReason,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let count = self
+            .invites
+            .get(key)
+            .map_or(0, |invite| invite.branches.len());
+        for leg in 0..count {
+            self.cancel_branch(key, leg as u8, reason, now, out);
+        }
+    }
+
+    /// Cancels one branch: at once after a provisional response, else as soon as one comes (§9.1).
+    pub(super) fn cancel_branch(
+        &mut self,
+        key: InviteKey,
+        leg: u8,
+        reason: CancelReason,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let base = self.policy.timers.base();
+        let index = &mut self.scratch.stored;
+        let Some(branch) = self
+            .invites
+            .get_mut(key)
+            .and_then(|invite| invite.branch(leg))
+        else {
+            return;
+        };
+        if !branch.client.is_pending() || matches!(branch.cancel, Cancel::Sent { .. }) {
+            return;
+        }
+        if reason == CancelReason::NoAnswer {
+            branch.given_up = Some(Failure::NoAnswer);
+        }
+        if !branch.client.is_cancellable() {
+            branch.cancel = Cancel::Wanted;
+            return;
+        }
+        let mut sent = Vec::with_capacity(512);
+        write_cancel(branch, reason, index, &mut sent);
+        out.send(branch.to, branch.listener, |out| {
+            out.extend_from_slice(&sent)
+        });
+        branch.cancel = Cancel::Sent {
+            client: NonInviteClient::start(now.ms, &base),
+            sent: sent.into_boxed_slice(),
+            abandon_at: now.ms + base.t1_64(),
+        };
+    }
+
+    /// A provisional response came: a CANCEL that had to wait can go (§9.1).
+    pub(super) fn send_wanted_cancel(
+        &mut self,
+        key: InviteKey,
+        leg: u8,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        let (is_cancelled, is_answered) = (invite.is_cancelled, !invite.server.is_proceeding());
+        let Some(branch) = invite.branch(leg) else {
+            return;
+        };
+        if !matches!(branch.cancel, Cancel::Wanted) {
+            return;
+        }
+        let reason = match branch.given_up {
+            _ if is_cancelled => CancelReason::CallerCancelled,
+            _ if is_answered => CancelReason::AnsweredElsewhere,
+            _ => CancelReason::NoAnswer,
+        };
+        self.cancel_branch(key, leg, reason, now, out);
+    }
+
+    /// A response to a CANCEL of ours: only its transaction is interested.
+    pub(super) fn on_cancel_response(
+        &mut self,
+        arrival: &Arrival,
+        key: InviteKey,
+        leg: u8,
+        status: u16,
+    ) {
+        let base = self.policy.timers.base();
+        let Some(branch) = self
+            .invites
+            .get_mut(key)
+            .and_then(|invite| invite.branch(leg))
+        else {
+            return;
+        };
+        if let Cancel::Sent { client, sent, .. } = &mut branch.cancel {
+            client.on_response(status, arrival.now.ms, &base);
+            if !client.is_pending() {
+                *sent = Box::default();
+            }
+        }
+        self.settle_invite(key, arrival.now);
+    }
+}
+
+/// The CANCEL of a branch's INVITE: same Request-URI, top Via, Route, From, To, Call-ID and CSeq
+/// number (§9.1).
+fn write_cancel(branch: &Branch, reason: CancelReason, index: &mut Index, out: &mut Vec<u8>) {
+    let Ok(invite) = index.parse(&branch.sent) else {
+        return;
+    };
+    write_hop_request(
+        &invite,
+        b"CANCEL",
+        invite.header(Name::To).map(|to| to.line),
+        out,
+    );
+    out.extend_from_slice(reason.header());
+    out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+}
+
+/// The ACK of a branch's 300–699: as the CANCEL, but with the response's To (§17.1.1.3).
+pub(super) fn write_ack(sent: &Message<'_>, response: &Message<'_>, out: &mut Vec<u8>) {
+    write_hop_request(sent, b"ACK", None, out);
+    if let Some(to) = response.header(Name::To) {
+        out.extend_from_slice(response.bytes().get(to.line).unwrap_or_default());
+    }
+    out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
+}
+
+/// What CANCEL and ACK take over from the INVITE that was sent.
+fn write_hop_request(
+    invite: &Message<'_>,
+    method: &[u8],
+    to: Option<std::ops::Range<usize>>,
+    out: &mut Vec<u8>,
+) {
+    let line = |span: std::ops::Range<usize>| invite.bytes().get(span).unwrap_or_default();
+    out.extend_from_slice(method);
+    out.push(b' ');
+    out.extend_from_slice(invite.uri());
+    out.extend_from_slice(b" SIP/2.0\r\n");
+    if let Some(via) = invite.header(Name::Via) {
+        out.extend_from_slice(line(via.line));
+    }
+    for route in invite.headers(Name::Route) {
+        out.extend_from_slice(line(route.line));
+    }
+    out.extend_from_slice(b"Max-Forwards: 70\r\n");
+    for span in [invite.header(Name::From).map(|from| from.line), to]
+        .into_iter()
+        .flatten()
+    {
+        out.extend_from_slice(line(span));
+    }
+    if let Some(call_id) = invite.header(Name::CallId) {
+        out.extend_from_slice(line(call_id.line));
+    }
+    let number = invite.cseq().map_or(0, |cseq| cseq.number);
+    out.extend_from_slice(b"CSeq: ");
+    crate::message::forward::write_number(out, number.into());
+    out.push(b' ');
+    out.extend_from_slice(method);
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,539 @@
+//! Carrying out a plan: a branch to the PBX, a redirect, a retargeted branch, a rejection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::divert::Diversion;
+use super::facts::Outcome;
+use super::forward::{Copy, Origin, edit};
+use super::handle::send_stored;
+use super::invite::{Branch, Cancel, Upstream};
+use super::note::Final;
+use super::policy::Policy;
+use super::route::{Routed, Unroutable};
+use super::{InviteKey, Now, Outbox, Proxy};
+use crate::message::{Message, Name, Reply, Uri, write_response};
+use crate::presence::Handle;
+use crate::routing::{
+    Connect, Decision, Destination, Divert, Failure, Plan, Rejection, decide_after,
+};
+use crate::transaction::{BranchId, BranchKind, InviteClient};
+
+/// The request a plan is carried out on.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'m> {
+    pub message: Message<'m>,
+    pub origin: Origin,
+}
+
+/// One branch to be started.
+pub(super) struct Attempt<'a> {
+    /// The new Request-URI, where it changes.
+    pub uri: Option<&'a [u8]>,
+    pub to: SocketAddr,
+    /// Whose phones it reaches.
+    pub callee: Option<Handle>,
+    pub ring_for_s: Option<u16>,
+    /// Diversion and History-Info stand in the scratch buffers.
+    pub is_divert: bool,
+}
+
+/// The headers of a call's first copy that later copies have already.
+const TIMER: &[u8] = b"timer";
+
+impl Proxy {
+    /// Does what was decided.
+    pub(super) fn carry_out(
+        &mut self,
+        key: InviteKey,
+        decision: Decision,
+        source: &Source<'_>,
+        routed: &Routed,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let outcome = outcome_of(&decision.plan);
+        self.count_decision(outcome, &decision);
+        if let Some(story) = self.story_of(key) {
+            story.outcome = outcome;
+            story.reasons.extend(decision.reasons.iter().cloned());
+        }
+        match decision.plan {
+            Plan::Connect(connect) => match self.policy.next_hop.as_ref().map(|hop| hop.address) {
+                Some(to) => {
+                    let ring_for_s = self.ring_for_s(&connect);
+                    let callee = Some(connect.callee);
+                    let attempt = Attempt {
+                        uri: None,
+                        to,
+                        callee,
+                        ring_for_s,
+                        is_divert: false,
+                    };
+                    self.start_branch(key, source, routed, &attempt, now, out);
+                }
+                None => self.answer(key, source, &Final::new(480), now, out),
+            },
+            Plan::Redirect(divert) => self.redirect(key, &divert, source, now, out),
+            Plan::Forward(divert) => self.retarget(key, &divert, source, routed, now, out),
+            Plan::Reject(rejection) => {
+                let status = rejection.status(self.policy.dnd_status);
+                let headers = reason_header(rejection, status);
+                let answer = Final {
+                    status,
+                    headers: &headers,
+                    rejection: Some(rejection),
+                };
+                self.answer(key, source, &answer, now, out);
+            }
+        }
+    }
+
+    /// How long a callee may ring: as they set it, else the default where they want something
+    /// done then.
+    fn ring_for_s(&self, connect: &Connect) -> Option<u16> {
+        let default = connect
+            .has_no_answer_action
+            .then_some(self.policy.ring_for_s);
+        connect.ring_for_s.or(default)
+    }
+
+    /// 302 with the target in Contact, and how the call came there.
+    fn redirect(
+        &mut self,
+        key: InviteKey,
+        divert: &Divert,
+        source: &Source<'_>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let Some(mut texts) = self.write_diversion(key, divert, source, true) else {
+            self.answer(key, source, &Final::new(480), now, out);
+            return;
+        };
+        let mut headers = std::mem::take(&mut texts.lines);
+        headers.extend_from_slice(b"Contact: <");
+        headers.extend_from_slice(&texts.uri);
+        headers.extend_from_slice(b">\r\n");
+        headers.extend_from_slice(&texts.tail);
+        if let Some(story) = self.story_of(key) {
+            story.target = texts.uri.as_slice().into();
+        }
+        let answer = Final {
+            status: 302,
+            headers: &headers,
+            rejection: None,
+        };
+        self.answer(key, source, &answer, now, out);
+        texts.lines = headers;
+        self.return_texts(texts);
+    }
+
+    /// A branch to the new target, announced upstream with a 181.
+    fn retarget(
+        &mut self,
+        key: InviteKey,
+        divert: &Divert,
+        source: &Source<'_>,
+        routed: &Routed,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let hop = self.divert_hop(key, divert, source, now);
+        let (Some(texts), Ok(to)) = (self.write_diversion(key, divert, source, false), hop) else {
+            self.divert_failed(key, divert, source, routed, now, out);
+            return;
+        };
+        let (callee, ring_for_s) = match &divert.to {
+            Destination::Subscriber { connect, .. } => {
+                (Some(connect.callee), self.ring_for_s(connect))
+            }
+            _ => (None, None),
+        };
+        if let Some(story) = self.story_of(key) {
+            story.target = texts.uri.as_slice().into();
+            story.remember(divert);
+        }
+        self.send_first_trying(key, source, out);
+        self.send_being_forwarded(key, source, out);
+        let uri = std::mem::take(&mut self.scratch.uri);
+        self.scratch.lines = texts.lines;
+        self.scratch.tail = texts.tail;
+        let attempt = Attempt {
+            uri: Some(&texts.uri),
+            to,
+            callee,
+            ring_for_s,
+            is_divert: true,
+        };
+        self.start_branch(key, source, routed, &attempt, now, out);
+        self.scratch.uri = uri;
+    }
+
+    /// The target cannot be reached at all: the subscriber's unreachable action, else 480.
+    fn divert_failed(
+        &mut self,
+        key: InviteKey,
+        divert: &Divert,
+        source: &Source<'_>,
+        routed: &Routed,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let is_voicemail = matches!(divert.to, Destination::Voicemail { .. });
+        let last = divert.hops.last().map(|hop| hop.subscriber);
+        if let Some(story) = self.story_of(key) {
+            story.remember(divert);
+        }
+        let decision = last
+            .filter(|_| !is_voicemail)
+            .and_then(|callee| self.decide_again(key, callee, Failure::Unreachable, now));
+        match decision {
+            Some(decision) => self.carry_out(key, decision, source, routed, now, out),
+            None => self.answer(key, source, &Final::new(480), now, out),
+        }
+    }
+
+    /// Asks `decide_after` what the callee of a failed branch wants.
+    pub(super) fn decide_again(
+        &mut self,
+        key: InviteKey,
+        callee: Handle,
+        failure: Failure,
+        now: Now,
+    ) -> Option<Decision> {
+        let policy = Arc::clone(&self.policy);
+        let shared = Arc::clone(&self.shared);
+        let story = self.invites.get(key)?.story.as_deref()?;
+        let around = super::setup::Neighbourhood {
+            directory: &shared.directory,
+            policy: &policy,
+        };
+        let question = super::setup::question(story, callee, &policy, false, now);
+        decide_after(&question, failure, &around)
+    }
+
+    /// The address a diversion goes to.
+    fn divert_hop(
+        &self,
+        key: InviteKey,
+        divert: &Divert,
+        source: &Source<'_>,
+        now: Now,
+    ) -> Result<SocketAddr, Unroutable> {
+        let story = self
+            .invites
+            .get(key)
+            .and_then(|invite| invite.story.as_deref());
+        let story = story.ok_or(Unroutable::Nowhere)?;
+        let uri = Uri::parse(source.message.uri()).map_err(|_| Unroutable::Nowhere)?;
+        self.diversion(divert, source, &uri, &story.history)
+            .hop(now.ms)
+    }
+
+    fn diversion<'a>(
+        &'a self,
+        divert: &'a Divert,
+        source: &Source<'a>,
+        dialled: &'a Uri<'a>,
+        history: &'a crate::routing::History,
+    ) -> Diversion<'a> {
+        Diversion {
+            divert,
+            dialled,
+            dialled_bytes: source.message.uri(),
+            history,
+            policy: &self.policy,
+            shared: &self.shared,
+        }
+    }
+
+    /// Writes target, Diversion and History-Info of a diversion into the scratch buffers, which
+    /// are handed out.
+    fn write_diversion(
+        &mut self,
+        key: InviteKey,
+        divert: &Divert,
+        source: &Source<'_>,
+        is_redirect: bool,
+    ) -> Option<Texts> {
+        let mut texts = Texts {
+            uri: std::mem::take(&mut self.scratch.uri),
+            lines: std::mem::take(&mut self.scratch.lines),
+            tail: std::mem::take(&mut self.scratch.tail),
+        };
+        texts.clear();
+        let story = self.invites.get(key)?.story.as_deref()?;
+        let dialled = Uri::parse(source.message.uri()).ok()?;
+        let diversion = self.diversion(divert, source, &dialled, &story.history);
+        let host = if is_redirect {
+            dialled.host_port
+        } else {
+            diversion.retarget_host()
+        };
+        diversion.write_target(host, &mut texts.uri);
+        diversion.write_diversion(&mut texts.lines);
+        diversion.write_history(&source.message, &texts.uri, &mut texts.tail);
+        (!texts.uri.is_empty()).then_some(texts)
+    }
+
+    fn return_texts(&mut self, texts: Texts) {
+        self.scratch.uri = texts.uri;
+        self.scratch.lines = texts.lines;
+        self.scratch.tail = texts.tail;
+    }
+
+    /// Sends a copy of the request on a new branch (§16.6). The context knows the branch before it
+    /// is sent.
+    pub(super) fn start_branch(
+        &mut self,
+        key: InviteKey,
+        source: &Source<'_>,
+        routed: &Routed,
+        attempt: &Attempt<'_>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let policy = Arc::clone(&self.policy);
+        if !attempt.is_divert {
+            self.scratch.lines.clear();
+            self.scratch.tail.clear();
+        }
+        self.offer_session_timer(key, source, &policy);
+        let Some(invite) = self.invites.get(key) else {
+            return;
+        };
+        let (call_key, upstream) = (invite.call_key, invite.upstream);
+        let leg = invite.branches.len();
+        if leg >= policy.limits.branches.min(usize::from(u8::MAX)) {
+            self.answer(key, source, &Final::new(480), now, out);
+            return;
+        }
+        if !attempt.is_divert {
+            self.send_first_trying(key, source, out);
+        }
+        let cseq = source.message.cseq().map_or(0, |cseq| cseq.number);
+        let check = self.keys.check(call_key, source.message.uri(), cseq);
+        let id = BranchId {
+            kind: BranchKind::Invite,
+            context: ffi(key),
+            leg: leg as u8,
+            check,
+        };
+        let Some((number, listener)) = listener_for(&policy, attempt.to, upstream) else {
+            self.answer(key, source, &Final::new(480), now, out);
+            return;
+        };
+        let towards_upstream = policy.listeners.get(usize::from(upstream.listener));
+        let record_route = towards_upstream
+            .filter(|_| matches!(source.origin, Origin::Received(_)))
+            .map(|towards| (self.keys.token(call_key), towards));
+        let copy = Copy {
+            origin: source.origin,
+            uri: attempt.uri,
+            routed,
+            branch: id,
+            listener,
+            record_route,
+            lines: &self.scratch.lines,
+            tail: &self.scratch.tail,
+        };
+        let edits = &mut self.scratch.edits;
+        if edit(&source.message, &copy, edits).is_err() {
+            return;
+        }
+        let sent: Box<[u8]> = out
+            .send(attempt.to, number, |out| {
+                edits.apply(source.message.bytes(), out)
+            })
+            .into();
+        let base = policy.timers.base();
+        let branch = Branch {
+            client: InviteClient::start(now.ms, &base),
+            to: attempt.to,
+            listener: number,
+            check,
+            sent,
+            callee: attempt.callee,
+            ringing: None,
+            ring_for: attempt.ring_for_s.map(|seconds| u64::from(seconds) * 1_000),
+            ring_deadline: None,
+            timer_c: now.ms + policy.timers.timer_c,
+            cancel: Cancel::No,
+            given_up: None,
+        };
+        if let Some(invite) = self.invites.get_mut(key) {
+            invite.branches.push(branch);
+        }
+        self.settle_invite(key, now);
+    }
+
+    /// Asks for session timers where the caller supports them and asks for none (RFC 4028 §8.1).
+    fn offer_session_timer(&mut self, key: InviteKey, source: &Source<'_>, policy: &Policy) {
+        let seconds = policy.timers.session_expires_s;
+        let is_first = matches!(source.origin, Origin::Received(_));
+        if seconds == 0 || !is_first || source.message.header(Name::SessionExpires).is_some() {
+            return;
+        }
+        let minimum = source.message.header(Name::MinSe).and_then(|header| {
+            std::str::from_utf8(header.value)
+                .ok()?
+                .trim()
+                .parse::<u32>()
+                .ok()
+        });
+        let supports = source
+            .message
+            .values(Name::Supported)
+            .any(|value| value.bytes.eq_ignore_ascii_case(TIMER));
+        if supports {
+            let seconds = seconds.max(minimum.unwrap_or(0));
+            self.scratch.lines.extend_from_slice(b"Session-Expires: ");
+            crate::message::forward::write_number(&mut self.scratch.lines, seconds.into());
+            self.scratch.lines.extend_from_slice(b"\r\n");
+            if let Some(story) = self.story_of(key) {
+                story.offered_session_s = seconds;
+            }
+        }
+    }
+
+    /// 100 Trying at once (§16.2): the first thing a caller hears of us.
+    fn send_first_trying(&mut self, key: InviteKey, source: &Source<'_>, out: &mut Outbox) {
+        let Origin::Received(_) = source.origin else {
+            return;
+        };
+        let Some(invite) = self.invites.get(key) else {
+            return;
+        };
+        let reply = Reply {
+            status: 100,
+            source: source.origin.source(),
+            ..Reply::default()
+        };
+        out.send(invite.upstream.to, invite.upstream.listener, |out| {
+            write_response(&source.message, &reply, out);
+        });
+    }
+
+    /// 181 Call Is Being Forwarded.
+    fn send_being_forwarded(&mut self, key: InviteKey, source: &Source<'_>, out: &mut Outbox) {
+        let Some(invite) = self.invites.get(key) else {
+            return;
+        };
+        if !invite.server.is_proceeding() {
+            return;
+        }
+        let (upstream, tag) = (invite.upstream, self.tag(invite.call_key));
+        let reply = Reply {
+            status: 181,
+            source: source.origin.source(),
+            to_tag: Some(&tag),
+            ..Reply::default()
+        };
+        let sent: Box<[u8]> = out
+            .send(upstream.to, upstream.listener, |out| {
+                write_response(&source.message, &reply, out);
+            })
+            .into();
+        self.count_response(181);
+        if let Some(invite) = self.invites.get_mut(key) {
+            invite.response = sent;
+        }
+    }
+
+    /// A 100 for a retransmission, written from what the first branch sent.
+    pub(super) fn send_trying(&mut self, key: InviteKey, out: &mut Outbox) {
+        let Some(invite) = self.invites.get(key) else {
+            return;
+        };
+        let upstream = invite.upstream;
+        let Some(sent) = invite.branches.last().map(|branch| &branch.sent) else {
+            return;
+        };
+        let received = without_top_via(sent, &mut self.scratch);
+        if let Ok(message) = self.scratch.stored.parse(&received) {
+            let mut trying = Vec::with_capacity(512);
+            write_response(&message, &Reply::new(100), &mut trying);
+            send_stored(upstream, &trying, out);
+            self.count(|c| &c.retransmissions_sent);
+        }
+    }
+
+    pub(super) fn story_of(&mut self, key: InviteKey) -> Option<&mut super::invite::Story> {
+        self.invites.get_mut(key)?.story.as_deref_mut()
+    }
+}
+
+/// The texts of a diversion, in buffers borrowed from the scratch.
+struct Texts {
+    uri: Vec<u8>,
+    lines: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Texts {
+    fn clear(&mut self) {
+        self.uri.clear();
+        self.lines.clear();
+        self.tail.clear();
+    }
+}
+
+/// The request as it came in, but stamped and counted: what a branch sent, without our Via.
+pub(super) fn without_top_via(sent: &[u8], scratch: &mut super::Scratch) -> Vec<u8> {
+    let mut received = Vec::with_capacity(sent.len());
+    if let Ok(message) = scratch.stored.parse(sent) {
+        scratch.edits.clear();
+        if crate::message::forward::remove_top_via(&message, &mut scratch.edits).is_ok() {
+            scratch.edits.apply(message.bytes(), &mut received);
+        }
+    }
+    received
+}
+
+/// The listener that sends to an address: the one towards upstream where the family fits.
+pub(super) fn listener_for(
+    policy: &Policy,
+    to: SocketAddr,
+    upstream: Upstream,
+) -> Option<(u8, &super::policy::Listener)> {
+    let fits = |listener: &&super::policy::Listener| listener.local.is_ipv4() == to.is_ipv4();
+    let own = usize::from(upstream.listener);
+    let own = policy
+        .listeners
+        .get(own)
+        .filter(fits)
+        .map(|listener| (upstream.listener, listener));
+    let first = || {
+        let mut numbered = (0u8..).zip(policy.listeners.iter());
+        numbered.find(|(_, listener)| fits(listener))
+    };
+    own.or_else(first)
+}
+
+/// Says why do not disturb refused a call (RFC 3326): the status alone would not.
+fn reason_header(rejection: Rejection, status: u16) -> Vec<u8> {
+    match rejection {
+        Rejection::Dnd => {
+            format!("Reason: SIP;cause={status};text=\"Do Not Disturb\"\r\n").into_bytes()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A slotmap key as a number.
+pub(super) fn ffi(key: impl slotmap::Key) -> u64 {
+    key.data().as_ffi()
+}
+
+fn outcome_of(plan: &Plan) -> Outcome {
+    let is_voicemail = |divert: &Divert| matches!(divert.to, Destination::Voicemail { .. });
+    match plan {
+        Plan::Connect(_) => Outcome::Connect,
+        Plan::Redirect(divert) if is_voicemail(divert) => Outcome::RedirectVoicemail,
+        Plan::Redirect(_) => Outcome::Redirect,
+        Plan::Forward(divert) if is_voicemail(divert) => Outcome::ForwardVoicemail,
+        Plan::Forward(_) => Outcome::Forward,
+        Plan::Reject(_) => Outcome::Reject,
+    }
+}

@@ -1,0 +1,251 @@
+//! The calls that INVITEs make: opened by the 2xx, refreshed by session timers (RFC 4028), closed
+//! by BYE, by a failed dialog or by time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::facts::CallEvent;
+use super::{Arrival, Counters, InviteKey, Now, Owner, Proxy};
+use crate::call::{CallId, CallRecord, Entry, EntryKind, Parties};
+use crate::message::{Message, Name, NameAddr};
+use crate::presence::Handle;
+
+/// A 2xx to an INVITE.
+pub(super) struct Answer<'a, 'm> {
+    pub key: InviteKey,
+    /// Whose phones answered.
+    pub callee: Option<Handle>,
+    pub message: &'a Message<'m>,
+    /// Whether the caller had no final response before.
+    pub is_first: bool,
+}
+
+/// Why a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Bye,
+    Failed,
+    Expired,
+}
+
+impl Proxy {
+    /// Opens the call of a 2xx, or refreshes it for a re-INVITE. Returns header lines to be added
+    /// to the 2xx: the session timer the callee left to us (RFC 4028 §8.2).
+    pub(super) fn on_answer(&mut self, arrival: &Arrival, answer: &Answer<'_, '_>) -> Vec<u8> {
+        let offered = self
+            .story_of(answer.key)
+            .map(|story| story.offered_session_s);
+        let agreed = session_expires(answer.message);
+        let Some(offered) = offered else {
+            self.on_refreshed(arrival, answer.message);
+            return Vec::new();
+        };
+        let mut lines = Vec::new();
+        let session_s = match (agreed, offered) {
+            (Some(seconds), _) => seconds,
+            (None, 0) => 0,
+            (None, seconds) => {
+                lines.extend_from_slice(b"Session-Expires: ");
+                crate::message::forward::write_number(&mut lines, seconds.into());
+                lines.extend_from_slice(b";refresher=uac\r\nRequire: timer\r\n");
+                seconds
+            }
+        };
+        self.open_call(arrival, answer, session_s);
+        if answer.is_first {
+            self.note_end(answer.key, answer.message, 200, None, arrival.now);
+        }
+        lines
+    }
+
+    fn open_call(&mut self, arrival: &Arrival, answer: &Answer<'_, '_>, session_s: u32) {
+        let now = arrival.now;
+        let (Ok(from), Ok(to)) = (answer.message.from_(), answer.message.to()) else {
+            return;
+        };
+        let directory = Arc::clone(&self.shared.directory);
+        let Some(story) = self
+            .invites
+            .get(answer.key)
+            .and_then(|i| i.story.as_deref())
+        else {
+            return;
+        };
+        let name = |handle: Option<Handle>| handle.and_then(|handle| directory.profile(handle));
+        let parties = Parties {
+            caller: story.caller.subscriber,
+            callee: answer.callee,
+        };
+        let (caller, callee) = (name(parties.caller), name(parties.callee));
+        let first = story.callee.filter(|first| Some(*first) != answer.callee);
+        let first_called = name(first);
+        let id_of = |profile: &Option<Arc<crate::presence::Profile>>| -> Vec<u8> {
+            profile
+                .as_ref()
+                .map(|profile| profile.id().as_bytes().to_vec())
+                .unwrap_or_default()
+        };
+        let (caller, callee, first_called) = (id_of(&caller), id_of(&callee), id_of(&first_called));
+        let limit_ms = u64::from(self.policy.timers.call_limit_s) * 1_000;
+        let lasts_ms = lasts_ms(session_s, limit_ms);
+        let ring_ms = story
+            .first_ring_ms
+            .map_or(0, |at| now.ms.saturating_sub(at));
+        let record = CallRecord {
+            key: arrival.call_key,
+            caller_tag: self.keys.tag(from.tag.unwrap_or_default()),
+            callee_tag: self.keys.tag(to.tag.unwrap_or_default()),
+            invited_unix_ms: story.invited_unix_ms,
+            answered_unix_ms: now.unix_ms,
+            ring_ms: u32::try_from(ring_ms).unwrap_or(u32::MAX),
+            ends_unix_ms: now.unix_ms.saturating_add_unsigned(lasts_ms),
+            session_expires_s: session_s,
+            call_id: answer.message.call_id().unwrap_or_default(),
+            from: from.uri,
+            to: to.uri,
+            caller: &caller,
+            callee: &callee,
+            first_called: &first_called,
+        };
+        let deadline = now.ms + lasts_ms;
+        if let Some(id) = self.calls.open(&record, deadline, parties) {
+            self.wheel.insert(deadline, Owner::Call(id));
+            self.count(|c| &c.calls_answered);
+            if self.is_watched() {
+                let mut bytes = Vec::new();
+                record.encode(&mut bytes);
+                self.tell(CallEvent {
+                    is_open: true,
+                    record: bytes.into_boxed_slice(),
+                });
+            }
+        }
+    }
+
+    /// A 2xx to a re-INVITE or UPDATE moves the session's end (RFC 4028 §10).
+    pub(super) fn on_refreshed(&mut self, arrival: &Arrival, message: &Message<'_>) {
+        let Some(session_s) = session_expires(message) else {
+            return;
+        };
+        let Some(id) = self.call_of(arrival, message) else {
+            return;
+        };
+        let now = arrival.now;
+        let limit_s = u64::from(self.policy.timers.call_limit_s);
+        let Some(answered) = self.calls.record(id).map(|record| record.answered_unix_ms) else {
+            return;
+        };
+        let open_for = now.unix_ms.saturating_sub(answered).max(0).unsigned_abs();
+        let left_ms = (limit_s * 1_000).saturating_sub(open_for);
+        let lasts_ms = lasts_ms(session_s, left_ms);
+        let ends = now.unix_ms.saturating_add_unsigned(lasts_ms);
+        self.calls.refresh(id, now.ms + lasts_ms, ends, session_s);
+        self.wheel.insert(now.ms + lasts_ms, Owner::Call(id));
+    }
+
+    /// A BYE came: the dialog is over whatever the other side answers (RFC 3261 §15.1.1).
+    pub(super) fn on_bye(&mut self, arrival: &Arrival, message: &Message<'_>) {
+        if let Some(id) = self.call_of(arrival, message) {
+            self.close_call(id, End::Bye, arrival.now);
+        }
+    }
+
+    /// 481 or 408 to a request within the dialog: there is no dialog any more (§12.2.1.2).
+    pub(super) fn on_dialog_refused(&mut self, arrival: &Arrival, message: &Message<'_>) {
+        if let Some(id) = self.call_of(arrival, message) {
+            self.close_call(id, End::Failed, arrival.now);
+        }
+    }
+
+    fn call_of(&self, arrival: &Arrival, message: &Message<'_>) -> Option<CallId> {
+        let tag = |address: Result<NameAddr<'_>, _>| {
+            address
+                .ok()
+                .map(|address: NameAddr<'_>| self.keys.tag(address.tag.unwrap_or_default()))
+        };
+        let from = tag(message.from_())?;
+        self.calls.find(arrival.call_key, from, tag(message.to())?)
+    }
+
+    /// The wheel woke a call: it ends if its end has really come.
+    pub(super) fn wake_call(&mut self, id: CallId, now: Now) {
+        if self
+            .calls
+            .deadline(id)
+            .is_some_and(|deadline| deadline <= now.ms)
+        {
+            self.close_call(id, End::Expired, now);
+        }
+    }
+
+    fn close_call(&mut self, id: CallId, end: End, now: Now) {
+        let Some(bytes) = self.calls.close(id) else {
+            return;
+        };
+        self.count(|c: &Counters| match end {
+            End::Bye => &c.calls_ended_bye,
+            End::Failed => &c.calls_ended_failed,
+            End::Expired => &c.calls_ended_expired,
+        });
+        if let Some(record) = CallRecord::decode(&bytes).filter(|r| !r.callee.is_empty()) {
+            let talk_ms = now.unix_ms.saturating_sub(record.answered_unix_ms).max(0);
+            let entry = Entry {
+                kind: EntryKind::Answered,
+                at_unix_ms: record.invited_unix_ms,
+                ring_ms: record.ring_ms,
+                talk_s: u32::try_from(talk_ms / 1_000).unwrap_or(u32::MAX),
+                status: 200,
+                from: record.from,
+                target: b"",
+                call_id: record.call_id,
+                reasons: b"",
+            };
+            self.write_journal(record.callee, &entry);
+        }
+        if self.is_watched() {
+            self.tell(CallEvent {
+                is_open: false,
+                record: bytes,
+            });
+        }
+    }
+
+    pub(super) fn write_journal(&mut self, subscriber: &[u8], entry: &Entry<'_>) {
+        self.scratch.record.clear();
+        entry.encode(&mut self.scratch.record);
+        self.journal
+            .append(self.keys.subscriber(subscriber), &self.scratch.record);
+    }
+
+    fn is_watched(&self) -> bool {
+        self.shared.watchers.load(Ordering::Relaxed) > 0
+    }
+
+    fn tell(&self, event: CallEvent) {
+        if let Some(view) = self.shared.shards.get(self.shard) {
+            view.events.force_push(event);
+            self.shared.event_queued.notify_one();
+        }
+    }
+}
+
+/// The session interval that a message agrees on, seconds (RFC 4028 §4).
+fn session_expires(message: &Message<'_>) -> Option<u32> {
+    let value = message.header(Name::SessionExpires)?.value;
+    let digits = value
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let digits = std::str::from_utf8(value.get(..digits)?).ok()?;
+    digits.parse().ok().filter(|seconds| *seconds > 0)
+}
+
+/// How long a call may go on from now, milliseconds: its session interval, and a little for the
+/// BYE to arrive, but never beyond the hard limit.
+fn lasts_ms(session_s: u32, limit_ms: u64) -> u64 {
+    const GRACE_MS: u64 = 5_000;
+    match session_s {
+        0 => limit_ms,
+        seconds => (u64::from(seconds) * 1_000 + GRACE_MS).min(limit_ms),
+    }
+}

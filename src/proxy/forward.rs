@@ -1,0 +1,134 @@
+//! The copy that goes downstream (RFC 3261 §16.6): edits over the received bytes, nothing rebuilt.
+
+use std::net::SocketAddr;
+
+use super::policy::Listener;
+use super::rejection::Rejection;
+use super::route::{Routed, TOKEN_PARAM};
+use crate::message::forward::{count_hop, stamp_top_via};
+use crate::message::{Edits, Message, Name, Via};
+use crate::transaction::BranchId;
+use crate::transaction::branch::write_hex;
+
+/// What the copy is made from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin {
+    /// The request as it came in from there.
+    Received(SocketAddr),
+    /// The request as an earlier branch sent it, without our Via: stamped and counted already.
+    Stored,
+}
+
+impl Origin {
+    /// The source to stamp into the top Via of a response.
+    pub(super) fn source(self) -> Option<SocketAddr> {
+        match self {
+            Self::Received(from) => Some(from),
+            Self::Stored => None,
+        }
+    }
+}
+
+/// Everything that differs between the request and its copy.
+pub(super) struct Copy<'a> {
+    pub origin: Origin,
+    /// The new Request-URI, where it changes.
+    pub uri: Option<&'a [u8]>,
+    pub routed: &'a Routed,
+    pub branch: BranchId,
+    /// The listener that sends the copy.
+    pub listener: &'a Listener,
+    /// Our token and the listener towards upstream, where a Record-Route is added.
+    pub record_route: Option<(u64, &'a Listener)>,
+    /// Complete header lines for the top of the header section.
+    pub lines: &'a [u8],
+    /// Complete header lines for its end.
+    pub tail: &'a [u8],
+}
+
+/// Collects the edits that make the copy of `message`.
+pub(super) fn edit(
+    message: &Message<'_>,
+    copy: &Copy<'_>,
+    edits: &mut Edits,
+) -> Result<(), Rejection> {
+    edits.clear();
+    edit_uri(message, copy, edits);
+    edits.insert(message.first_header_at(), |out| write_top(copy, out));
+    if let Origin::Received(from) = copy.origin {
+        stamp_top_via(message, edits, from)?;
+        count_hop(message, edits)?;
+    }
+    for span in &copy.routed.drop {
+        edits.remove(span.clone());
+    }
+    if copy.routed.append_uri {
+        append_route(message, edits);
+    }
+    if !copy.tail.is_empty() {
+        edits.insert(message.headers_end(), |out| {
+            out.extend_from_slice(copy.tail)
+        });
+    }
+    Ok(())
+}
+
+fn edit_uri(message: &Message<'_>, copy: &Copy<'_>, edits: &mut Edits) {
+    let from_route = copy
+        .routed
+        .uri
+        .as_ref()
+        .and_then(|span| message.bytes().get(span.clone()));
+    if let Some(uri) = copy.uri.or(from_route) {
+        edits.replace(message.uri_span(), |out| out.extend_from_slice(uri));
+    }
+}
+
+/// Our Via, then our Record-Route(s), then whatever else is added.
+fn write_top(copy: &Copy<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Via: SIP/2.0/UDP ");
+    out.extend_from_slice(copy.listener.advertised.as_bytes());
+    out.extend_from_slice(b";branch=");
+    copy.branch.write(out);
+    out.extend_from_slice(b"\r\n");
+    if let Some((token, upstream)) = copy.record_route {
+        write_record_route(token, copy.listener, out);
+        if upstream.advertised != copy.listener.advertised {
+            write_record_route(token, upstream, out);
+        }
+    }
+    out.extend_from_slice(copy.lines);
+}
+
+fn write_record_route(token: u64, listener: &Listener, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Record-Route: <sip:");
+    out.extend_from_slice(listener.advertised.as_bytes());
+    out.extend_from_slice(b";lr;");
+    out.extend_from_slice(TOKEN_PARAM);
+    out.push(b'=');
+    write_hex(out, token, 16);
+    out.extend_from_slice(b">\r\n");
+}
+
+/// Puts the Request-URI last into the Route for a next hop that routes strictly (§16.6(6)).
+fn append_route(message: &Message<'_>, edits: &mut Edits) {
+    let uri = message.uri();
+    let end = message
+        .headers(Name::Route)
+        .last()
+        .map(|header| header.line.end);
+    edits.insert(end.unwrap_or(message.headers_end()), |out| {
+        out.extend_from_slice(b"Route: <");
+        out.extend_from_slice(uri);
+        out.extend_from_slice(b">\r\n");
+    });
+}
+
+/// Where responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4): never to an address that only
+/// the message names.
+pub(super) fn reply_address(via: &Via<'_>, from: SocketAddr) -> SocketAddr {
+    if via.rport.is_some() {
+        return from;
+    }
+    SocketAddr::new(from.ip(), via.port.unwrap_or(5060))
+}

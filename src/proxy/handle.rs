@@ -1,0 +1,337 @@
+//! A request comes in: a retransmission, an ACK, a CANCEL, or something new (RFC 3261 §16.2–16.5).
+
+use super::forward::reply_address;
+use super::invite::{Invite, Upstream};
+use super::policy::UnknownCallee;
+use super::rejection::Rejection;
+use super::request::ProxyRequest;
+use super::route::{Routed, Unroutable, address_of, is_ours};
+use super::setup::Neighbourhood;
+use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey};
+use crate::message::{Message, Method, Scheme, Uri, Via, write_response};
+
+/// Where a request may go, once it is known who sent it and for whom it is.
+pub(super) enum Way {
+    /// Look the callee up and decide.
+    Lookup,
+    /// To the PBX, as it is.
+    NextHop,
+    /// To the host that its Route or Request-URI names.
+    Onward,
+    /// It is for ourselves.
+    Ourselves,
+}
+
+impl Proxy {
+    /// A request that was framed. Whatever is to be sent is in `out` when this returns.
+    pub fn handle_request(&mut self, arrival: &Arrival, message: Message<'_>, out: &mut Outbox) {
+        self.count(|c| &c.requests_received);
+        let Some(method) = message.method() else {
+            return;
+        };
+        let via = match message.top_via() {
+            Ok(via) => via,
+            Err(fault) => {
+                self.reject_unroutable(arrival, message, Rejection::Malformed(fault), out);
+                return;
+            }
+        };
+        let key = self.server_key(arrival, &message, &via, method);
+        match (method, self.servers.get(&key).copied()) {
+            (Method::Ack, Some(Owner::Invite(invite))) if self.awaits_ack(invite) => {
+                self.on_ack(arrival, invite);
+            }
+            (Method::Ack, _) => self.on_new_request(arrival, message, via, key, out),
+            (Method::Cancel, Some(Owner::Invite(invite))) => {
+                self.on_cancel(arrival, invite, message, out);
+            }
+            (_, Some(Owner::Invite(invite))) => self.repeat_invite_response(invite, out),
+            (_, Some(Owner::Relay(relay))) => self.repeat_relay_response(relay, out),
+            (_, _) => self.on_new_request(arrival, message, via, key, out),
+        }
+    }
+
+    /// What finds the server transaction; an RFC 2543 client has no unique branch, its request is
+    /// told by what RFC 3261 §17.2.3 lists instead.
+    fn server_key(
+        &self,
+        arrival: &Arrival,
+        message: &Message<'_>,
+        via: &Via<'_>,
+        method: Method,
+    ) -> u64 {
+        let fallback = if via.has_rfc3261_branch() {
+            0
+        } else {
+            let tag = message
+                .from_()
+                .ok()
+                .and_then(|from| from.tag)
+                .unwrap_or_default();
+            let number = message.cseq().map_or(0, |cseq| cseq.number);
+            u64::from(self.keys.check(self.keys.tag(tag), message.uri(), number))
+        };
+        self.keys
+            .transaction(arrival.call_key, via, method, fallback)
+    }
+
+    fn on_new_request(
+        &mut self,
+        arrival: &Arrival,
+        message: Message<'_>,
+        via: Via<'_>,
+        key: u64,
+        out: &mut Outbox,
+    ) {
+        let reply_to = reply_address(&via, arrival.from);
+        let outcome = ProxyRequest::check(message, via)
+            .and_then(|request| self.admit(arrival, &request, key, out));
+        if let Err(rejection) = outcome {
+            let upstream = Upstream {
+                to: reply_to,
+                listener: arrival.listener,
+            };
+            self.reject(arrival, message, upstream, rejection, out);
+        }
+    }
+
+    /// Routes a checked request (§16.4, §16.5) and sends it on its way.
+    fn admit(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        key: u64,
+        out: &mut Outbox,
+    ) -> Result<(), Rejection> {
+        if request.method == Method::Cancel {
+            return Err(Rejection::NoSuchTransaction);
+        }
+        let check = self
+            .keys
+            .check(arrival.call_key, request.uri_bytes, request.cseq.number);
+        if request.is_looping(&self.policy, check) {
+            return Err(Rejection::LoopDetected);
+        }
+        let routed = Routed::read(request, arrival.call_key, &self.policy, &self.keys)?;
+        let policy = std::sync::Arc::clone(&self.policy);
+        let (peer, is_known) = policy.peer(arrival.from.ip());
+        let way = self.way(request, &routed, is_known)?;
+        if request.method == Method::Ack {
+            return self.relay_ack(arrival, request, &routed, &way, out);
+        }
+        if let Way::Ourselves = way {
+            return self.answer_ourselves(arrival, request, out);
+        }
+        self.check_capacity(request)?;
+        match (request.method, way) {
+            (Method::Invite, Way::Lookup) => {
+                self.set_up(arrival, request, &routed, peer, (key, check), out)
+            }
+            (Method::Invite, way) => {
+                let to = self.destination(arrival, request, &routed, &way);
+                self.pass_invite(arrival, request, &routed, (key, check), to, out)
+            }
+            (_, way) => {
+                let to = self.destination(arrival, request, &routed, &way);
+                self.relay(arrival, request, &routed, (key, check), to, out)
+            }
+        }
+    }
+
+    /// Who may send what where: our own dialogs go their way, our domains are served for anybody,
+    /// everything else only for those we know.
+    fn way(
+        &self,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        is_known: bool,
+    ) -> Result<Way, Rejection> {
+        if routed.is_ours {
+            return Ok(Way::Onward);
+        }
+        let target = self.target_of(request, routed);
+        let is_ours = target.as_ref().is_some_and(|uri| self.serves(uri));
+        if routed.next.is_some() {
+            return if is_known {
+                Ok(Way::Onward)
+            } else {
+                Err(Rejection::RelayDenied)
+            };
+        }
+        if !is_ours {
+            return if is_known {
+                Ok(Way::Onward)
+            } else {
+                Err(Rejection::RelayDenied)
+            };
+        }
+        let has_user = target.is_some_and(|uri| !uri.user.is_empty());
+        match request.method {
+            Method::Invite if !request.is_in_dialog() && has_user => Ok(Way::Lookup),
+            Method::Options if !has_user => Ok(Way::Ourselves),
+            _ if self.policy.next_hop.is_some() => Ok(Way::NextHop),
+            _ if self.policy.unknown_callee == UnknownCallee::Reject => Err(Rejection::NotFound),
+            _ => Err(Rejection::NowhereToGo),
+        }
+    }
+
+    /// Whether a URI is ours to serve for anybody: in our domains, or a subscriber's number.
+    fn serves(&self, uri: &Uri<'_>) -> bool {
+        let around = Neighbourhood {
+            directory: &self.shared.directory,
+            policy: &self.policy,
+        };
+        match uri.scheme {
+            Scheme::Tel => around.resolve_uri(uri).is_some(),
+            _ => is_ours(uri, &self.policy),
+        }
+    }
+
+    /// The URI that says for whom a request is: the Request-URI, as the Route may have repaired it.
+    fn target_of<'m>(&self, request: &ProxyRequest<'m>, routed: &Routed) -> Option<Uri<'m>> {
+        match (&routed.uri, routed.append_uri) {
+            (Some(span), false) => Uri::parse(request.message.bytes().get(span.clone())?).ok(),
+            _ => Some(request.uri),
+        }
+    }
+
+    /// The address a request is sent to (§16.6(7)).
+    pub(super) fn destination(
+        &self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        way: &Way,
+    ) -> Result<std::net::SocketAddr, Unroutable> {
+        if let Way::NextHop = way {
+            let hop = self.policy.next_hop.as_ref();
+            return hop.map(|hop| hop.address).ok_or(Unroutable::Nowhere);
+        }
+        let next = routed
+            .next
+            .clone()
+            .and_then(|span| request.message.bytes().get(span));
+        let uri = match next {
+            Some(bytes) => Uri::parse(bytes).ok(),
+            None => self.target_of(request, routed),
+        };
+        let uri = uri.ok_or(Unroutable::Nowhere)?;
+        address_of(&uri, &self.policy, &self.shared, arrival.now.ms)
+    }
+
+    /// Refuses what would start something new when a table is full or the process ends.
+    fn check_capacity(&self, request: &ProxyRequest<'_>) -> Result<(), Rejection> {
+        let limits = &self.policy.limits;
+        let full = self.invites.len() + self.relays.len() >= limits.transactions;
+        let is_call = request.method == Method::Invite && !request.is_in_dialog();
+        let no_call = is_call && (self.calls.len() >= limits.calls || self.shared.is_draining());
+        if full || no_call {
+            Err(Rejection::Overloaded)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A retransmitted INVITE: the last response once more, or nothing (§17.2.1).
+    fn repeat_invite_response(&mut self, key: InviteKey, out: &mut Outbox) {
+        self.count(|c| &c.retransmissions_received);
+        let Some(invite) = self.invites.get(key) else {
+            return;
+        };
+        if !invite.server.repeats_response() {
+            return;
+        }
+        if invite.response.is_empty() {
+            self.send_trying(key, out);
+        } else {
+            send_stored(invite.upstream, &invite.response, out);
+            self.count(|c| &c.retransmissions_sent);
+        }
+    }
+
+    fn repeat_relay_response(&mut self, key: RelayKey, out: &mut Outbox) {
+        self.count(|c| &c.retransmissions_received);
+        let Some(relay) = self.relays.get(key) else {
+            return;
+        };
+        if relay.server.repeats_response() && !relay.response.is_empty() {
+            send_stored(relay.upstream, &relay.response, out);
+            self.count(|c| &c.retransmissions_sent);
+        }
+    }
+
+    /// Whether an ACK with the INVITE's branch is for us: a 2xx is acknowledged end to end, by some
+    /// with the INVITE's branch all the same.
+    fn awaits_ack(&self, key: InviteKey) -> bool {
+        self.invites
+            .get(key)
+            .is_some_and(|invite| !invite.server.takes_2xx())
+    }
+
+    /// The ACK of a 300–699 ends its retransmissions; it goes no further (§17.2.1).
+    fn on_ack(&mut self, arrival: &Arrival, key: InviteKey) {
+        let base = self.policy.timers.base();
+        if let Some(invite) = self.invites.get_mut(key) {
+            invite.server.on_ack(arrival.now.ms, &base);
+            invite.response = Box::default();
+        }
+        self.settle_invite(key, arrival.now);
+    }
+
+    /// A timer of a context fired or its state changed: forget it when it is over, else make sure
+    /// the wheel wakes it in time.
+    pub(super) fn settle_invite(&mut self, key: InviteKey, now: super::Now) {
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        if invite.is_over() {
+            if let Some(invite) = self.invites.remove(key) {
+                self.servers.remove(&invite.server_key);
+            }
+            return;
+        }
+        if let Some(deadline) = invite.deadline().filter(|at| *at < invite.armed) {
+            invite.armed = deadline;
+            self.wheel.insert(deadline.max(now.ms), Owner::Invite(key));
+        }
+    }
+
+    /// OPTIONS to ourselves (§11).
+    fn answer_ourselves(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), Rejection> {
+        let headers = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, \
+            SUBSCRIBE, NOTIFY, REFER, MESSAGE, PUBLISH\r\nAccept: application/sdp\r\n\
+            Supported: timer, histinfo\r\n";
+        let tag = self.stateless_tag(arrival);
+        let reply = crate::message::Reply {
+            status: 200,
+            source: Some(arrival.from),
+            to_tag: Some(&tag),
+            headers,
+            ..Default::default()
+        };
+        let to = reply_address(&request.via, arrival.from);
+        out.send(to, arrival.listener, |out| {
+            write_response(&request.message, &reply, out)
+        });
+        Ok(())
+    }
+}
+
+/// Sends bytes that a context keeps.
+pub(super) fn send_stored(upstream: Upstream, bytes: &[u8], out: &mut Outbox) {
+    out.send(upstream.to, upstream.listener, |out| {
+        out.extend_from_slice(bytes)
+    });
+}
+
+impl Invite {
+    /// The branch of that number.
+    pub(super) fn branch(&mut self, leg: u8) -> Option<&mut super::invite::Branch> {
+        self.branches.get_mut(usize::from(leg))
+    }
+}

@@ -1,0 +1,211 @@
+//! RFC 3261 §16: carry out a plan. Response contexts, branches, best response, CANCEL, loops.
+//!
+//! [`Proxy`] owns the transactions and calls of one shard. It is told what came in and what time it
+//! is, asks `routing` what to do with a new INVITE, and puts what is to be sent into an
+//! [`Outbox`]. It must not read a clock, open a socket or decide about presence. Entry points:
+//! [`Proxy::handle_request`], [`Proxy::handle_response`], [`Proxy::handle_timeouts`].
+
+mod caller;
+mod cancel;
+mod carry_out;
+mod counters;
+mod dialog;
+mod divert;
+mod facts;
+mod forward;
+mod handle;
+mod invite;
+mod keys;
+mod note;
+mod outbox;
+pub mod policy;
+mod reject;
+mod rejection;
+mod relay;
+mod request;
+mod response;
+mod route;
+mod setup;
+mod shared;
+mod timeout;
+
+pub use counters::{Counter, Counters, LabelCounters};
+pub use facts::{CallEvent, Outcome, Trace};
+pub use keys::Keys;
+pub use outbox::{Outbox, Transmit};
+pub use policy::Policy;
+pub use rejection::Rejection;
+pub use shared::{Lookup, Names, Resolved, ShardView, Shared};
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use slotmap::{SlotMap, new_key_type};
+
+use crate::call::{CallId, Calls, Identity};
+use crate::message::{Edits, Index};
+use crate::store::{Journal, OpenCalls};
+use crate::transaction::{Ms, Wheel};
+use invite::Invite;
+use relay::Relay;
+
+new_key_type! {
+    /// Names an INVITE's response context; part of our Via branch.
+    struct InviteKey;
+    /// Names another request's context; part of our Via branch.
+    struct RelayKey;
+}
+
+/// The time, as the host read it once for a batch of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds on a clock that never goes back; timers run on it.
+    pub ms: Ms,
+    /// Milliseconds since 1970 UTC; `until`, the journal and the log use it.
+    pub unix_ms: i64,
+}
+
+/// How a message came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// When.
+    pub now: Now,
+    /// Its source.
+    pub from: SocketAddr,
+    /// The listener that received it.
+    pub listener: u8,
+    /// The keyed hash of its Call-ID.
+    pub call_key: u64,
+}
+
+/// Whose timer, or whose transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Invite(InviteKey),
+    Relay(RelayKey),
+    Call(CallId),
+}
+
+/// One shard's stateful proxy.
+pub struct Proxy {
+    shard: usize,
+    shared: Arc<Shared>,
+    /// The configuration of the batch being handled.
+    policy: Arc<Policy>,
+    keys: Keys,
+    invites: SlotMap<InviteKey, Invite>,
+    relays: SlotMap<RelayKey, Relay>,
+    servers: HashMap<u64, Owner, BuildHasherDefault<Identity>>,
+    calls: Calls,
+    journal: Box<dyn Journal>,
+    wheel: Wheel<Owner>,
+    scratch: Scratch,
+}
+
+/// Buffers that keep their capacity from message to message.
+#[derive(Default)]
+struct Scratch {
+    edits: Edits,
+    lines: Vec<u8>,
+    tail: Vec<u8>,
+    uri: Vec<u8>,
+    record: Vec<u8>,
+    stored: Index,
+}
+
+impl Proxy {
+    /// A proxy that goes on with the calls an earlier run left in `stored`.
+    pub fn new(
+        shard: usize,
+        shared: Arc<Shared>,
+        stored: Box<dyn OpenCalls>,
+        journal: Box<dyn Journal>,
+        now: Now,
+    ) -> Self {
+        let calls = Calls::restore(stored, Arc::clone(&shared.directory), now.ms, now.unix_ms);
+        let mut wheel = Wheel::new(now.ms);
+        for (id, deadline) in calls.deadlines() {
+            wheel.insert(deadline, Owner::Call(id));
+        }
+        Self {
+            shard,
+            policy: shared.policy.load_full(),
+            keys: Keys::new(&shared.secret),
+            invites: SlotMap::with_key(),
+            relays: SlotMap::with_key(),
+            servers: HashMap::default(),
+            calls,
+            journal,
+            wheel,
+            scratch: Scratch::default(),
+            shared,
+        }
+    }
+
+    /// Takes the configuration in force; the host calls it once for each batch.
+    pub fn refresh_policy(&mut self) {
+        let current = self.shared.policy.load();
+        if !Arc::ptr_eq(&current, &self.policy) {
+            self.policy = Arc::clone(&current);
+        }
+    }
+
+    /// The keyed hash of a Call-ID.
+    pub fn call_key(&self, call_id: &[u8]) -> u64 {
+        self.keys.call(call_id)
+    }
+
+    /// How many transactions and calls there are: all zero after every scenario.
+    pub fn load(&self) -> Load {
+        Load {
+            invites: self.invites.len(),
+            relays: self.relays.len(),
+            servers: self.servers.len(),
+            calls: self.calls.len(),
+        }
+    }
+
+    /// When [`Proxy::handle_timeouts`] must be called.
+    pub fn next_timeout(&self) -> Option<Ms> {
+        self.wheel.next()
+    }
+
+    /// What this shard counts.
+    fn counters(&self) -> Option<&Counters> {
+        self.shared
+            .shards
+            .get(self.shard)
+            .map(|view| &view.counters)
+    }
+
+    fn count(&self, pick: impl FnOnce(&Counters) -> &Counter) {
+        if let Some(counters) = self.counters() {
+            pick(counters).inc();
+        }
+    }
+
+    /// Shows the sizes of the tables to the metrics; the host calls it after each batch.
+    pub fn publish_gauges(&self) {
+        if let Some(counters) = self.counters() {
+            counters.calls_open.set(self.calls.len() as u64);
+            counters.invites_open.set(self.invites.len() as u64);
+            counters.relays_open.set(self.relays.len() as u64);
+            counters.timers.set(self.wheel.len() as u64);
+        }
+    }
+}
+
+/// The sizes of one shard's tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// INVITE contexts.
+    pub invites: usize,
+    /// Other transactions.
+    pub relays: usize,
+    /// Entries that find server transactions.
+    pub servers: usize,
+    /// Open calls.
+    pub calls: usize,
+}

@@ -1,0 +1,229 @@
+//! What is told about an INVITE when its caller got the final response: trace, journal, metrics.
+
+use smallvec::SmallVec;
+
+use super::carry_out::Source;
+use super::facts::{Outcome, Trace};
+use super::invite::Story;
+use super::{InviteKey, Now, Outbox, Proxy};
+use crate::call::{Entry, EntryKind};
+use crate::message::{Message, Reply, write_response};
+use crate::presence::Handle;
+use crate::routing::{Decision, Rejection};
+
+/// A final response of our own making.
+pub(super) struct Final<'a> {
+    pub status: u16,
+    /// Complete header lines.
+    pub headers: &'a [u8],
+    /// What the decision rejected the call for.
+    pub rejection: Option<Rejection>,
+}
+
+impl Final<'_> {
+    /// A status and nothing more.
+    pub(super) fn new(status: u16) -> Self {
+        Self {
+            status,
+            headers: b"",
+            rejection: None,
+        }
+    }
+}
+
+/// A journal entry to be written, and in whose journal.
+type Noted = (Handle, EntryKind);
+
+impl Proxy {
+    /// Answers an INVITE ourselves with a 300–699, once.
+    pub(super) fn answer(
+        &mut self,
+        key: InviteKey,
+        source: &Source<'_>,
+        answer: &Final<'_>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let Some(invite) = self.invites.get(key).filter(|i| i.server.is_proceeding()) else {
+            return;
+        };
+        let (upstream, tag) = (invite.upstream, self.tag(invite.call_key));
+        let reason = match &answer.rejection {
+            Some(rejection) => rejection.reason_phrase().as_bytes(),
+            None => b"",
+        };
+        let reply = Reply {
+            status: answer.status,
+            reason,
+            source: source.origin.source(),
+            to_tag: Some(&tag),
+            headers: answer.headers,
+            body: None,
+        };
+        let sent = out.send(upstream.to, upstream.listener, |out| {
+            write_response(&source.message, &reply, out);
+        });
+        let base = self.policy.timers.base();
+        if let Some(invite) = self.invites.get_mut(key) {
+            invite.response = sent.into();
+            invite.server.on_final(answer.status, now.ms, &base);
+        }
+        self.count_response(answer.status);
+        self.note_end(key, &source.message, answer.status, answer.rejection, now);
+        self.settle_invite(key, now);
+    }
+
+    pub(super) fn count_decision(&self, outcome: Outcome, decision: &Decision) {
+        if let Some(counters) = self.counters() {
+            counters.calls_decided.inc();
+            let reason = decision
+                .reasons
+                .last()
+                .map_or("none", |reason| reason.label());
+            counters.decisions.inc(outcome.label(), reason);
+        }
+    }
+
+    /// The caller has the final response: writes the trace and the journal.
+    pub(super) fn note_end(
+        &mut self,
+        key: InviteKey,
+        message: &Message<'_>,
+        status: u16,
+        rejection: Option<Rejection>,
+        now: Now,
+    ) {
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        let last_callee = invite.branches.last().and_then(|branch| branch.callee);
+        let Some(story) = invite.story.take() else {
+            return;
+        };
+        self.push_trace(&story, message, status, now);
+        for (handle, kind) in noted(&story, status, rejection, last_callee) {
+            self.note(handle, kind, &story, (message, status), now);
+        }
+        // A further 2xx of a fork opens a call too: the story stays with the context.
+        if let Some(invite) = self.invites.get_mut(key) {
+            invite.story = (status < 300).then_some(story);
+        }
+    }
+
+    fn push_trace(&self, story: &Story, message: &Message<'_>, status: u16, now: Now) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
+        let trace = Trace {
+            at_unix_ms: story.invited_unix_ms,
+            call_id: text(message.call_id().unwrap_or_default()),
+            from: text(message.from_().map_or(b"", |from| from.uri)),
+            to: text(message.to().map_or(b"", |to| to.uri)),
+            source: story.source,
+            class: story.caller.class,
+            callee: story.callee,
+            outcome: story.outcome,
+            reasons: story.reasons.clone(),
+            target: text(&story.target),
+            status,
+            setup_ms: short_ms(now.ms.saturating_sub(story.invited_ms)),
+            ring_ms: story.ring_ms(now),
+        };
+        if let Some(view) = self.shared.shards.get(self.shard) {
+            view.traces.force_push(trace);
+        }
+    }
+
+    fn note(
+        &mut self,
+        handle: Handle,
+        kind: EntryKind,
+        story: &Story,
+        (message, status): (&Message<'_>, u16),
+        now: Now,
+    ) {
+        let Some(profile) = self.shared.directory.profile(handle) else {
+            return;
+        };
+        let mut reasons = Vec::with_capacity(64);
+        for reason in &story.reasons {
+            if !reasons.is_empty() {
+                reasons.push(b',');
+            }
+            reasons.extend_from_slice(reason.label().as_bytes());
+        }
+        let entry = Entry {
+            kind,
+            at_unix_ms: story.invited_unix_ms,
+            ring_ms: story.ring_ms(now),
+            talk_s: 0,
+            status: status.into(),
+            from: message.from_().map_or(b"", |from| from.uri),
+            target: &story.target,
+            call_id: message.call_id().unwrap_or_default(),
+            reasons: &reasons,
+        };
+        self.write_journal(profile.id().as_bytes(), &entry);
+    }
+}
+
+/// In whose journal a call stands and as what: one entry for each subscriber. The entry of who
+/// answered is written when the call ends.
+fn noted(
+    story: &Story,
+    status: u16,
+    rejection: Option<Rejection>,
+    last_callee: Option<Handle>,
+) -> SmallVec<[Noted; 2]> {
+    let is_answered = status < 300;
+    let is_voicemail = matches!(
+        story.outcome,
+        Outcome::ForwardVoicemail | Outcome::RedirectVoicemail
+    );
+    let diverted = match story.outcome {
+        _ if is_voicemail => EntryKind::Voicemail,
+        _ if is_answered => EntryKind::AnsweredElsewhere,
+        _ => EntryKind::Forwarded,
+    };
+    let hops = story
+        .history
+        .visited
+        .get(story.visited_before..)
+        .unwrap_or_default();
+    let mut noted: SmallVec<[Noted; 2]> = hops.iter().map(|hop| (*hop, diverted)).collect();
+    let is_redirected = matches!(
+        story.outcome,
+        Outcome::Redirect | Outcome::RedirectVoicemail
+    );
+    let last = match rejection {
+        Some(rejection) => story.callee.map(|callee| (callee, rejected_as(rejection))),
+        None if is_redirected => story.callee.map(|callee| (callee, diverted)),
+        None if is_answered => None,
+        None => last_callee
+            .or(story.callee)
+            .map(|callee| (callee, EntryKind::Missed)),
+    };
+    if let Some((callee, kind)) = last
+        && !noted.iter().any(|(handle, _)| *handle == callee)
+    {
+        noted.push((callee, kind));
+    }
+    noted
+}
+
+fn rejected_as(rejection: Rejection) -> EntryKind {
+    match rejection {
+        Rejection::Dnd => EntryKind::RejectedDnd,
+        Rejection::Missed => EntryKind::Missed,
+        _ => EntryKind::Rejected,
+    }
+}
+
+impl Story {
+    fn ring_ms(&self, now: Now) -> u32 {
+        self.first_ring_ms
+            .map_or(0, |at| short_ms(now.ms.saturating_sub(at)))
+    }
+}
+
+fn short_ms(ms: u64) -> u32 {
+    u32::try_from(ms).unwrap_or(u32::MAX)
+}

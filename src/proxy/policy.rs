@@ -1,0 +1,242 @@
+//! What the administrator configured, compiled for the call path: immutable, swapped whole on reload.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::presence::NumberPlan;
+use crate::routing::Mode;
+use crate::transaction::Base;
+
+/// Everything a shard needs of the configuration. One `Arc` of it is read per batch of messages.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Where we listen, in the order of the host's sockets; never empty.
+    pub listeners: Vec<Listener>,
+    /// Host names and addresses that are ours (lower case, IPv6 without brackets), beside the
+    /// listeners' own addresses.
+    pub domains: Vec<Box<str>>,
+    /// The home region's way to write numbers.
+    pub plan: Arc<NumberPlan>,
+    /// The PBX. Without one, a call that should be connected is answered 480.
+    pub next_hop: Option<NextHop>,
+    /// Where a forwarding to a number outside our directory is placed; the PBX unless configured.
+    pub outbound: Option<NextHop>,
+    /// The voicemail system; without one the action `voicemail` is treated as not set.
+    pub voicemail: Option<Voicemail>,
+    /// Who is trusted, first match wins. The next hop, the outbound hop and voicemail are known too.
+    pub peers: Vec<Peer>,
+    /// How a source that matches no `[[peer]]` is treated.
+    pub stranger: Peer,
+    /// Status answered for `dnd` without an action: 480, 486 or 603.
+    pub dnd_status: u16,
+    /// What happens to a call to nobody of ours in a domain of ours.
+    pub unknown_callee: UnknownCallee,
+    /// RFC 3261 timers and our own.
+    pub timers: Timers,
+    /// Bounds of tables; reaching one answers 503 before any state is made.
+    pub limits: Limits,
+    /// How long a callee with a no-answer action rings, where they leave it open; seconds.
+    pub ring_for_s: u16,
+    /// How many calls make a subscriber busy.
+    pub call_limit: u16,
+    /// Diversions after which a call is not forwarded again (RFC 5806 counters included).
+    pub hop_limit: u8,
+    /// `Retry-After` of a 503, seconds.
+    pub retry_after_s: u32,
+}
+
+/// One address we listen on, with the texts that name it in messages.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// The bound address.
+    pub local: SocketAddr,
+    /// `host:port` as the other side reaches us; IPv6 in brackets.
+    pub advertised: Box<str>,
+    /// The advertised host alone, lower case, IPv6 without brackets.
+    pub host: Box<str>,
+    /// The advertised port.
+    pub port: u16,
+}
+
+/// A host a request can be sent to, resolved when the configuration was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextHop {
+    /// `host[:port]` as configured, for Request-URIs we make.
+    pub host_port: Box<str>,
+    /// Where its datagrams go.
+    pub address: SocketAddr,
+}
+
+/// The voicemail template, `sip:vm-{subscriber}@host` cut at its placeholder (RFC 4458).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Voicemail {
+    /// Text before `{subscriber}`, from `sip:` on.
+    pub before: Box<str>,
+    /// Text after it; empty where the template has no placeholder.
+    pub after: Box<str>,
+    /// Whether the template has the placeholder.
+    pub per_subscriber: bool,
+    /// Where retargeted calls are sent.
+    pub hop: NextHop,
+}
+
+/// A trunk, a PBX node or any source, and what is believed of it.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// The configured name, as logs and metrics show it.
+    pub name: Box<str>,
+    /// The networks it sends from.
+    pub networks: Vec<Network>,
+    /// How a forwarding is carried out for calls from it.
+    pub forwarding: Mode,
+    /// The same for voicemail.
+    pub voicemail_forwarding: Mode,
+    /// Whether Diversion and History-Info from it are believed.
+    pub trust_diversion: bool,
+    /// Whether P-Asserted-Identity from it is believed (RFC 3325).
+    pub trust_identity: bool,
+    /// Calls from it are never internal, whatever their From says (a trunk).
+    pub external: bool,
+}
+
+/// An address block, `192.0.2.0/24` or a single address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    /// The first address of the block.
+    pub base: IpAddr,
+    /// How many leading bits count.
+    pub prefix: u8,
+}
+
+impl Network {
+    /// Whether the block holds the address. IPv4-mapped IPv6 addresses count as IPv4.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        match (self.base, address.to_canonical()) {
+            (IpAddr::V4(base), IpAddr::V4(a)) => {
+                let shift = 32 - u32::from(self.prefix.min(32));
+                let mask = u32::MAX.checked_shl(shift).unwrap_or(0);
+                u32::from(base) & mask == u32::from(a) & mask
+            }
+            (IpAddr::V6(base), IpAddr::V6(a)) => {
+                let shift = 128 - u32::from(self.prefix.min(128));
+                let mask = u128::MAX.checked_shl(shift).unwrap_or(0);
+                u128::from(base) & mask == u128::from(a) & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What happens to a call to nobody of ours in a domain of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownCallee {
+    /// Passed on to the PBX, which may know them.
+    NextHop,
+    /// Answered 404.
+    Reject,
+}
+
+/// Durations in milliseconds, by the RFC's letters (RFC 3261 table 4), and ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timers {
+    /// T1: the round-trip estimate, 500.
+    pub t1: u64,
+    /// T2: the longest interval between retransmissions of a non-INVITE request, 4,000.
+    pub t2: u64,
+    /// T4: how long a message stays in the network, 5,000.
+    pub t4: u64,
+    /// Timer C: how long a branch may ring, more than three minutes (RFC 3261 §16.6(11)).
+    pub timer_c: u64,
+    /// Session-Expires we insert where the caller supports timers (RFC 4028), seconds; 0 never.
+    pub session_expires_s: u32,
+    /// After this many seconds a call record ends whatever the peers say.
+    pub call_limit_s: u32,
+}
+
+impl Timers {
+    /// The base values the transaction machines run on, for UDP.
+    pub fn base(&self) -> Base {
+        Base {
+            t1: self.t1,
+            t2: self.t2,
+            t4: self.t4,
+            reliable: false,
+        }
+    }
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            t1: 500,
+            t2: 4_000,
+            t4: 5_000,
+            timer_c: 185_000,
+            session_expires_s: 1_800,
+            call_limit_s: 12 * 3_600,
+        }
+    }
+}
+
+/// How many of each thing one shard holds at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Transactions (request contexts) in any state.
+    pub transactions: usize,
+    /// Open calls.
+    pub calls: usize,
+    /// Branches tried for one INVITE.
+    pub branches: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            transactions: 1_000_000,
+            calls: 100_000,
+            branches: 16,
+        }
+    }
+}
+
+impl Policy {
+    /// What is believed of a source address, and whether it is known to us at all.
+    pub fn peer(&self, source: IpAddr) -> (&Peer, bool) {
+        let configured = self
+            .peers
+            .iter()
+            .find(|peer| peer.networks.iter().any(|block| block.holds(source)));
+        match configured {
+            Some(peer) => (peer, true),
+            None => (&self.stranger, self.is_own_hop(source)),
+        }
+    }
+
+    /// Whether the address is one of the systems we send calls to ourselves.
+    fn is_own_hop(&self, source: IpAddr) -> bool {
+        let voicemail = self.voicemail.as_ref().map(|voicemail| &voicemail.hop);
+        [self.next_hop.as_ref(), self.outbound.as_ref(), voicemail]
+            .into_iter()
+            .flatten()
+            .any(|hop| hop.address.ip().to_canonical() == source.to_canonical())
+    }
+
+    /// Whether a host (without brackets) is one of our domains or addresses.
+    pub fn is_ours(&self, host: &[u8]) -> bool {
+        self.domains
+            .iter()
+            .any(|domain| domain.as_bytes().eq_ignore_ascii_case(host))
+            || self
+                .listeners
+                .iter()
+                .any(|l| l.host.as_bytes().eq_ignore_ascii_case(host))
+    }
+
+    /// Whether `host:port` names one of our listeners (a Route or Via of ours).
+    pub fn is_our_address(&self, host: &[u8], port: Option<u16>) -> bool {
+        let port = port.unwrap_or(5060);
+        self.listeners
+            .iter()
+            .any(|l| l.port == port && l.host.as_bytes().eq_ignore_ascii_case(host))
+    }
+}

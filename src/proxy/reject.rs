@@ -1,0 +1,121 @@
+//! Requests answered by ourselves without keeping any state (RFC 3261 §8.2.7, §16.3).
+
+use std::io::Write as _;
+
+use smallvec::SmallVec;
+
+use super::forward::reply_address;
+use super::invite::Upstream;
+use super::rejection::Rejection;
+use super::{Arrival, Outbox, Proxy};
+use crate::message::{Malformed, Message, Method, Name, Reply, write_response};
+use crate::transaction::branch::write_hex;
+
+/// A To tag of ours.
+pub(super) type Tag = SmallVec<[u8; 24]>;
+
+impl Proxy {
+    /// The To tag of a response we make: the same for every retransmission of a request.
+    pub(super) fn stateless_tag(&self, arrival: &Arrival) -> Tag {
+        self.tag(arrival.call_key)
+    }
+
+    /// A tag of ours for a call; unguessable, the same whenever it is asked for.
+    pub(super) fn tag(&self, call_key: u64) -> Tag {
+        let mut tag = Vec::with_capacity(18);
+        tag.extend_from_slice(b"pm");
+        write_hex(&mut tag, self.keys.token(call_key ^ 0x7461_6700), 16);
+        Tag::from_slice(&tag)
+    }
+
+    /// Answers a request whose top Via was read; an ACK is never answered.
+    pub(super) fn reject(
+        &mut self,
+        arrival: &Arrival,
+        message: Message<'_>,
+        upstream: Upstream,
+        rejection: Rejection,
+        out: &mut Outbox,
+    ) {
+        self.count_rejection(rejection);
+        if message.method() == Some(Method::Ack) {
+            self.count(|c| &c.stray_acks);
+            return;
+        }
+        let tag = self.stateless_tag(arrival);
+        let mut headers = Vec::new();
+        self.write_rejection_headers(&message, rejection, &mut headers);
+        let reply = Reply {
+            status: rejection.status(),
+            reason: rejection.reason_phrase().as_bytes(),
+            source: Some(arrival.from),
+            to_tag: Some(&tag),
+            headers: &headers,
+            body: None,
+        };
+        out.send(upstream.to, upstream.listener, |out| {
+            write_response(&message, &reply, out)
+        });
+    }
+
+    /// Answers a request without a usable Via to where it came from.
+    pub(super) fn reject_unroutable(
+        &mut self,
+        arrival: &Arrival,
+        message: Message<'_>,
+        rejection: Rejection,
+        out: &mut Outbox,
+    ) {
+        let via = message.top_via();
+        let to = via.map_or(arrival.from, |via| reply_address(&via, arrival.from));
+        let upstream = Upstream {
+            to,
+            listener: arrival.listener,
+        };
+        self.reject(arrival, message, upstream, rejection, out);
+    }
+
+    /// A datagram without a message: a keep-alive, or noise that cannot be answered.
+    pub fn count_malformed(&self, malformed: Malformed) {
+        let Some(counters) = self.counters() else {
+            return;
+        };
+        match malformed {
+            Malformed::KeepAlive => counters.keepalives.inc(),
+            _ => counters.malformed.inc("datagram", malformed.kind()),
+        }
+    }
+
+    fn count_rejection(&self, rejection: Rejection) {
+        let Some(counters) = self.counters() else {
+            return;
+        };
+        match rejection {
+            Rejection::Malformed(fault) => counters.malformed.inc("message", fault.kind()),
+            Rejection::Overloaded => counters.overloads.inc(),
+            _ => {}
+        }
+        counters.rejections.inc("request", rejection.label());
+    }
+
+    fn write_rejection_headers(
+        &self,
+        message: &Message<'_>,
+        rejection: Rejection,
+        headers: &mut Vec<u8>,
+    ) {
+        match rejection {
+            Rejection::Overloaded => {
+                let _ = write!(headers, "Retry-After: {}\r\n", self.policy.retry_after_s);
+            }
+            Rejection::BadExtension => {
+                for header in message.headers(Name::ProxyRequire) {
+                    headers.extend_from_slice(b"Unsupported: ");
+                    headers.extend_from_slice(header.value);
+                    headers.extend_from_slice(b"\r\n");
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Why a request is answered by ourselves before anything is looked up.
+
+use crate::message::Fault;
+
+/// A request that goes no further, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// A field that a proxy needs is missing or broken (RFC 3261 §16.3(1)).
+    Malformed(Fault),
+    /// Max-Forwards was zero (§16.3(3)).
+    MaxForwardsExhausted,
+    /// The request went through here unchanged already (§16.3(4), RFC 5393).
+    LoopDetected,
+    /// Proxy-Require names something we do not know (§16.3(5)).
+    BadExtension,
+    /// For none of our domains, from nobody we know.
+    RelayDenied,
+    /// Nobody of that name in a domain of ours.
+    NotFound,
+    /// Nothing configured that could take the call.
+    NowhereToGo,
+    /// A CANCEL or in-dialog request that matches nothing (§9.2).
+    NoSuchTransaction,
+    /// The host of the target has no address.
+    Unresolvable,
+    /// A table is full or the process ends; nothing was kept.
+    Overloaded,
+}
+
+impl Rejection {
+    /// The response status.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Malformed(fault) => fault.status(),
+            Self::MaxForwardsExhausted => 483,
+            Self::LoopDetected => 482,
+            Self::BadExtension => 420,
+            Self::RelayDenied => 403,
+            Self::NotFound => 404,
+            Self::NowhereToGo => 480,
+            Self::NoSuchTransaction => 481,
+            Self::Unresolvable => 500,
+            Self::Overloaded => 503,
+        }
+    }
+
+    /// The reason phrase; it names a malformed message's fault.
+    pub fn reason_phrase(self) -> &'static str {
+        match self {
+            Self::Malformed(fault) => fault.reason_phrase(),
+            Self::MaxForwardsExhausted => "Too Many Hops",
+            Self::LoopDetected => "Loop Detected",
+            Self::BadExtension => "Bad Extension",
+            Self::RelayDenied => "Relaying Denied",
+            Self::NotFound => "Not Found",
+            Self::NowhereToGo => "Temporarily Unavailable",
+            Self::NoSuchTransaction => "Call/Transaction Does Not Exist",
+            Self::Unresolvable => "Destination Cannot Be Resolved",
+            Self::Overloaded => "Service Unavailable",
+        }
+    }
+
+    /// The name in logs and metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Malformed(fault) => fault.kind(),
+            Self::MaxForwardsExhausted => "max_forwards_exhausted",
+            Self::LoopDetected => "loop_detected",
+            Self::BadExtension => "bad_extension",
+            Self::RelayDenied => "relay_denied",
+            Self::NotFound => "not_found",
+            Self::NowhereToGo => "nowhere_to_go",
+            Self::NoSuchTransaction => "no_such_transaction",
+            Self::Unresolvable => "unresolvable",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
+impl From<Fault> for Rejection {
+    fn from(fault: Fault) -> Self {
+        Self::Malformed(fault)
+    }
+}

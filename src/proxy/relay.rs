@@ -1,0 +1,328 @@
+//! Requests other than INVITE: relayed with a transaction (RFC 3261 §16, RFC 4320), and the ACK of
+//! a 2xx, which has none.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::carry_out::{ffi, listener_for};
+use super::forward::{Copy, Origin, edit, reply_address};
+use super::handle::Way;
+use super::invite::Upstream;
+use super::rejection::Rejection;
+use super::request::ProxyRequest;
+use super::route::{Routed, Unroutable};
+use super::setup::Identifiers;
+use super::{Arrival, Now, Outbox, Owner, Proxy, RelayKey};
+use crate::message::forward::remove_top_via;
+use crate::message::{Message, Method};
+use crate::transaction::{
+    BranchId, BranchKind, Due, Ms, NonInviteClient, NonInviteServer, Reaction, soonest,
+};
+
+/// A request other than INVITE and ACK between upstream and the next hop.
+pub(super) struct Relay {
+    pub server_key: u64,
+    pub method: Method,
+    pub is_in_dialog: bool,
+    pub server: NonInviteServer,
+    pub upstream: Upstream,
+    pub client: NonInviteClient,
+    pub to: SocketAddr,
+    pub listener: u8,
+    pub check: u32,
+    /// What was sent; empty once answered.
+    pub sent: Box<[u8]>,
+    /// The last response passed upstream.
+    pub response: Box<[u8]>,
+    /// The deadline the timer wheel holds for this context.
+    pub armed: Ms,
+}
+
+impl Relay {
+    fn is_over(&self) -> bool {
+        self.server == NonInviteServer::Terminated && self.client == NonInviteClient::Terminated
+    }
+}
+
+impl Proxy {
+    /// Sends a request on and keeps its transactions.
+    pub(super) fn relay(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        (server_key, check): Identifiers,
+        to: Result<SocketAddr, Unroutable>,
+        out: &mut Outbox,
+    ) -> Result<(), Rejection> {
+        let Some(to) = self.known_destination(to)? else {
+            return Ok(());
+        };
+        if request.method == Method::Bye {
+            self.on_bye(arrival, &request.message);
+        }
+        let upstream = Upstream {
+            to: reply_address(&request.via, arrival.from),
+            listener: arrival.listener,
+        };
+        let policy = Arc::clone(&self.policy);
+        let (number, _) = listener_for(&policy, to, upstream).ok_or(Rejection::Unresolvable)?;
+        let base = policy.timers.base();
+        let key = self.relays.insert(Relay {
+            server_key,
+            method: request.method,
+            is_in_dialog: request.is_in_dialog(),
+            server: NonInviteServer::Trying,
+            upstream,
+            client: NonInviteClient::start(arrival.now.ms, &base),
+            to,
+            listener: number,
+            check,
+            sent: Box::default(),
+            response: Box::default(),
+            armed: Ms::MAX,
+        });
+        self.servers.insert(server_key, Owner::Relay(key));
+        let branch = BranchId {
+            kind: BranchKind::NonInvite,
+            context: ffi(key),
+            leg: 0,
+            check,
+        };
+        let sent = self.send_copy(arrival, request, routed, (branch, to), out);
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(rejection) => {
+                self.relays.remove(key);
+                self.servers.remove(&server_key);
+                return Err(rejection);
+            }
+        };
+        if let Some(relay) = self.relays.get_mut(key) {
+            relay.sent = sent;
+        }
+        self.settle_relay(key, arrival.now);
+        Ok(())
+    }
+
+    /// The ACK of a 2xx goes where its Route says, or nowhere: there is nothing to answer.
+    pub(super) fn relay_ack(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        way: &Way,
+        out: &mut Outbox,
+    ) -> Result<(), Rejection> {
+        let is_hopless = request.max_forwards == Some(0);
+        if is_hopless || matches!(way, Way::Lookup | Way::Ourselves) || !request.is_in_dialog() {
+            self.count(|c| &c.stray_acks);
+            return Ok(());
+        }
+        let to = self.destination(arrival, request, routed, way);
+        let Some(to) = self.known_destination(to)? else {
+            return Ok(());
+        };
+        let check = self
+            .keys
+            .check(arrival.call_key, request.via.branch, request.cseq.number);
+        let branch = BranchId {
+            kind: BranchKind::Stateless,
+            context: self.keys.tag(request.via.branch),
+            leg: 0,
+            check,
+        };
+        self.send_copy(arrival, request, routed, (branch, to), out)
+            .map(drop)
+    }
+
+    fn send_copy(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        (branch, to): (BranchId, SocketAddr),
+        out: &mut Outbox,
+    ) -> Result<Box<[u8]>, Rejection> {
+        let policy = Arc::clone(&self.policy);
+        let upstream = Upstream {
+            to: arrival.from,
+            listener: arrival.listener,
+        };
+        let (number, listener) =
+            listener_for(&policy, to, upstream).ok_or(Rejection::Unresolvable)?;
+        let makes_dialog = matches!(request.method, Method::Subscribe | Method::Refer);
+        let record_route = policy
+            .listeners
+            .get(usize::from(arrival.listener))
+            .filter(|_| makes_dialog)
+            .map(|towards| (self.keys.token(arrival.call_key), towards));
+        let copy = Copy {
+            origin: Origin::Received(arrival.from),
+            uri: None,
+            routed,
+            branch,
+            listener,
+            record_route,
+            lines: b"",
+            tail: b"",
+        };
+        let edits = &mut self.scratch.edits;
+        edit(&request.message, &copy, edits)?;
+        let sent = out.send(to, number, |out| edits.apply(request.message.bytes(), out));
+        if branch.kind == BranchKind::Stateless {
+            Ok(Box::default())
+        } else {
+            Ok(sent.into())
+        }
+    }
+
+    /// A response to a relayed request (§17.1.2). Says whether it was one of ours.
+    pub(super) fn on_relay_response(
+        &mut self,
+        arrival: &Arrival,
+        key: RelayKey,
+        id: &BranchId,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) -> bool {
+        let base = self.policy.timers.base();
+        let (Some(status), Ok(cseq)) = (message.status(), message.cseq()) else {
+            return false;
+        };
+        let Some(relay) = self
+            .relays
+            .get_mut(key)
+            .filter(|relay| relay.check == id.check)
+        else {
+            return false;
+        };
+        if cseq.method != relay.method {
+            return false;
+        }
+        let reaction = relay.client.on_response(status, arrival.now.ms, &base);
+        let (method, is_in_dialog) = (relay.method, relay.is_in_dialog);
+        if reaction == Reaction::Pass {
+            if status >= 200 {
+                relay.sent = Box::default();
+            }
+            self.pass_relay_response(key, status, message, arrival.now, out);
+            match status {
+                200..=299 if method == Method::Update => self.on_refreshed(arrival, message),
+                408 | 481 if is_in_dialog => self.on_dialog_refused(arrival, message),
+                _ => {}
+            }
+        }
+        self.settle_relay(key, arrival.now);
+        true
+    }
+
+    /// Passes a response upstream. RFC 4320: no 100 (§4.1), and no 408 (§4.2): it would come too
+    /// late for the client's own timer anyway.
+    fn pass_relay_response(
+        &mut self,
+        key: RelayKey,
+        status: u16,
+        message: &Message<'_>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let base = self.policy.timers.base();
+        let Some(relay) = self
+            .relays
+            .get_mut(key)
+            .filter(|relay| relay.server.is_open())
+        else {
+            return;
+        };
+        if status == 100 {
+            return;
+        }
+        if status == 408 {
+            relay.server.abandon();
+            return;
+        }
+        let edits = &mut self.scratch.edits;
+        edits.clear();
+        if remove_top_via(message, edits).is_err() {
+            return;
+        }
+        if status == 503 {
+            edits.replace(0..message.first_header_at(), |out| {
+                out.extend_from_slice(b"SIP/2.0 500 Server Internal Error\r\n");
+            });
+        }
+        relay.response = out
+            .send(relay.upstream.to, relay.upstream.listener, |out| {
+                edits.apply(message.bytes(), out);
+            })
+            .into();
+        relay.server.on_response(status, now.ms, &base);
+    }
+
+    pub(super) fn wake_relay(&mut self, key: RelayKey, at: Ms, now: Now, out: &mut Outbox) {
+        let base = self.policy.timers.base();
+        let Some(relay) = self.relays.get_mut(key).filter(|relay| relay.armed == at) else {
+            return;
+        };
+        relay.armed = Ms::MAX;
+        relay.server.on_timeout(now.ms);
+        match relay.client.on_timeout(now.ms, &base) {
+            Due::Retransmit => {
+                out.send(relay.to, relay.listener, |out| {
+                    out.extend_from_slice(&relay.sent)
+                });
+                self.count(|c| &c.retransmissions_sent);
+            }
+            Due::TimedOut => relay.give_up(),
+            Due::Ended | Due::Nothing => {}
+        }
+        self.settle_relay(key, now);
+    }
+
+    fn settle_relay(&mut self, key: RelayKey, now: Now) {
+        let Some(relay) = self.relays.get_mut(key) else {
+            return;
+        };
+        if relay.is_over() {
+            if let Some(relay) = self.relays.remove(key) {
+                self.servers.remove(&relay.server_key);
+            }
+            return;
+        }
+        let deadline = soonest([relay.server.deadline(), relay.client.deadline()]);
+        if let Some(deadline) = deadline.filter(|at| *at < relay.armed) {
+            relay.armed = deadline;
+            self.wheel.insert(deadline.max(now.ms), Owner::Relay(key));
+        }
+    }
+
+    pub(super) fn relays_waiting_for(&self, to: SocketAddr) -> impl Iterator<Item = RelayKey> {
+        let waits = move |relay: &Relay| {
+            relay.to == to && matches!(relay.client, NonInviteClient::Trying { .. })
+        };
+        self.relays
+            .iter()
+            .filter(move |(_, relay)| waits(relay))
+            .map(|(key, _)| key)
+    }
+
+    /// The transport refused a request: nobody is told (RFC 4320), the client's timer will.
+    pub(super) fn fail_relay(&mut self, key: RelayKey, now: Now, _out: &mut Outbox) {
+        if let Some(relay) = self.relays.get_mut(key) {
+            relay.client.on_transport_failure();
+            relay.give_up();
+        }
+        self.settle_relay(key, now);
+    }
+}
+
+impl Relay {
+    /// Nothing came from downstream: no answer is passed, none is made (RFC 4320 §4.2).
+    fn give_up(&mut self) {
+        self.sent = Box::default();
+        if self.server.is_open() {
+            self.server.abandon();
+        }
+    }
+}

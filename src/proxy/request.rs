@@ -1,0 +1,68 @@
+//! A request that was checked once (RFC 3261 §16.3) and is read without asking again.
+
+use super::policy::Policy;
+use super::rejection::Rejection;
+use crate::message::{CSeq, Message, Method, Name, NameAddr, Start, Uri, Via, check};
+use crate::transaction::{BranchId, BranchKind};
+
+/// Proof that a request is fit to be proxied, with what routing needs of it.
+pub(super) struct ProxyRequest<'m> {
+    pub message: Message<'m>,
+    pub method: Method,
+    pub uri: Uri<'m>,
+    pub uri_bytes: &'m [u8],
+    pub via: Via<'m>,
+    pub from: NameAddr<'m>,
+    pub to: NameAddr<'m>,
+    pub cseq: CSeq<'m>,
+    /// `None` where the header is missing; the copy gets 70 then.
+    pub max_forwards: Option<u32>,
+}
+
+impl<'m> ProxyRequest<'m> {
+    /// Reasonable syntax, URI scheme, Max-Forwards, Proxy-Require (§16.3 steps 1, 2, 3 and 5).
+    pub(super) fn check(message: Message<'m>, via: Via<'m>) -> Result<Self, Rejection> {
+        check(&message)?;
+        let Start::Request { method, uri, .. } = message.start() else {
+            return Err(Rejection::Malformed(
+                crate::message::Fault::MalformedRequestLine,
+            ));
+        };
+        let max_forwards = message.max_forwards()?.map(u32::from);
+        if max_forwards == Some(0) && method != Method::Ack {
+            return Err(Rejection::MaxForwardsExhausted);
+        }
+        if message.header(Name::ProxyRequire).is_some() && method != Method::Ack {
+            return Err(Rejection::BadExtension);
+        }
+        Ok(Self {
+            message,
+            method,
+            uri: Uri::parse(uri)?,
+            uri_bytes: uri,
+            via,
+            from: message.from_()?,
+            to: message.to()?,
+            cseq: message.cseq()?,
+            max_forwards,
+        })
+    }
+
+    /// Whether the request came through here before with nothing changed that routing looks at
+    /// (§16.3(4)): one of its Vias is ours and carries the same check.
+    pub(super) fn is_looping(&self, policy: &Policy, check: u32) -> bool {
+        self.message.values(Name::Via).any(|value| {
+            Via::parse(value.bytes, 0).is_ok_and(|via| {
+                policy.is_our_address(via.host, via.port)
+                    && BranchId::read(via.branch).is_some_and(|branch| {
+                        branch.kind != BranchKind::Stateless && branch.check == check
+                    })
+            })
+        })
+    }
+
+    /// Whether the request belongs to a dialog or claims to (§12.2: the To has a tag).
+    pub(super) fn is_in_dialog(&self) -> bool {
+        self.to.tag.is_some()
+    }
+}

@@ -1,0 +1,453 @@
+//! A response comes in (RFC 3261 §16.7): find its context, and for an INVITE go through the steps.
+
+use std::sync::Arc;
+
+use super::cancel::{CancelReason, write_ack};
+use super::carry_out::{Source, without_top_via};
+use super::dialog::Answer;
+use super::forward::Origin;
+use super::handle::send_stored;
+use super::invite::Best;
+use super::note::Final;
+use super::route::Routed;
+use super::{Arrival, InviteKey, Now, Outbox, Proxy, RelayKey};
+use crate::message::forward::remove_top_via;
+use crate::message::{Index, Message, Method};
+use crate::presence::{Handle, MarkKind};
+use crate::routing::Failure;
+use crate::transaction::{BranchId, BranchKind, Reaction};
+
+impl Proxy {
+    /// A response that was framed. One that answers nothing of ours is dropped (RFC 6026 §7.3).
+    pub fn handle_response(&mut self, arrival: &Arrival, message: Message<'_>, out: &mut Outbox) {
+        self.count(|c| &c.responses_received);
+        let (Some(status), Ok(via), Ok(cseq)) =
+            (message.status(), message.top_via(), message.cseq())
+        else {
+            self.count(|c| &c.stray_responses);
+            return;
+        };
+        let branch =
+            BranchId::read(via.branch).filter(|_| self.policy.is_our_address(via.host, via.port));
+        let is_ours = match branch {
+            Some(branch) if branch.kind == BranchKind::Invite => {
+                let key = InviteKey::from(slotmap::KeyData::from_ffi(branch.context));
+                match cseq.method {
+                    Method::Cancel if self.knows_branch(key, &branch) => {
+                        self.on_cancel_response(arrival, key, branch.leg, status);
+                        true
+                    }
+                    Method::Invite if self.knows_branch(key, &branch) => {
+                        self.on_invite_response(arrival, key, branch.leg, &message, out);
+                        true
+                    }
+                    _ => false,
+                }
+            }
+            Some(branch) if branch.kind == BranchKind::NonInvite => {
+                let key = RelayKey::from(slotmap::KeyData::from_ffi(branch.context));
+                self.on_relay_response(arrival, key, &branch, &message, out)
+            }
+            _ => false,
+        };
+        if !is_ours {
+            self.count(|c| &c.stray_responses);
+        }
+    }
+
+    fn knows_branch(&self, key: InviteKey, id: &BranchId) -> bool {
+        self.invites
+            .get(key)
+            .and_then(|invite| invite.branches.get(usize::from(id.leg)))
+            .is_some_and(|branch| branch.check == id.check)
+    }
+
+    /// The client transaction says what a response to an INVITE means (§17.1.1.2).
+    fn on_invite_response(
+        &mut self,
+        arrival: &Arrival,
+        key: InviteKey,
+        leg: u8,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) {
+        let base = self.policy.timers.base();
+        let Some(status) = message.status() else {
+            return;
+        };
+        let Some(branch) = self
+            .invites
+            .get_mut(key)
+            .and_then(|invite| invite.branch(leg))
+        else {
+            return;
+        };
+        let reaction = branch.client.on_response(status, arrival.now.ms, &base);
+        if matches!(reaction, Reaction::Ack | Reaction::PassAndAck) {
+            self.acknowledge(key, leg, message, out);
+        }
+        if matches!(reaction, Reaction::Pass | Reaction::PassAndAck) {
+            match status {
+                100..=199 => self.on_provisional(arrival, key, leg, message, out),
+                200..=299 => self.on_success(arrival, key, leg, message, out),
+                _ => {
+                    self.on_refused(arrival, key, message);
+                    self.on_failure(arrival.now, key, leg, Failed::Answered(message), out);
+                }
+            }
+        }
+        self.settle_invite(key, arrival.now);
+    }
+
+    /// A re-INVITE that is answered 481 or 408 found no dialog (§12.2.1.2).
+    fn on_refused(&mut self, arrival: &Arrival, key: InviteKey, message: &Message<'_>) {
+        let is_new = self.story_of(key).is_some();
+        if !is_new && matches!(message.status(), Some(408 | 481)) {
+            self.on_dialog_refused(arrival, message);
+        }
+    }
+
+    /// The ACK of a 300–699 is ours to send (§17.1.1.3). What was sent is kept for that until the
+    /// transaction ends.
+    fn acknowledge(&mut self, key: InviteKey, leg: u8, message: &Message<'_>, out: &mut Outbox) {
+        let index = &mut self.scratch.stored;
+        let Some(branch) = self
+            .invites
+            .get_mut(key)
+            .and_then(|invite| invite.branch(leg))
+        else {
+            return;
+        };
+        if let Ok(sent) = index.parse(&branch.sent) {
+            out.send(branch.to, branch.listener, |out| {
+                write_ack(&sent, message, out)
+            });
+        }
+    }
+
+    /// Steps 2 and 5 of §16.7 for a 1xx: timer C starts again, ringing begins, it is passed on.
+    fn on_provisional(
+        &mut self,
+        arrival: &Arrival,
+        key: InviteKey,
+        leg: u8,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) {
+        let status = message.status().unwrap_or(100);
+        let timer_c = self.policy.timers.timer_c;
+        let directory = Arc::clone(&self.shared.directory);
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        let is_wanted = invite.server.is_proceeding() && !invite.is_cancelled;
+        let Some(branch) = invite.branch(leg) else {
+            return;
+        };
+        if status > 100 {
+            branch.timer_c = arrival.now.ms + timer_c;
+        }
+        let begins_ringing = (180..=189).contains(&status) && branch.ring_deadline.is_none();
+        if begins_ringing && branch.ringing.is_none() {
+            branch.ringing = branch
+                .callee
+                .map(|callee| directory.mark(callee, MarkKind::Ringing));
+            branch.ring_deadline = branch.ring_for.map(|ring_for| arrival.now.ms + ring_for);
+        }
+        if begins_ringing && let Some(story) = self.story_of(key) {
+            story.first_ring_ms.get_or_insert(arrival.now.ms);
+        }
+        self.send_wanted_cancel(key, leg, arrival.now, out);
+        if status > 100 && is_wanted {
+            self.forward_response(key, message, b"", out);
+        }
+    }
+
+    /// Steps 5 and 10 for a 2xx: it is passed on at once, the call is open, the others are
+    /// cancelled.
+    fn on_success(
+        &mut self,
+        arrival: &Arrival,
+        key: InviteKey,
+        leg: u8,
+        message: &Message<'_>,
+        out: &mut Outbox,
+    ) {
+        let base = self.policy.timers.base();
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        if !invite.server.takes_2xx() {
+            return;
+        }
+        let is_first = invite.server.is_proceeding();
+        invite.server.on_final(200, arrival.now.ms, &base);
+        invite.response = Box::default();
+        invite.best = None;
+        let Some(branch) = invite.branch(leg) else {
+            return;
+        };
+        branch.sent = Box::default();
+        branch.ringing = None;
+        let answer = Answer {
+            key,
+            callee: branch.callee,
+            message,
+            is_first,
+        };
+        let lines = self.on_answer(arrival, &answer);
+        self.forward_response(key, message, &lines, out);
+        if is_first {
+            self.cancel_branches(key, CancelReason::AnsweredElsewhere, arrival.now, out);
+        }
+    }
+
+    /// Steps 4 to 9 for a 300–699, or for a branch that failed without one: what the callee wants
+    /// then, else the best response.
+    pub(super) fn on_failure(
+        &mut self,
+        now: Now,
+        key: InviteKey,
+        leg: u8,
+        failed: Failed<'_, '_>,
+        out: &mut Outbox,
+    ) {
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        let is_open = invite.server.is_proceeding();
+        let is_cancelled = invite.is_cancelled;
+        let has_pending = invite.has_pending_branch();
+        let Some(branch) = invite.branch(leg) else {
+            return;
+        };
+        let has_rung = branch.ringing.take().is_some() || branch.ring_deadline.is_some();
+        let (callee, given_up) = (branch.callee, branch.given_up);
+        branch.ring_deadline = None;
+        if !is_open {
+            return;
+        }
+        let failure = given_up.or_else(|| failed.failure(has_rung));
+        let status = failed.status();
+        self.keep_best(key, failed, given_up.is_some());
+        if has_pending && status < 600 {
+            return;
+        }
+        if has_pending {
+            self.cancel_branches(key, CancelReason::AnsweredElsewhere, now, out);
+            return;
+        }
+        let again = callee
+            .zip(failure)
+            .filter(|_| !is_cancelled)
+            .and_then(|(callee, failure)| self.try_again(key, leg, callee, failure, now, out));
+        if again.is_none() {
+            self.pass_best(key, leg, now, out);
+        }
+    }
+
+    /// Asks what the callee of a failed branch wants, and does it.
+    fn try_again(
+        &mut self,
+        key: InviteKey,
+        leg: u8,
+        callee: Handle,
+        failure: Failure,
+        now: Now,
+        out: &mut Outbox,
+    ) -> Option<()> {
+        let decision = self.decide_again(key, callee, failure, now)?;
+        self.with_received(key, leg, |proxy, source| {
+            proxy.carry_out(key, decision, source, &Routed::default(), now, out);
+        })
+    }
+
+    /// Lets `act` work on the request as it came in, rebuilt from what a branch sent.
+    pub(super) fn with_received(
+        &mut self,
+        key: InviteKey,
+        leg: u8,
+        act: impl FnOnce(&mut Self, &Source<'_>),
+    ) -> Option<()> {
+        let sent = &self.invites.get(key)?.branches.get(usize::from(leg))?.sent;
+        let received = without_top_via(sent, &mut self.scratch);
+        let mut index = Index::new();
+        let message = index.parse(&received).ok()?;
+        act(
+            self,
+            &Source {
+                message,
+                origin: Origin::Stored,
+            },
+        );
+        Some(())
+    }
+
+    /// Step 6: keeps the response if it is better than what there is. A 487 that our own CANCEL
+    /// brought about says nothing about the call.
+    fn keep_best(&mut self, key: InviteKey, failed: Failed<'_, '_>, is_given_up: bool) {
+        let Failed::Answered(message) = failed else {
+            return;
+        };
+        let status = failed.status();
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        let is_better = invite
+            .best
+            .as_ref()
+            .is_none_or(|best| rank(status) < rank(best.status));
+        if is_better && !(is_given_up && status == 487) {
+            invite.best = Some(Best {
+                status,
+                bytes: message.bytes().into(),
+            });
+        }
+    }
+
+    /// Step 9 for the best response; where no branch had any to give, one of ours.
+    fn pass_best(&mut self, key: InviteKey, leg: u8, now: Now, out: &mut Outbox) {
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        let is_cancelled = invite.is_cancelled;
+        let Some(best) = invite
+            .best
+            .take()
+            .filter(|best| !is_cancelled || best.status == 487)
+        else {
+            let has_rung = invite
+                .story
+                .as_ref()
+                .is_some_and(|s| s.first_ring_ms.is_some());
+            let status = match (is_cancelled, has_rung) {
+                (true, _) => 487,
+                (false, true) => 480,
+                (false, false) => 408,
+            };
+            self.with_received(key, leg, |proxy, source| {
+                proxy.answer(key, source, &Final::new(status), now, out);
+            });
+            return;
+        };
+        let mut index = Index::new();
+        if let Ok(message) = index.parse(&best.bytes) {
+            self.forward_final(key, &message, now, out);
+        }
+    }
+
+    /// Passes a 300–699 upstream and keeps it for retransmission.
+    fn forward_final(&mut self, key: InviteKey, message: &Message<'_>, now: Now, out: &mut Outbox) {
+        let base = self.policy.timers.base();
+        let status = upstream_status(message.status().unwrap_or(500));
+        self.forward_response(key, message, b"", out);
+        if let Some(invite) = self.invites.get_mut(key) {
+            invite.server.on_final(status, now.ms, &base);
+        }
+        self.note_end(key, message, status, None, now);
+    }
+
+    /// Steps 3, 8 and 9: our Via goes, the rest stays as it is, and it is sent to where the
+    /// request came from. A 503 becomes a 500: it would stop upstream from using us at all.
+    pub(super) fn forward_response(
+        &mut self,
+        key: InviteKey,
+        message: &Message<'_>,
+        lines: &[u8],
+        out: &mut Outbox,
+    ) {
+        let status = message.status().unwrap_or(500);
+        let edits = &mut self.scratch.edits;
+        edits.clear();
+        if remove_top_via(message, edits).is_err() {
+            return;
+        }
+        if status == 503 {
+            edits.replace(0..message.first_header_at(), |out| {
+                out.extend_from_slice(b"SIP/2.0 500 Server Internal Error\r\n");
+            });
+        }
+        if !lines.is_empty() {
+            edits.insert(message.headers_end(), |out| out.extend_from_slice(lines));
+        }
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        let sent = out.send(invite.upstream.to, invite.upstream.listener, |out| {
+            edits.apply(message.bytes(), out);
+        });
+        if !(200..300).contains(&status) {
+            invite.response = sent.into();
+        }
+        self.count_response(upstream_status(status));
+    }
+
+    pub(super) fn count_response(&self, status: u16) {
+        let class = usize::from(status / 100).saturating_sub(1);
+        if let Some(counter) = self.counters().and_then(|c| c.responses.get(class)) {
+            counter.inc();
+        }
+    }
+
+    /// Sends the kept final response once more (timer G).
+    pub(super) fn repeat_final(&mut self, key: InviteKey, out: &mut Outbox) {
+        let Some(invite) = self.invites.get(key) else {
+            return;
+        };
+        if !invite.response.is_empty() {
+            send_stored(invite.upstream, &invite.response, out);
+            self.count(|c| &c.retransmissions_sent);
+        }
+    }
+}
+
+/// How a branch failed.
+#[derive(Clone, Copy)]
+pub(super) enum Failed<'a, 'm> {
+    /// With a 300–699.
+    Answered(&'a Message<'m>),
+    /// Without any answer: timer B, timer C, or 64*T1 after a CANCEL. The same as a 408.
+    TimedOut,
+    /// The transport refused it. The same as a 503 (§16.9).
+    Transport,
+}
+
+impl Failed<'_, '_> {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Answered(message) => message.status().unwrap_or(500),
+            Self::TimedOut => 408,
+            Self::Transport => 503,
+        }
+    }
+
+    /// Which of the callee's rules a failure calls for; none for answers that are about the
+    /// request (redirects, challenges, unsupported media).
+    fn failure(&self, has_rung: bool) -> Option<Failure> {
+        match self.status() {
+            486 | 600 => Some(Failure::Busy),
+            603 => Some(Failure::Declined),
+            408 if has_rung => Some(Failure::NoAnswer),
+            404 | 408 | 410 | 480 | 500..=599 => Some(Failure::Unreachable),
+            _ => None,
+        }
+    }
+}
+
+/// The order of preference of §16.7(6): a 6xx first, then the lowest class; within the 4xx those
+/// that the caller can act upon.
+fn rank(status: u16) -> u16 {
+    match status {
+        600..=699 => 0,
+        300..=399 => 1,
+        401 | 407 | 415 | 420 | 484 => 2,
+        400..=499 => 3,
+        503 => 5,
+        _ => 4,
+    }
+}
+
+/// The status upstream sees (§16.7(6)).
+fn upstream_status(status: u16) -> u16 {
+    if status == 503 { 500 } else { status }
+}

@@ -1,0 +1,192 @@
+//! Where a request goes next: Route headers, strict routers, the address of the next hop
+//! (RFC 3261 §16.4, §16.6 steps 6 and 7).
+
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::Lookup;
+use super::keys::Keys;
+use super::policy::Policy;
+use super::rejection::Rejection;
+use super::request::ProxyRequest;
+use super::shared::Shared;
+use crate::message::{Fault, Name, NameAddr, Uri, Value};
+use crate::transaction::branch::read_hex;
+
+/// The name of the Record-Route parameter that holds our token.
+pub(super) const TOKEN_PARAM: &[u8] = b"pm";
+
+/// What the Route headers of a request say.
+#[derive(Debug, Default)]
+pub(super) struct Routed {
+    /// Route values to take off: ours, and one moved into the Request-URI.
+    pub drop: SmallVec<[Range<usize>; 2]>,
+    /// A new Request-URI from a Route (strict routing), as a range of the message.
+    pub uri: Option<Range<usize>>,
+    /// The Request-URI must be put last into the Route (the next hop routes strictly).
+    pub append_uri: bool,
+    /// The URI whose host is the next hop, as a range of the message; none means the Request-URI.
+    pub next: Option<Range<usize>>,
+    /// The request carries our token: it belongs to a dialog that we put ourselves into.
+    pub is_ours: bool,
+}
+
+impl Routed {
+    /// Reads the Route headers. Values that name us at the front are taken off (§16.4).
+    pub(super) fn read(
+        request: &ProxyRequest<'_>,
+        call_key: u64,
+        policy: &Policy,
+        keys: &Keys,
+    ) -> Result<Self, Rejection> {
+        let mut routed = Self::default();
+        let mut values = request.message.values(Name::Route).peekable();
+        if values.peek().is_none() {
+            return Ok(routed);
+        }
+        if is_our_record_route(&request.uri, policy) {
+            routed.repair_strict(request, call_key, policy, keys)?;
+            return Ok(routed);
+        }
+        for value in values {
+            let (uri, span) = uri_of(&value)?;
+            if !policy.is_our_address(uri.host, uri.port) {
+                routed.next = Some(span.clone());
+                if !uri.is_lr() {
+                    routed.take_off(&value);
+                    routed.uri = Some(span);
+                    routed.append_uri = true;
+                }
+                break;
+            }
+            routed.is_ours |= has_token(&uri, call_key, keys);
+            routed.take_off(&value);
+        }
+        Ok(routed)
+    }
+
+    /// The previous hop routes strictly: our own Route came as the Request-URI, and the target
+    /// stands last in the Route (§16.4).
+    fn repair_strict(
+        &mut self,
+        request: &ProxyRequest<'_>,
+        call_key: u64,
+        policy: &Policy,
+        keys: &Keys,
+    ) -> Result<(), Rejection> {
+        self.is_ours = has_token(&request.uri, call_key, keys);
+        let values: SmallVec<[Value<'_>; 4]> = request.message.values(Name::Route).collect();
+        let Some((last, others)) = values.split_last() else {
+            return Ok(());
+        };
+        self.uri = Some(uri_of(last)?.1);
+        for value in others {
+            let (uri, span) = uri_of(value)?;
+            if !policy.is_our_address(uri.host, uri.port) {
+                self.next = Some(span);
+                break;
+            }
+            self.take_off(value);
+        }
+        self.take_off(last);
+        Ok(())
+    }
+
+    /// Marks a Route value as to be cut; where a line loses all its values, the line goes.
+    fn take_off(&mut self, value: &Value<'_>) {
+        let line = &value.header.line;
+        let is_last = value.cut.end == value.span.end;
+        let start = self
+            .drop
+            .last()
+            .filter(|cut| line.contains(&cut.start))
+            .map(|cut| cut.start);
+        match start {
+            None => self.drop.push(value.cut.clone()),
+            Some(start) => {
+                self.drop.pop();
+                let whole = is_last && start == value.header.value_span.start;
+                self.drop.push(if whole {
+                    line.clone()
+                } else {
+                    start..value.cut.end
+                });
+            }
+        }
+    }
+}
+
+/// The URI of a Route value and its place in the message.
+fn uri_of<'m>(value: &Value<'m>) -> Result<(Uri<'m>, Range<usize>), Rejection> {
+    let address = NameAddr::parse(value.bytes).map_err(|_| Fault::MalformedRoute)?;
+    let uri = Uri::parse(address.uri).map_err(|_| Fault::MalformedRoute)?;
+    let offset = (address.uri.as_ptr() as usize).saturating_sub(value.bytes.as_ptr() as usize);
+    let start = value.span.start + offset;
+    Ok((uri, start..start + address.uri.len()))
+}
+
+/// Whether a Request-URI is a value that we once put into a Record-Route.
+fn is_our_record_route(uri: &Uri<'_>, policy: &Policy) -> bool {
+    uri.user.is_empty()
+        && uri.param(TOKEN_PARAM).is_some()
+        && policy.is_our_address(uri.host, uri.port)
+}
+
+fn has_token(uri: &Uri<'_>, call_key: u64, keys: &Keys) -> bool {
+    uri.param(TOKEN_PARAM)
+        .flatten()
+        .and_then(read_hex)
+        .is_some_and(|token| token == keys.token(call_key))
+}
+
+/// Whether a URI is in one of our domains. An explicit port must be one that we listen on: another
+/// service may run on the same address.
+pub(super) fn is_ours(uri: &Uri<'_>, policy: &Policy) -> bool {
+    policy.is_ours(uri.host)
+        && match uri.port {
+            None => true,
+            Some(5060) if uri.ip().is_none() => true,
+            Some(port) => policy
+                .listeners
+                .iter()
+                .any(|listener| listener.port == port),
+        }
+}
+
+/// The address of a URI's host, without ever waiting for it.
+pub(super) fn address_of(
+    uri: &Uri<'_>,
+    policy: &Policy,
+    shared: &Shared,
+    now_ms: u64,
+) -> Result<SocketAddr, Unroutable> {
+    let port = uri.port.unwrap_or(5060);
+    if let Some(ip) = uri.ip() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    if uri.host.is_empty() {
+        return outbound(policy);
+    }
+    match shared.names.lookup(uri.host, now_ms) {
+        Lookup::Address(ip) => Ok(SocketAddr::new(ip, port)),
+        Lookup::Pending => Err(Unroutable::Pending),
+        Lookup::Nothing => Err(Unroutable::Nowhere),
+    }
+}
+
+/// Where requests go whose URI names no host (`tel:`): the PBX, or what is configured for it.
+pub(super) fn outbound(policy: &Policy) -> Result<SocketAddr, Unroutable> {
+    let hop = policy.outbound.as_ref().or(policy.next_hop.as_ref());
+    hop.map(|hop| hop.address).ok_or(Unroutable::Nowhere)
+}
+
+/// Why there is no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unroutable {
+    /// The name is being resolved; a retransmission will find it.
+    Pending,
+    /// There is none.
+    Nowhere,
+}

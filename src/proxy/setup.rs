@@ -1,0 +1,263 @@
+//! A new INVITE for one of ours: look up, ask `decide`, and set the response context up.
+
+use std::net::SocketAddr;
+
+use smallvec::SmallVec;
+
+use super::caller::identify;
+use super::carry_out::{Attempt, Source};
+use super::divert::read_history;
+use super::facts::Outcome;
+use super::forward::{Origin, reply_address};
+use super::invite::{Invite, Story, Upstream};
+use super::policy::{Peer, Policy, UnknownCallee};
+use super::rejection::Rejection;
+use super::request::ProxyRequest;
+use super::route::{Routed, Unroutable, is_ours};
+use super::{Arrival, InviteKey, Now, Outbox, Owner, Proxy};
+use crate::message::{Name, Uri};
+use crate::presence::{Directory, Handle, ProfileGuard, Target};
+use crate::routing::{Caller, History, Question, Subscribers, decide};
+use crate::transaction::{InviteServer, Ms};
+
+/// The server transaction's key and the loop check of a request.
+pub(super) type Identifiers = (u64, u32);
+
+/// The directory as `decide` sees it: it knows which hosts are ours.
+pub(super) struct Neighbourhood<'a> {
+    pub directory: &'a Directory,
+    pub policy: &'a Policy,
+}
+
+impl Subscribers for Neighbourhood<'_> {
+    fn routing(&self, handle: Handle) -> crate::presence::Routing {
+        self.directory.routing(handle)
+    }
+
+    fn profile(&self, handle: Handle) -> Option<ProfileGuard> {
+        self.directory.profile_guard(handle)
+    }
+
+    fn resolve(&self, target: &Target) -> Option<Handle> {
+        match target {
+            Target::Uri { uri, .. } => self.resolve_uri(&Uri::parse(uri.as_bytes()).ok()?),
+            Target::Number { key, .. } => self.directory.find(key.as_bytes()),
+        }
+    }
+}
+
+impl Neighbourhood<'_> {
+    /// The subscriber that a URI in one of our domains names.
+    pub(super) fn resolve_uri(&self, uri: &Uri<'_>) -> Option<Handle> {
+        if uri.scheme != crate::message::Scheme::Tel && !is_ours(uri, self.policy) {
+            return None;
+        }
+        self.directory
+            .find_dialled(&uri.unescaped_user(), &self.policy.plan)
+    }
+}
+
+impl Proxy {
+    /// Looks the callee up and carries the decision out. This is the line that decides.
+    pub(super) fn set_up(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        peer: &Peer,
+        identifiers: Identifiers,
+        out: &mut Outbox,
+    ) -> Result<(), Rejection> {
+        let policy = std::sync::Arc::clone(&self.policy);
+        let shared = std::sync::Arc::clone(&self.shared);
+        let around = Neighbourhood {
+            directory: &shared.directory,
+            policy: &policy,
+        };
+        let target = routed
+            .uri
+            .clone()
+            .and_then(|span| request.message.bytes().get(span));
+        let uri = target.map_or(Ok(request.uri), Uri::parse)?;
+        let Some(callee) = around.resolve_uri(&uri) else {
+            return self.unknown_callee(arrival, request, routed, identifiers, out);
+        };
+        let history = if peer.trust_diversion {
+            read_history(&request.message, |uri| around.resolve_uri(uri))
+        } else {
+            History::default()
+        };
+        let story = self.story(arrival, request, peer, Some(callee), history);
+        let decision = {
+            let question = question(&story, callee, &policy, request.is_emergency(), arrival.now);
+            decide(&question, &around)
+        };
+        let key = self.insert_invite(arrival, request, identifiers.0, Some(Box::new(story)));
+        let source = Source {
+            message: request.message,
+            origin: Origin::Received(arrival.from),
+        };
+        self.carry_out(key, decision, &source, routed, arrival.now, out);
+        Ok(())
+    }
+
+    fn story(
+        &self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        peer: &Peer,
+        callee: Option<Handle>,
+        history: History,
+    ) -> Story {
+        Story {
+            caller: identify(request, peer, &self.policy, &self.shared.directory),
+            callee,
+            visited_before: history.visited.len(),
+            history,
+            forwarding: peer.forwarding,
+            voicemail: peer.voicemail_forwarding,
+            invited_ms: arrival.now.ms,
+            invited_unix_ms: arrival.now.unix_ms,
+            first_ring_ms: None,
+            source: arrival.from,
+            outcome: Outcome::Connect,
+            reasons: SmallVec::new(),
+            target: Box::default(),
+            offered_session_s: 0,
+        }
+    }
+
+    /// A call to nobody of ours in a domain of ours.
+    fn unknown_callee(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        identifiers: Identifiers,
+        out: &mut Outbox,
+    ) -> Result<(), Rejection> {
+        match (self.policy.unknown_callee, &self.policy.next_hop) {
+            (UnknownCallee::NextHop, Some(hop)) => {
+                let to = Ok(hop.address);
+                self.pass_invite(arrival, request, routed, identifiers, to, out)
+            }
+            _ => Err(Rejection::NotFound),
+        }
+    }
+
+    /// Relays an INVITE that no decision is about: to somebody we do not know, or within a dialog.
+    pub(super) fn pass_invite(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        identifiers: Identifiers,
+        to: Result<SocketAddr, Unroutable>,
+        out: &mut Outbox,
+    ) -> Result<(), Rejection> {
+        let Some(to) = self.known_destination(to)? else {
+            return Ok(());
+        };
+        let policy = std::sync::Arc::clone(&self.policy);
+        let story = (!request.is_in_dialog()).then(|| {
+            let (peer, _) = policy.peer(arrival.from.ip());
+            let mut story = self.story(arrival, request, peer, None, History::default());
+            story.outcome = Outcome::PassOn;
+            Box::new(story)
+        });
+        let key = self.insert_invite(arrival, request, identifiers.0, story);
+        let source = Source {
+            message: request.message,
+            origin: Origin::Received(arrival.from),
+        };
+        let attempt = Attempt {
+            uri: None,
+            to,
+            callee: None,
+            ring_for_s: None,
+            is_divert: false,
+        };
+        self.start_branch(key, &source, routed, &attempt, arrival.now, out);
+        Ok(())
+    }
+
+    /// An address to send to; `None` while its name is being resolved: the request is dropped and
+    /// its retransmission finds the answer.
+    pub(super) fn known_destination(
+        &self,
+        to: Result<SocketAddr, Unroutable>,
+    ) -> Result<Option<SocketAddr>, Rejection> {
+        match to {
+            Ok(to) => Ok(Some(to)),
+            Err(Unroutable::Pending) => {
+                self.count(|c| &c.names_pending);
+                Ok(None)
+            }
+            Err(Unroutable::Nowhere) => Err(Rejection::Unresolvable),
+        }
+    }
+
+    /// Makes the context and the entry that finds it.
+    fn insert_invite(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        server_key: u64,
+        story: Option<Box<Story>>,
+    ) -> InviteKey {
+        let to = reply_address(&request.via, arrival.from);
+        let key = self.invites.insert(Invite {
+            server_key,
+            call_key: arrival.call_key,
+            server: InviteServer::Proceeding,
+            upstream: Upstream {
+                to,
+                listener: arrival.listener,
+            },
+            branches: SmallVec::new(),
+            response: Box::default(),
+            best: None,
+            is_cancelled: false,
+            armed: Ms::MAX,
+            story,
+        });
+        self.servers.insert(server_key, Owner::Invite(key));
+        key
+    }
+}
+
+/// The question about a call as it stands.
+pub(super) fn question<'a>(
+    story: &'a Story,
+    callee: Handle,
+    policy: &Policy,
+    is_emergency_callback: bool,
+    now: Now,
+) -> Question<'a> {
+    Question {
+        caller: Caller {
+            class: story.caller.class,
+            subscriber: story.caller.subscriber,
+            key: &story.caller.key,
+            uri: &story.caller.uri,
+        },
+        callee,
+        history: &story.history,
+        forwarding: story.forwarding,
+        voicemail: story.voicemail,
+        voicemail_available: policy.voicemail.is_some(),
+        call_limit: policy.call_limit,
+        hop_limit: policy.hop_limit,
+        now_unix_s: now.unix_ms.div_euclid(1_000),
+        is_emergency_callback,
+    }
+}
+
+impl ProxyRequest<'_> {
+    /// Whether this calls somebody back who had called an emergency number (RFC 7090).
+    fn is_emergency(&self) -> bool {
+        self.message
+            .headers(Name::Priority)
+            .any(|header| header.value.eq_ignore_ascii_case(b"psap-callback"))
+    }
+}

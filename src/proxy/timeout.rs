@@ -1,0 +1,114 @@
+//! Timers fire: the wheel wakes a context, the context says what is due (RFC 3261 §16.8, §17).
+
+use super::cancel::CancelReason;
+use super::invite::{Cancel, InviteDue};
+use super::response::Failed;
+use super::{InviteKey, Now, Outbox, Owner, Proxy, RelayKey};
+use crate::transaction::{InviteServer, Ms, Wheel};
+
+impl Proxy {
+    /// Everything that is due by now.
+    pub fn handle_timeouts(&mut self, now: Now, out: &mut Outbox) {
+        let mut due = Vec::new();
+        self.wheel.fire(now.ms, |_: &mut Wheel<Owner>, at, owner| {
+            due.push((at, owner))
+        });
+        for (at, owner) in due {
+            match owner {
+                Owner::Invite(key) => self.wake_invite(key, at, now, out),
+                Owner::Relay(key) => self.wake_relay(key, at, now, out),
+                Owner::Call(id) => self.wake_call(id, now),
+            }
+        }
+    }
+
+    /// An entry of the wheel is stale when the context has been armed for something sooner since.
+    fn wake_invite(&mut self, key: InviteKey, at: Ms, now: Now, out: &mut Outbox) {
+        let base = self.policy.timers.base();
+        let Some(invite) = self
+            .invites
+            .get_mut(key)
+            .filter(|invite| invite.armed == at)
+        else {
+            return;
+        };
+        invite.armed = Ms::MAX;
+        while let Some(due) = self.invites.get_mut(key).and_then(|i| i.due(now.ms, &base)) {
+            self.on_invite_due(key, due, now, out);
+        }
+        self.settle_invite(key, now);
+    }
+
+    fn on_invite_due(&mut self, key: InviteKey, due: InviteDue, now: Now, out: &mut Outbox) {
+        match due {
+            InviteDue::RepeatResponse => self.repeat_final(key, out),
+            InviteDue::NoAck => {}
+            InviteDue::RepeatInvite(leg) => self.repeat_invite(key, leg, out),
+            InviteDue::RepeatCancel(leg) => self.repeat_cancel(key, leg, out),
+            InviteDue::BranchTimedOut(leg) => {
+                self.on_failure(now, key, leg, Failed::TimedOut, out);
+            }
+            InviteDue::RangLongEnough(leg) | InviteDue::GiveUp(leg) => {
+                self.cancel_branch(key, leg, CancelReason::NoAnswer, now, out);
+            }
+        }
+    }
+
+    fn repeat_invite(&mut self, key: InviteKey, leg: u8, out: &mut Outbox) {
+        let Some(branch) = self
+            .invites
+            .get_mut(key)
+            .and_then(|invite| invite.branch(leg))
+        else {
+            return;
+        };
+        out.send(branch.to, branch.listener, |out| {
+            out.extend_from_slice(&branch.sent)
+        });
+        self.count(|c| &c.retransmissions_sent);
+    }
+
+    fn repeat_cancel(&mut self, key: InviteKey, leg: u8, out: &mut Outbox) {
+        let Some(branch) = self
+            .invites
+            .get_mut(key)
+            .and_then(|invite| invite.branch(leg))
+        else {
+            return;
+        };
+        if let Cancel::Sent { sent, .. } = &branch.cancel {
+            out.send(branch.to, branch.listener, |out| {
+                out.extend_from_slice(sent)
+            });
+        }
+        self.count(|c| &c.retransmissions_sent);
+    }
+
+    /// The network says that an address cannot be reached (RFC 3261 §16.9, §18.4): branches that
+    /// wait for a first answer from there fail at once.
+    pub fn handle_unreachable(&mut self, to: std::net::SocketAddr, now: Now, out: &mut Outbox) {
+        let waiting: Vec<_> = self
+            .invites
+            .iter()
+            .filter(|(_, invite)| invite.server == InviteServer::Proceeding)
+            .flat_map(|(key, invite)| (0u8..).zip(&invite.branches).map(move |(n, b)| (key, n, b)))
+            .filter(|(_, _, branch)| branch.is_waiting_for(to))
+            .map(|(key, leg, _)| (key, leg))
+            .collect();
+        for (key, leg) in waiting {
+            if let Some(branch) = self
+                .invites
+                .get_mut(key)
+                .and_then(|invite| invite.branch(leg))
+            {
+                branch.client.on_transport_failure();
+            }
+            self.on_failure(now, key, leg, Failed::Transport, out);
+            self.settle_invite(key, now);
+        }
+        let relays: Vec<RelayKey> = self.relays_waiting_for(to).collect();
+        for key in relays {
+            self.fail_relay(key, now, out);
+        }
+    }
+}
