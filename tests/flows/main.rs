@@ -1,0 +1,17 @@
+//! Call flows through the engine in virtual time: what each side sends and receives.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that finds something else than it expects has failed"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod calls;
+mod cancelling;
+mod dialogs;
+mod diverting;
+mod failing;
+mod refusing;
