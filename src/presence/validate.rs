@@ -127,6 +127,10 @@ pub(super) fn check_status(status: Status, problems: &mut Vec<Problem>) {
         ));
     }
 }
+/// A message that is not too long and has no control characters but line ends.
+pub(super) fn check_message(field: &str, text: &str, problems: &mut Vec<Problem>) {
+    check_text(field, text, MESSAGE_LIMIT_BYTES, problems);
+}
 
 fn check_text(field: &str, text: &str, limit: usize, problems: &mut Vec<Problem>) {
     if text.len() > limit {
