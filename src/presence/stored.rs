@@ -21,6 +21,10 @@ const BATCH: usize = 512;
 /// How many such batches wait at most.
 const WAITING: usize = 64;
 
+/// Keys and values as the store hands them over.
+type Raw = Vec<(String, Vec<u8>)>;
+type Parsed = Result<Vec<Profile>, LoadError>;
+
 /// Why the subscribers could not be loaded. The store is as it was.
 #[derive(Debug)]
 pub enum LoadError {
@@ -87,8 +91,8 @@ pub(super) fn load(
     plan: &NumberPlan,
 ) -> Result<u64, LoadError> {
     let parsers = thread::available_parallelism().map_or(1, |cores| cores.get().min(16));
-    let (raw_sender, raw) = sync_channel::<Vec<(String, Vec<u8>)>>(WAITING);
-    let (sender, parsed) = sync_channel::<Result<Vec<Profile>, LoadError>>(WAITING);
+    let (raw_sender, raw) = sync_channel::<Raw>(WAITING);
+    let (sender, parsed) = sync_channel::<Parsed>(WAITING);
     let raw = Mutex::new(raw);
     thread::scope(|scope| {
         for _ in 0..parsers {
@@ -106,7 +110,7 @@ pub(super) fn load(
     })
 }
 
-fn read(store: &dyn Store, sender: SyncSender<Vec<(String, Vec<u8>)>>) -> Result<(), StoreError> {
+fn read(store: &dyn Store, sender: SyncSender<Raw>) -> Result<(), StoreError> {
     let mut batch = Vec::with_capacity(BATCH);
     store.load(&mut |key, value| {
         batch.push((key.to_owned(), value.to_vec()));
@@ -119,11 +123,7 @@ fn read(store: &dyn Store, sender: SyncSender<Vec<(String, Vec<u8>)>>) -> Result
     Ok(())
 }
 
-fn parse(
-    raw: &Mutex<Receiver<Vec<(String, Vec<u8>)>>>,
-    parsed: &SyncSender<Result<Vec<Profile>, LoadError>>,
-    plan: &NumberPlan,
-) {
+fn parse(raw: &Mutex<Receiver<Raw>>, parsed: &SyncSender<Parsed>, plan: &NumberPlan) {
     loop {
         let received = raw.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(batch) = received else {
@@ -139,10 +139,7 @@ fn parse(
 }
 
 /// Goes on to the end after an error, so that nobody waits for ever; the first one is told.
-fn put_all(
-    parsed: &Receiver<Result<Vec<Profile>, LoadError>>,
-    directory: &Directory,
-) -> Result<u64, LoadError> {
+fn put_all(parsed: &Receiver<Parsed>, directory: &Directory) -> Result<u64, LoadError> {
     let mut result = Ok(0);
     for profiles in parsed {
         result = result.and_then(|mut greatest: u64| {
@@ -197,7 +194,7 @@ mod tests {
 
     fn loaded(store: &Memory) -> Result<(Directory, u64), String> {
         let directory = Directory::new(1);
-        let plan = NumberPlan::for_region("DE").unwrap();
+        let plan = crate::presence::sample::plan();
         let greatest = load(store, &directory, &plan).map_err(|error| error.to_string())?;
         Ok((directory, greatest))
     }
