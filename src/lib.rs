@@ -1,6 +1,7 @@
 //! pointsman
 
 pub mod call;
+pub mod config;
 pub mod engine;
 pub mod message;
 pub mod presence;

@@ -1,0 +1,91 @@
+//! What no single value shows: values that contradict each other.
+
+use std::collections::HashSet;
+
+use super::{Config, ConfigError};
+
+impl Config {
+    /// Every contradiction.
+    pub(super) fn check(&self) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        if !self.api.listen.ip().is_loopback() && self.api.admin_token.is_none() {
+            let text = format!(
+                "{} is reachable from other machines, and there is no token; set api.admin_token \
+                 or api.admin_token_file, or listen on 127.0.0.1",
+                self.api.listen
+            );
+            errors.push(self.error("api.listen", text));
+        }
+        if self.timers.t2_ms < self.timers.t1_ms {
+            let text = format!(
+                "T2 ({} ms) is below T1 ({} ms); allowed: at least T1",
+                self.timers.t2_ms, self.timers.t1_ms
+            );
+            errors.push(self.error("timers.t2_ms", text));
+        }
+        errors.extend(self.check_advertised());
+        errors.extend(self.check_peers());
+        errors
+    }
+
+    fn check_advertised(&self) -> impl Iterator<Item = ConfigError> {
+        let fits = |ip: std::net::IpAddr| {
+            self.sip
+                .listen
+                .iter()
+                .any(|listen| listen.0.is_ipv4() == ip.is_ipv4())
+        };
+        let unfit = self
+            .sip
+            .advertise
+            .iter()
+            .filter_map(move |entry| entry.ip().filter(|ip| ip.is_unspecified() || !fits(*ip)));
+        unfit.map(|ip| {
+            let text = if ip.is_unspecified() {
+                format!("nobody can reach us at {ip}; allowed: a name or an address of ours")
+            } else {
+                format!("{ip} is of a family that no listener has")
+            };
+            self.error("sip.advertise", text)
+        })
+    }
+
+    fn check_peers(&self) -> Vec<ConfigError> {
+        let mut names = HashSet::new();
+        let mut errors = Vec::new();
+        for (index, peer) in self.peers.iter().enumerate() {
+            if !names.insert(peer.name.as_str()) {
+                let text = format!("another peer is called {:?}", peer.name);
+                errors.push(self.error(&format!("peer[{index}].name"), text));
+            }
+        }
+        errors.extend(self.check_peer_addresses());
+        errors
+    }
+
+    /// The first match wins, so a block that stands in two peers would never reach the second.
+    fn check_peer_addresses(&self) -> impl Iterator<Item = ConfigError> {
+        self.peers
+            .iter()
+            .enumerate()
+            .flat_map(move |(index, peer)| {
+                let before = self.peers.get(..index).unwrap_or_default();
+                let taken = |block: &_| {
+                    before
+                        .iter()
+                        .find(|earlier| earlier.address.contains(block))
+                };
+                let clash = peer
+                    .address
+                    .iter()
+                    .find_map(|block| Some((block, taken(block)?)));
+                clash.map(|(block, earlier)| {
+                    let text = format!(
+                        "{}/{} belongs to the peer {:?} already",
+                        block.base, block.prefix, earlier.name
+                    );
+                    self.error(&format!("peer[{index}].address"), text)
+                })
+            })
+    }
+}

@@ -1,0 +1,326 @@
+//! From what was written to what the call path reads.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::address::PLACEHOLDER;
+use super::{Config, ConfigError, ConfigErrors, Forwarding, HostPort, UnknownCallee};
+use crate::presence::NumberPlan;
+use crate::proxy::policy::{
+    Limits, Listener, Network, NextHop, Peer, Policy, Timers, UnknownCallee as Unknown, Voicemail,
+};
+use crate::routing::Mode;
+
+/// What the configuration asks of the system, once when it is loaded.
+pub trait Surroundings {
+    /// The addresses of a host name.
+    ///
+    /// # Errors
+    /// The name has none, or nobody could be asked.
+    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+
+    /// The address of ours from which a datagram to `to` would be sent.
+    ///
+    /// # Errors
+    /// There is no route.
+    fn source_towards(&self, to: SocketAddr) -> io::Result<IpAddr>;
+}
+
+/// The policy that a configuration says. Listeners have the port that was configured, which may
+/// be 0: see [`Policy::bound`].
+///
+/// # Errors
+/// Names that cannot be resolved, and listeners whose own address cannot be told.
+pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, ConfigErrors> {
+    let mut errors = Vec::new();
+    let mut hop = |key: &str, host: &Option<HostPort>| {
+        let hop = host
+            .as_ref()
+            .map(|host| next_hop(config, key, host, system))?;
+        hop.map_err(|error| errors.push(error)).ok()
+    };
+    let sip = &config.sip;
+    let next_hop = hop("sip.next_hop", &sip.next_hop);
+    let outbound = hop("sip.outbound", &sip.outbound).or_else(|| next_hop.clone());
+    let voicemail_host = sip.voicemail.as_ref().map(|template| template.hop.clone());
+    let voicemail_hop = hop("sip.voicemail", &voicemail_host);
+    let hops: Vec<_> = [&next_hop, &outbound, &voicemail_hop]
+        .into_iter()
+        .flatten()
+        .collect();
+    let listeners = listeners(config, &hops, system, &mut errors);
+    let plan = NumberPlan::for_region(&sip.region)
+        .map_err(|_| errors.push(config.error("sip.region", "this is not a region")));
+    let (Ok(plan), true) = (plan, errors.is_empty()) else {
+        return Err(ConfigErrors(errors));
+    };
+    Ok(Policy {
+        listeners,
+        domains: sip
+            .domains
+            .iter()
+            .map(|domain| domain.as_str().into())
+            .collect(),
+        plan: Arc::new(plan),
+        peers: peers(config, &hops),
+        stranger: stranger(config),
+        voicemail: voicemail_hop.and_then(|hop| voicemail(config, hop)),
+        next_hop,
+        outbound,
+        dnd_status: sip.dnd_status,
+        unknown_callee: match sip.unknown_callee {
+            UnknownCallee::NextHop => Unknown::NextHop,
+            UnknownCallee::Reject => Unknown::Reject,
+        },
+        timers: timers(config),
+        limits: limits(config),
+        ring_for_s: sip.ring_for_s,
+        call_limit: sip.call_limit,
+        hop_limit: sip.hop_limit,
+        retry_after_s: sip.retry_after_s,
+    })
+}
+
+impl Config {
+    /// How many shards run: as configured, or one per core.
+    pub fn shards(&self) -> usize {
+        let cores = || {
+            std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(64)
+        };
+        self.sip.shards.map_or_else(cores, usize::from)
+    }
+}
+
+impl Policy {
+    /// The same with the addresses that the listeners were given where port 0 was configured.
+    #[must_use]
+    pub fn bound(mut self, addresses: &[SocketAddr]) -> Self {
+        for (listener, address) in self.listeners.iter_mut().zip(addresses) {
+            if listener.port == 0 {
+                listener.port = address.port();
+                listener.advertised = host_port(&listener.host, listener.port);
+            }
+            listener.local = *address;
+        }
+        self
+    }
+}
+
+fn next_hop(
+    config: &Config,
+    key: &str,
+    host: &HostPort,
+    system: &dyn Surroundings,
+) -> Result<NextHop, ConfigError> {
+    let port = host.port_or_default();
+    let found = match host.ip() {
+        Some(ip) => Ok(vec![ip]),
+        None => system.resolve(&host.host),
+    };
+    let found = found.map_err(|error| {
+        config.error(
+            key,
+            format!("the name {:?} has no address: {error}", host.host),
+        )
+    })?;
+    let reachable = |ip: &&IpAddr| {
+        config
+            .sip
+            .listen
+            .iter()
+            .any(|listen| listen.0.is_ipv4() == ip.is_ipv4())
+    };
+    let ip = found.iter().find(reachable).ok_or_else(|| {
+        let families = if found.iter().any(IpAddr::is_ipv4) {
+            "IPv4"
+        } else {
+            "IPv6"
+        };
+        let text = format!(
+            "{} has {families} addresses only, and no listener is {families}",
+            host.host
+        );
+        config.error(key, text)
+    })?;
+    Ok(NextHop {
+        host_port: host.to_string().into(),
+        address: SocketAddr::new(*ip, port),
+    })
+}
+
+fn listeners(
+    config: &Config,
+    hops: &[&NextHop],
+    system: &dyn Surroundings,
+    errors: &mut Vec<ConfigError>,
+) -> Vec<Listener> {
+    let one = |local: SocketAddr| {
+        let advertised = advertised(config, local, hops, system)?;
+        let port = advertised.port.unwrap_or(local.port());
+        Ok(Listener {
+            local,
+            advertised: host_port(&advertised.host, port),
+            host: advertised.host,
+            port,
+        })
+    };
+    let found = config.sip.listen.iter().map(|listen| one(listen.0));
+    found
+        .filter_map(|listener| listener.map_err(|error| errors.push(error)).ok())
+        .collect()
+}
+
+/// What a listener calls itself: as configured, else its address, else the address from which the
+/// system would send to the systems we know.
+fn advertised(
+    config: &Config,
+    local: SocketAddr,
+    hops: &[&NextHop],
+    system: &dyn Surroundings,
+) -> Result<HostPort, ConfigError> {
+    let fits = |entry: &&HostPort| entry.ip().is_none_or(|ip| ip.is_ipv4() == local.is_ipv4());
+    if let Some(entry) = config.sip.advertise.iter().find(fits) {
+        return Ok(entry.clone());
+    }
+    let named = |ip: IpAddr| HostPort {
+        host: ip.to_string().into(),
+        port: None,
+    };
+    if !local.ip().is_unspecified() {
+        return Ok(named(local.ip()));
+    }
+    let known = hops.iter().map(|hop| hop.address);
+    let same_family = |to: &SocketAddr| to.is_ipv4() == local.is_ipv4();
+    known
+        .filter(same_family)
+        .chain([anywhere(local)])
+        .find_map(|to| {
+            system
+                .source_towards(to)
+                .ok()
+                .filter(|ip| !ip.is_unspecified())
+        })
+        .map(named)
+        .ok_or_else(|| {
+            let text = format!(
+                "udp:{local} stands for every address of this machine, and there is no route that \
+                 would tell which to write into messages; set sip.advertise"
+            );
+            config.error("sip.listen", text)
+        })
+}
+
+/// An address that stands for the rest of the world (RFC 5737, RFC 3849); nothing is sent there.
+fn anywhere(local: SocketAddr) -> SocketAddr {
+    match local.is_ipv4() {
+        true => (Ipv4Addr::new(192, 0, 2, 1), 9).into(),
+        false => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into(),
+    }
+}
+
+fn host_port(host: &str, port: u16) -> Box<str> {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}").into(),
+        false => format!("{host}:{port}").into(),
+    }
+}
+
+/// The configured peers, then the systems we send calls to, where no peer covers them.
+fn peers(config: &Config, hops: &[&NextHop]) -> Vec<Peer> {
+    let mut peers: Vec<Peer> = config
+        .peers
+        .iter()
+        .map(|peer| configured(config, peer))
+        .collect();
+    for (hop, name) in hops.iter().zip(["next_hop", "outbound", "voicemail"]) {
+        let ip = hop.address.ip().to_canonical();
+        let covers = |peer: &Peer| peer.networks.iter().any(|block| block.holds(ip));
+        if !peers.iter().any(covers) {
+            let prefix = if ip.is_ipv4() { 32 } else { 128 };
+            peers.push(Peer {
+                name: name.into(),
+                networks: vec![Network { base: ip, prefix }],
+                trust_identity: true,
+                ..stranger(config)
+            });
+        }
+    }
+    peers
+}
+
+fn configured(config: &Config, peer: &super::Peer) -> Peer {
+    let voicemail = peer.voicemail_forwarding.or(peer.forwarding);
+    Peer {
+        name: peer.name.as_str().into(),
+        networks: peer.address.clone(),
+        forwarding: mode(peer.forwarding.unwrap_or(config.sip.forwarding)),
+        voicemail_forwarding: mode(voicemail.unwrap_or(voicemail_forwarding(config))),
+        trust_diversion: peer.trust_diversion,
+        trust_identity: peer.trust_identity,
+        external: peer.external,
+    }
+}
+
+/// Somebody unknown: an identity they assert counts for nothing (RFC 3325 §5). The diversions
+/// they tell of can only make us forward less, so they count.
+fn stranger(config: &Config) -> Peer {
+    Peer {
+        name: "stranger".into(),
+        networks: Vec::new(),
+        forwarding: mode(config.sip.forwarding),
+        voicemail_forwarding: mode(voicemail_forwarding(config)),
+        trust_diversion: true,
+        trust_identity: false,
+        external: false,
+    }
+}
+
+fn voicemail_forwarding(config: &Config) -> Forwarding {
+    config
+        .sip
+        .voicemail_forwarding
+        .unwrap_or(config.sip.forwarding)
+}
+
+fn mode(forwarding: Forwarding) -> Mode {
+    match forwarding {
+        Forwarding::Redirect => Mode::Redirect,
+        Forwarding::Retarget => Mode::Retarget,
+    }
+}
+
+fn voicemail(config: &Config, hop: NextHop) -> Option<Voicemail> {
+    let text = &config.sip.voicemail.as_ref()?.text;
+    let (before, after) = text.split_once(PLACEHOLDER).unwrap_or((text, ""));
+    Some(Voicemail {
+        before: before.into(),
+        after: after.into(),
+        per_subscriber: text.contains(PLACEHOLDER),
+        hop,
+    })
+}
+
+fn timers(config: &Config) -> Timers {
+    let mut timers = Timers {
+        session_expires_s: config.sip.session_expires_s,
+        call_limit_s: config.sip.max_call_s,
+        ..Timers::default()
+    };
+    timers.t1 = u64::from(config.timers.t1_ms);
+    timers.t2 = u64::from(config.timers.t2_ms);
+    timers.t4 = u64::from(config.timers.t4_ms);
+    timers.timer_c = u64::from(config.timers.timer_c_s) * 1_000;
+    timers
+}
+
+fn limits(config: &Config) -> Limits {
+    let shards = config.shards();
+    Limits {
+        transactions: config.limits.transactions.div_ceil(shards),
+        calls: config.limits.calls.div_ceil(shards),
+        branches: config.limits.branches,
+    }
+}

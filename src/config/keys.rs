@@ -1,0 +1,328 @@
+//! Every key there is: how it is read, what it means, what stands in its place when it is absent.
+
+use super::address::{HostPort, Listen, VoicemailTemplate, domain, http_address, network, path};
+use super::error::Fault;
+use super::value::Value;
+use super::{Config, Forwarding, LogFormat, Peer, Secret, StoreEngine, UnknownCallee};
+use crate::presence::NumberPlan;
+
+/// One key of `T`, which is the whole configuration or one `[[peer]]`.
+pub(super) struct Key<T> {
+    /// `section.key`, or the bare key of a peer.
+    pub name: &'static str,
+    /// The type, for people.
+    pub kind: &'static str,
+    /// The default as TOML, or in words.
+    pub default: Absent,
+    /// Whether a reload changes it.
+    pub reloads: bool,
+    /// What it means.
+    pub doc: &'static str,
+    /// Reads and sets it.
+    pub set: fn(&mut T, Value<'_>) -> Result<(), Fault>,
+    /// Its value, for comparing two configurations.
+    pub shown: fn(&T) -> String,
+}
+
+/// What is in force when a key is absent.
+#[derive(Clone, Copy)]
+pub(super) enum Absent {
+    /// This TOML value.
+    Toml(&'static str),
+    /// What these words say.
+    Words(&'static str),
+}
+
+use Absent::{Toml, Words};
+
+/// Sections in the order of the reference, with what they are about.
+pub(super) const SECTIONS: &[(&str, &str)] = &[
+    ("sip", "What is spoken, where, and what becomes of calls."),
+    (
+        "timers",
+        "The timers of RFC 3261; change them only for a network that needs it. Branches and \
+         transactions that run keep theirs.",
+    ),
+    (
+        "limits",
+        "Bounds of the whole server, divided evenly among its shards. A new call that would exceed \
+         one is answered 503 before anything is kept of it.",
+    ),
+    (
+        "store",
+        "Where subscribers, settings, open calls and the journal are kept.",
+    ),
+    ("api", "The HTTP interface for administration and metrics."),
+    ("log", "Log lines go to standard error."),
+    ("shutdown", "What SIGTERM does."),
+];
+
+const FORWARDING: &[(&str, Forwarding)] = &[
+    ("redirect", Forwarding::Redirect),
+    ("retarget", Forwarding::Retarget),
+];
+const FORWARDING_KIND: &str = "`\"redirect\"` or `\"retarget\"`";
+const TABLE_LIMIT: u64 = 100_000_000;
+/// The host's index of a listener is a byte, and every shard has a socket for each.
+const LISTENERS_LIMIT: usize = 16;
+
+macro_rules! key {
+    (
+        $name:literal, $kind:expr, $default:expr, $reloads:literal,
+        $place:ident $(. $field:ident)+ = $value:ident => $read:expr, $doc:expr
+    ) => {
+        Key {
+            name: $name,
+            kind: $kind,
+            default: $default,
+            reloads: $reloads,
+            doc: $doc,
+            set: |$place, $value| {
+                $place $(. $field)+ = $read;
+                Ok(())
+            },
+            shown: |$place| format!("{:?}", $place $(. $field)+),
+        }
+    };
+}
+
+/// The keys of the sections.
+pub(super) const KEYS: &[Key<Config>] = &[
+    key!("sip.listen", "list of `udp:ADDRESS[:PORT]`", Toml(r#"["udp:127.0.0.1:5060"]"#), false,
+        c.sip.listen = v => listeners(v)?,
+        "Where SIP is received: 1 to 16 addresses, IPv6 in brackets, `udp:0.0.0.0` and `udp:[::]` for \
+         every address of the machine; the port is 5060 unless written. Other transports come later."),
+    key!("sip.advertise", "list of `HOST[:PORT]`", Words("the address listened on"), true,
+        c.sip.advertise = v => v.list(HostPort::parse)?,
+        "How others reach us: what we write into Via and Record-Route, for a server behind NAT or \
+         listening on every address. A listener takes the first entry that is a name or an address of \
+         its family. Without an entry, a listener on every address writes the address from which the \
+         system would send to the next hop."),
+    key!("sip.domains", "list of hosts", Toml("[]"), true,
+        c.sip.domains = v => v.list(domain)?,
+        "The domains and addresses that are ours beside those we listen on: a call to a subscriber \
+         there is looked up; one that is neither for them nor from somebody we know is answered 403."),
+    key!("sip.region", "ISO 3166 country code", Toml(r#""DE""#), false,
+        c.sip.region = v => v.parsed(region)?,
+        "The home region: `030…` is read as a number of this country. Aliases are kept in \
+         international form, so the region is chosen once."),
+    key!("sip.next_hop", "`sip:HOST[:PORT]`", Words("none"), true,
+        c.sip.next_hop = v => Some(v.parsed(HostPort::parse_uri)?),
+        "The PBX, to which calls are connected. A name is resolved when the configuration is loaded. \
+         Without one, a call that should be connected is answered 480. Trusted like a peer unless a \
+         `[[peer]]` covers its address."),
+    key!("sip.outbound", "`sip:HOST[:PORT]`", Words("as `next_hop`"), true,
+        c.sip.outbound = v => Some(v.parsed(HostPort::parse_uri)?),
+        "Where a call goes that was forwarded to a number that is no subscriber's. Trusted like a \
+         peer unless a `[[peer]]` covers its address."),
+    key!("sip.voicemail", "`sip:USER@HOST[:PORT]`", Words("none"), true,
+        c.sip.voicemail = v => Some(v.parsed(VoicemailTemplate::parse)?),
+        "The voicemail system, with `{subscriber}` where the subscriber's id belongs; target and cause \
+         are added as RFC 4458 says. Without one, the action `voicemail` counts as not set. Trusted \
+         like a peer unless a `[[peer]]` covers its address."),
+    key!("sip.forwarding", FORWARDING_KIND, Toml(r#""redirect""#), true,
+        c.sip.forwarding = v => v.word(FORWARDING)?,
+        "How a forwarding is carried out: the caller's side is told the target (302), or we send the \
+         call there ourselves."),
+    key!("sip.voicemail_forwarding", FORWARDING_KIND, Words("as `forwarding`"), true,
+        c.sip.voicemail_forwarding = v => Some(v.word(FORWARDING)?),
+        "The same for voicemail."),
+    key!("sip.dnd_status", "480, 486 or 603", Toml("480"), true,
+        c.sip.dnd_status = v => v.one_of(&[480, 486, 603])? as u16,
+        "The answer to a call to somebody in `dnd` who set no action for it."),
+    key!("sip.unknown_callee", "`\"next_hop\"` or `\"reject\"`", Toml(r#""next_hop""#), true,
+        c.sip.unknown_callee = v => v.word(&[
+            ("next_hop", UnknownCallee::NextHop),
+            ("reject", UnknownCallee::Reject),
+        ])?,
+        "A call to nobody we know in a domain of ours: passed on to the PBX, or answered 404."),
+    key!("sip.call_limit", "number, 1 to 100", Toml("1"), true,
+        c.sip.call_limit = v => v.integer(1..=100)? as u16,
+        "How many open calls make a subscriber busy."),
+    key!("sip.hop_limit", "number, 1 to 20", Toml("5"), true,
+        c.sip.hop_limit = v => v.integer(1..=20)? as u8,
+        "How often a call is diverted at most, counting what Diversion and History-Info tell."),
+    key!("sip.ring_for_s", "seconds, 5 to 120", Toml("20"), true,
+        c.sip.ring_for_s = v => v.integer(5..=120)? as u16,
+        "How long a subscriber with a no-answer action rings, counted from the first 180, unless they \
+         chose a time."),
+    key!("sip.session_expires_s", "seconds, 0 or 90 to 86400", Toml("1800"), true,
+        c.sip.session_expires_s = v => session_expires(v)?,
+        "The session timer (RFC 4028) asked for where the caller's side supports it, so that a call \
+         whose BYE is lost ends nevertheless; 0 asks for none."),
+    key!("sip.max_call_s", "seconds, 60 to 604800", Toml("43200"), true,
+        c.sip.max_call_s = v => v.integer(60..=604_800)? as u32,
+        "After this time a call counts as ended whatever its parties say; the call itself is not cut."),
+    key!("sip.retry_after_s", "seconds, 1 to 3600", Toml("10"), true,
+        c.sip.retry_after_s = v => v.integer(1..=3_600)? as u32,
+        "What a 503 tells the caller's side to wait."),
+    key!("sip.shards", "number, 1 to 64", Words("one per core"), false,
+        c.sip.shards = v => Some(v.integer(1..=64)? as u16),
+        "How many threads handle calls; each owns its calls."),
+    key!("sip.receive_buffer_bytes", "bytes, 65536 to 1073741824", Toml("4194304"), false,
+        c.sip.receive_buffer_bytes = v => v.integer(65_536..=1 << 30)? as u32,
+        "The receive and send buffer of each socket. The kernel grants `net.core.rmem_max` and \
+         `net.core.wmem_max` at most; a warning says when it granted less."),
+    key!("timers.t1_ms", "milliseconds, 10 to 10000", Toml("500"), true,
+        c.timers.t1_ms = v => v.integer(10..=10_000)? as u32,
+        "T1, the estimate of the round-trip time."),
+    key!("timers.t2_ms", "milliseconds, 10 to 60000", Toml("4000"), true,
+        c.timers.t2_ms = v => v.integer(10..=60_000)? as u32,
+        "T2, the longest interval between two retransmissions; at least T1."),
+    key!("timers.t4_ms", "milliseconds, 10 to 60000", Toml("5000"), true,
+        c.timers.t4_ms = v => v.integer(10..=60_000)? as u32,
+        "T4, how long a message stays in the network."),
+    key!("timers.timer_c_s", "seconds, 1 to 3600", Toml("185"), true,
+        c.timers.timer_c_s = v => v.integer(1..=3_600)? as u32,
+        "Timer C, how long a branch may ring; RFC 3261 asks for more than three minutes."),
+    key!("limits.transactions", "number", Toml("1000000"), true,
+        c.limits.transactions = v => v.integer(1..=TABLE_LIMIT)? as usize,
+        "Transactions in any state."),
+    key!("limits.calls", "number", Toml("200000"), false,
+        c.limits.calls = v => v.integer(1..=TABLE_LIMIT)? as usize,
+        "Open calls."),
+    key!("limits.branches", "number, 1 to 64", Toml("16"), true,
+        c.limits.branches = v => v.integer(1..=64)? as usize,
+        "Targets tried for one call."),
+    key!("limits.subscribers", "number", Toml("2000000"), false,
+        c.limits.subscribers = v => v.integer(1..=TABLE_LIMIT)? as usize,
+        "Subscribers; a further one is refused."),
+    key!("limits.message_bytes", "bytes, 1500 to 65535", Toml("65535"), false,
+        c.limits.message_bytes = v => v.integer(1_500..=65_535)? as usize,
+        "The longest datagram that is handled; longer ones are counted and dropped."),
+    key!("store.engine", "`\"embedded\"`", Toml(r#""embedded""#), false,
+        c.store.engine = v => v.word(&[("embedded", StoreEngine::Embedded)])?,
+        "Which store: files of this machine. Others come later."),
+    key!("store.path", "path", Toml(r#""pointsman-data""#), false,
+        c.store.path = v => v.parsed(path)?,
+        "The store's directory, made when it is missing; one running server for each."),
+    key!("store.journal_days", "days, 1 to 36500", Toml("90"), false,
+        c.store.journal_days = v => v.integer(1..=36_500)? as u32,
+        "How long journal entries are kept."),
+    key!("store.journal_max_mib", "MiB, 64 to 1048576", Toml("1024"), false,
+        c.store.journal_max_mib = v => v.integer(64..=1 << 20)? as u32,
+        "How much the journal holds; the oldest entries give way."),
+    key!("api.listen", "`ADDRESS:PORT`", Toml(r#""127.0.0.1:8080""#), false,
+        c.api.listen = v => v.parsed(http_address)?,
+        "Where the interface is served. An address other than loopback needs a token."),
+    key!("api.admin_token", "text", Words("none"), true,
+        c.api.admin_token = v => Some(Secret::new(&v.parsed(token)?)),
+        "The administrator's bearer token. Without one, everybody on this machine is administrator."),
+    key!("api.admin_token_file", "path", Words("none"), true,
+        c.api.admin_token_file = v => Some(v.parsed(path)?),
+        "A file that holds the token and nothing else, instead of `admin_token`."),
+    key!("log.level", "`error`, `warn`, `info`, `debug`, `trace`, or directives", Toml(r#""info""#), true,
+        c.log.level = v => v.parsed(level)?,
+        "What is logged; also directives such as `\"info,pointsman::net=debug\"`. The environment \
+         variable `RUST_LOG` goes first."),
+    key!("log.format", "`\"human\"` or `\"json\"`", Toml(r#""human""#), false,
+        c.log.format = v => v.word(&[("human", LogFormat::Human), ("json", LogFormat::Json)])?,
+        "Lines for people, or one JSON object a line."),
+    key!("log.calls_per_s", "number, 0 to 1000000", Toml("1000"), true,
+        c.log.calls_per_s = v => v.integer(0..=1_000_000)? as u32,
+        "How many lines about single calls are written in a second; the rest is counted."),
+    key!("shutdown.grace_s", "seconds, 0 to 86400", Toml("30"), true,
+        c.shutdown.grace_s = v => v.integer(0..=86_400)? as u32,
+        "How long SIGTERM waits for open calls while new ones are answered 503; a second signal ends \
+         at once."),
+];
+
+/// The keys of a `[[peer]]`.
+pub(super) const PEER_KEYS: &[Key<Peer>] = &[
+    key!("name", "text", Words("required"), true,
+        p.name = v => v.parsed(peer_name)?,
+        "The name in logs and metrics, different for each peer."),
+    key!("address", "address, `ADDRESS/PREFIX`, or a list", Words("required"), true,
+        p.address = v => addresses(v)?,
+        "Where it sends from."),
+    key!("forwarding", FORWARDING_KIND, Words("as `sip.forwarding`"), true,
+        p.forwarding = v => Some(v.word(FORWARDING)?),
+        "How a forwarding is carried out for calls from this peer."),
+    key!("voicemail_forwarding", FORWARDING_KIND,
+        Words("as the peer's `forwarding` where it has one, else `sip.voicemail_forwarding`"), true,
+        p.voicemail_forwarding = v => Some(v.word(FORWARDING)?),
+        "The same for voicemail."),
+    key!("trust_diversion", "`true` or `false`", Toml("true"), true,
+        p.trust_diversion = v => v.flag()?,
+        "Whether its Diversion and History-Info are believed."),
+    key!("trust_identity", "`true` or `false`", Toml("true"), true,
+        p.trust_identity = v => v.flag()?,
+        "Whether its P-Asserted-Identity is believed."),
+    key!("external", "`true` or `false`", Toml("false"), true,
+        p.external = v => v.flag()?,
+        "Whether its calls are external whatever their From says, as from a trunk."),
+];
+
+fn listeners(value: Value<'_>) -> Result<Vec<Listen>, Fault> {
+    let listeners = value.list(Listen::parse)?;
+    if listeners.is_empty() || listeners.len() > LISTENERS_LIMIT {
+        let text = format!(
+            "{} addresses; allowed: 1 to {LISTENERS_LIMIT}",
+            listeners.len()
+        );
+        return Err(Fault::new(text));
+    }
+    let mut seen = std::collections::HashSet::new();
+    match listeners
+        .iter()
+        .find(|l| l.0.port() != 0 && !seen.insert(l.0))
+    {
+        Some(twice) => Err(Fault::new(format!("{twice} is listed twice"))),
+        None => Ok(listeners),
+    }
+}
+
+fn addresses(value: Value<'_>) -> Result<Vec<crate::proxy::policy::Network>, Fault> {
+    let networks = value.list(network)?;
+    if networks.is_empty() {
+        return Err(Fault::new(
+            "the list is empty; allowed: at least one address or block",
+        ));
+    }
+    Ok(networks)
+}
+
+fn region(text: &str) -> Result<String, String> {
+    match NumberPlan::for_region(text) {
+        Ok(_) => Ok(text.to_ascii_uppercase()),
+        Err(_) => Err(format!(
+            "{text:?} is not a region; allowed: an ISO 3166 code such as \"DE\""
+        )),
+    }
+}
+
+fn session_expires(value: Value<'_>) -> Result<u32, Fault> {
+    match value.integer(0..=86_400)? {
+        short @ 1..90 => Err(Fault::new(format!(
+            "{short} is not allowed; allowed: 0, or a whole number from 90 to 86400"
+        ))),
+        seconds => Ok(seconds as u32),
+    }
+}
+
+fn token(text: &str) -> Result<String, String> {
+    match text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Err("a token has at least one character, and no spaces".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn peer_name(text: &str) -> Result<String, String> {
+    let legal = |c: char| c.is_alphanumeric() || " -_.".contains(c);
+    match text.is_empty() || text.len() > 64 || !text.chars().all(legal) {
+        true => Err(format!(
+            "{text:?} is not allowed; allowed: 1 to 64 letters, digits, spaces, and any of - _ ."
+        )),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn level(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::builder().parse(text) {
+        Ok(_) if !text.is_empty() => Ok(text.to_owned()),
+        _ => Err(format!(
+            "{text:?} is not a level; allowed: error, warn, info, debug, trace, or directives \
+             such as \"info,pointsman::net=debug\""
+        )),
+    }
+}

@@ -1,0 +1,364 @@
+//! What the administrator configures: one TOML file, environment variables, defaults that work.
+//!
+//! Every key stands in one table (`keys`), from which the file is read, the environment is read, the
+//! reference in `docs/configuration.md` is written and what a reload can change is known. A fault
+//! names its place, its key and what is allowed; all faults of a file are reported together.
+//! This folder opens no socket and asks no name server: [`Surroundings`] answers for the system.
+//!
+//! Entry points: [`Config::load`], then [`compile`] for the call path's [`Policy`].
+//!
+//! [`Policy`]: crate::proxy::policy::Policy
+
+mod address;
+mod check;
+mod compile;
+mod error;
+mod keys;
+mod read;
+mod reference;
+mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Serialize, Serializer};
+
+pub use address::{HostPort, Listen, VoicemailTemplate};
+pub use compile::{Surroundings, compile};
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use reference::reference;
+
+use crate::proxy::policy::Network;
+
+/// Everything that can be configured, with the defaults where nothing is.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Config {
+    /// `[sip]`
+    pub sip: Sip,
+    /// `[[peer]]`
+    #[serde(rename = "peer")]
+    pub peers: Vec<Peer>,
+    /// `[timers]`
+    pub timers: Timers,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[store]`
+    pub store: Store,
+    /// `[api]`
+    pub api: Api,
+    /// `[log]`
+    pub log: Log,
+    /// `[shutdown]`
+    pub shutdown: Shutdown,
+    #[serde(skip)]
+    places: Places,
+}
+
+/// `[sip]`: the keys' meanings are in `docs/configuration.md`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Sip {
+    pub listen: Vec<Listen>,
+    pub advertise: Vec<HostPort>,
+    pub domains: Vec<String>,
+    pub region: String,
+    pub next_hop: Option<HostPort>,
+    pub outbound: Option<HostPort>,
+    pub voicemail: Option<VoicemailTemplate>,
+    pub forwarding: Forwarding,
+    pub voicemail_forwarding: Option<Forwarding>,
+    pub dnd_status: u16,
+    pub unknown_callee: UnknownCallee,
+    pub call_limit: u16,
+    pub hop_limit: u8,
+    pub ring_for_s: u16,
+    pub session_expires_s: u32,
+    pub max_call_s: u32,
+    pub retry_after_s: u32,
+    pub shards: Option<u16>,
+    pub receive_buffer_bytes: u32,
+}
+
+/// `[[peer]]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Peer {
+    pub name: String,
+    #[serde(serialize_with = "networks_as_text")]
+    pub address: Vec<Network>,
+    pub forwarding: Option<Forwarding>,
+    pub voicemail_forwarding: Option<Forwarding>,
+    pub trust_diversion: bool,
+    pub trust_identity: bool,
+    pub external: bool,
+}
+
+/// `[timers]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Timers {
+    pub t1_ms: u32,
+    pub t2_ms: u32,
+    pub t4_ms: u32,
+    pub timer_c_s: u32,
+}
+
+/// `[limits]`, of the whole server
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Limits {
+    pub transactions: usize,
+    pub calls: usize,
+    pub branches: usize,
+    pub subscribers: usize,
+    pub message_bytes: usize,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Store {
+    pub engine: StoreEngine,
+    pub path: PathBuf,
+    pub journal_days: u32,
+    pub journal_max_mib: u32,
+}
+
+/// `[api]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Api {
+    pub listen: SocketAddr,
+    pub admin_token: Option<Secret>,
+    pub admin_token_file: Option<PathBuf>,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+    pub calls_per_s: u32,
+}
+
+/// `[shutdown]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Shutdown {
+    pub grace_s: u32,
+}
+
+/// How a forwarding is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forwarding {
+    /// 302 with the target in Contact.
+    Redirect,
+    /// The engine sends the call to the target itself.
+    Retarget,
+}
+
+/// What happens to a call to nobody of ours in a domain of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownCallee {
+    /// Passed on to the PBX.
+    NextHop,
+    /// Answered 404.
+    Reject,
+}
+
+/// Which store keeps the data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreEngine {
+    /// In a directory of this machine.
+    Embedded,
+}
+
+/// What a log line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// A secret text.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for comparing.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(secret)")
+    }
+}
+
+/// Where each key that is not at its default was set. Two configurations that say the same in
+/// different places are equal.
+#[derive(Debug, Clone, Default)]
+struct Places(BTreeMap<String, Place>);
+
+impl PartialEq for Places {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Config {
+    /// Where a key was set: `sip.next_hop`, or `peer[0].address` counted from 0.
+    pub fn place(&self, key: &str) -> Place {
+        self.places.0.get(key).cloned().unwrap_or(Place::Default)
+    }
+
+    /// The keys in which the other configuration differs and which only a restart can change.
+    pub fn needs_restart(&self, other: &Self) -> Vec<&'static str> {
+        keys::KEYS
+            .iter()
+            .filter(|key| !key.reloads && (key.shown)(self) != (key.shown)(other))
+            .map(|key| key.name)
+            .collect()
+    }
+
+    fn error(&self, key: &str, text: impl Into<String>) -> ConfigError {
+        ConfigError {
+            place: self.place(key),
+            key: key.to_owned(),
+            text: text.into(),
+        }
+    }
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen(SocketAddr::from(([127, 0, 0, 1], 5060)))],
+            advertise: Vec::new(),
+            domains: Vec::new(),
+            region: "DE".to_owned(),
+            next_hop: None,
+            outbound: None,
+            voicemail: None,
+            forwarding: Forwarding::Redirect,
+            voicemail_forwarding: None,
+            dnd_status: 480,
+            unknown_callee: UnknownCallee::NextHop,
+            call_limit: 1,
+            hop_limit: 5,
+            ring_for_s: 20,
+            session_expires_s: 1_800,
+            max_call_s: 43_200,
+            retry_after_s: 10,
+            shards: None,
+            receive_buffer_bytes: 4 << 20,
+        }
+    }
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            address: Vec::new(),
+            forwarding: None,
+            voicemail_forwarding: None,
+            trust_diversion: true,
+            trust_identity: true,
+            external: false,
+        }
+    }
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            t1_ms: 500,
+            t2_ms: 4_000,
+            t4_ms: 5_000,
+            timer_c_s: 185,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            transactions: 1_000_000,
+            calls: 200_000,
+            branches: 16,
+            subscribers: 2_000_000,
+            message_bytes: 65_535,
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            engine: StoreEngine::Embedded,
+            path: "pointsman-data".into(),
+            journal_days: 90,
+            journal_max_mib: 1_024,
+        }
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_token: None,
+            admin_token_file: None,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Human,
+            calls_per_s: 1_000,
+        }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { grace_s: 30 }
+    }
+}
+
+fn networks_as_text<S: Serializer>(networks: &[Network], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(
+        networks
+            .iter()
+            .map(|block| format!("{}/{}", block.base, block.prefix)),
+    )
+}
+
+#[cfg(test)]
+mod tests;

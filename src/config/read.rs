@@ -1,0 +1,331 @@
+//! From a file and the environment to a checked [`Config`].
+
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, ConfigErrors, Fault, Place};
+use super::keys::{KEYS, Key, PEER_KEYS, SECTIONS};
+use super::value::Value;
+use super::{Config, Peer, Secret};
+
+/// What an environment variable begins with that overrides a key.
+const PREFIX: &str = "POINTSMAN_";
+/// What stands between section and key in it.
+const SEPARATOR: &str = "__";
+/// A configuration file is written by people.
+const FILE_LIMIT_BYTES: u64 = 16 << 20;
+
+impl Config {
+    /// Reads a file, if there is one, then the environment's overrides, and checks the whole.
+    /// Without both, the defaults are in force.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it: what cannot be read, unknown keys, wrong types,
+    /// impossible values and combinations.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let text = match file {
+            None => String::new(),
+            Some(path) => read_file(path).map_err(|error| ConfigErrors(vec![error]))?,
+        };
+        Self::parse(file.unwrap_or(Path::new("")), &text, environment)
+    }
+
+    /// As [`Config::load`], from a text; `path` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigErrors> {
+        let mut reading = Reading {
+            path,
+            text,
+            config: Config::default(),
+            errors: Vec::new(),
+        };
+        reading.document();
+        reading.environment(environment);
+        if reading.errors.is_empty() {
+            reading.token_file();
+            reading.errors.extend(reading.config.check());
+        }
+        match reading.errors.is_empty() {
+            true => Ok(reading.config),
+            false => Err(ConfigErrors(reading.errors)),
+        }
+    }
+}
+
+/// A configuration while it is read.
+struct Reading<'a> {
+    path: &'a Path,
+    text: &'a str,
+    config: Config,
+    errors: Vec<ConfigError>,
+}
+
+impl Reading<'_> {
+    fn document(&mut self) {
+        let (document, faults) = DeTable::parse_recoverable(self.text);
+        let start = |fault: &toml::de::Error| fault.span().map_or(0, |span| span.start);
+        if let Some(first) = faults.iter().min_by_key(|fault| start(fault)) {
+            let text = format!("this is not TOML: {}", first.message());
+            return self.refuse(first.span(), "", text);
+        }
+        for (name, value) in in_file_order(document.get_ref()) {
+            match name.get_ref().as_ref() {
+                "peer" => self.peers(value),
+                section if SECTIONS.iter().any(|(known, _)| *known == section) => {
+                    self.section(section, value);
+                }
+                unknown => {
+                    let known = SECTIONS.iter().map(|(known, _)| *known).chain(["peer"]);
+                    let text = format!("there is no such section; {}", nearest(unknown, known));
+                    self.refuse(Some(name.span()), unknown, text);
+                }
+            }
+        }
+    }
+
+    fn section(&mut self, section: &str, value: &Spanned<DeValue<'_>>) {
+        let Some(table) = value.get_ref().as_table() else {
+            let text = format!("a section is needed here; allowed: [{section}]");
+            return self.refuse(Some(value.span()), section, text);
+        };
+        for (name, value) in in_file_order(table) {
+            let full = format!("{section}.{}", name.get_ref());
+            let Some(key) = KEYS.iter().find(|key| key.name == full) else {
+                let known = KEYS
+                    .iter()
+                    .filter_map(|key| key.name.strip_prefix(section)?.strip_prefix('.'));
+                let text = format!("there is no such key; {}", nearest(name.get_ref(), known));
+                self.refuse(Some(name.span()), &full, text);
+                continue;
+            };
+            match (key.set)(&mut self.config, Value::Toml(value)) {
+                Ok(()) => self.remember(full, value.span()),
+                Err(fault) => self.reject(&full, fault.at(Some(value.span()))),
+            }
+        }
+    }
+
+    fn peers(&mut self, value: &Spanned<DeValue<'_>>) {
+        let Some(array) = value.get_ref().as_array() else {
+            let text = "a list of tables is needed here; allowed: [[peer]]".to_owned();
+            return self.refuse(Some(value.span()), "peer", text);
+        };
+        for (index, item) in array.iter().enumerate() {
+            match item.get_ref().as_table() {
+                Some(table) => self.peer(index, table, item.span()),
+                None => {
+                    let text = "a table is needed here; allowed: [[peer]]".to_owned();
+                    self.refuse(Some(item.span()), "peer", text);
+                }
+            }
+        }
+    }
+
+    fn peer(&mut self, index: usize, table: &DeTable<'_>, span: Range<usize>) {
+        let mut peer = Peer::default();
+        self.remember(format!("peer[{index}]"), span.clone());
+        for (name, value) in in_file_order(table) {
+            let full = format!("peer[{index}].{}", name.get_ref());
+            let Some(key) = PEER_KEYS.iter().find(|key| key.name == name.get_ref()) else {
+                let known = PEER_KEYS.iter().map(|key| key.name);
+                let text = format!("there is no such key; {}", nearest(name.get_ref(), known));
+                self.refuse(Some(name.span()), &full, text);
+                continue;
+            };
+            match (key.set)(&mut peer, Value::Toml(value)) {
+                Ok(()) => self.remember(full, value.span()),
+                Err(fault) => self.reject(&full, fault.at(Some(value.span()))),
+            }
+        }
+        for required in ["name", "address"] {
+            if !table.contains_key(required) {
+                let text = format!("it has no `{required}`, which every peer needs");
+                self.refuse(Some(span.clone()), &format!("peer[{index}]"), text);
+            }
+        }
+        self.config.peers.push(peer);
+    }
+
+    fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        let mut overrides: Vec<_> = variables
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_owned(), value)))
+            .collect();
+        overrides.sort();
+        for (name, value) in overrides {
+            let place = Place::Variable(format!("{PREFIX}{name}"));
+            let known = |key: &&Key<Config>| variable(key.name) == name;
+            match KEYS.iter().find(known) {
+                Some(key) => self.override_key(key, &value, place),
+                None => self.unknown_variable(&name, place),
+            }
+        }
+    }
+
+    fn override_key(&mut self, key: &Key<Config>, value: &str, place: Place) {
+        match (key.set)(&mut self.config, Value::Text(value)) {
+            Ok(()) => {
+                self.config.places.0.insert(key.name.to_owned(), place);
+            }
+            Err(fault) => {
+                let key = key.name.to_owned();
+                self.errors.push(ConfigError {
+                    place,
+                    key,
+                    text: fault.text,
+                });
+            }
+        }
+    }
+
+    /// Two underscores make an override; with one, the command line's own variables are meant,
+    /// unless a key was spelt so.
+    fn unknown_variable(&mut self, name: &str, place: Place) {
+        let known: Vec<_> = KEYS
+            .iter()
+            .map(|key| format!("{PREFIX}{}", variable(key.name)))
+            .collect();
+        let name = format!("{PREFIX}{name}");
+        let text = if let Some(meant) = known.iter().find(|v| v.replace(SEPARATOR, "_") == name) {
+            format!("two underscores stand between section and key: {meant}")
+        } else if name.starts_with("POINTSMAN_PEER__") {
+            "peers are configured in the file only".to_owned()
+        } else if name.contains(SEPARATOR) {
+            let hint = nearest(&name, known.iter().map(String::as_str));
+            format!("there is no such key; {hint}")
+        } else {
+            return;
+        };
+        self.errors.push(ConfigError {
+            place,
+            key: String::new(),
+            text,
+        });
+    }
+
+    fn token_file(&mut self) {
+        let Some(path) = self.config.api.admin_token_file.clone() else {
+            return;
+        };
+        let key = "api.admin_token_file";
+        if self.config.api.admin_token.is_some() {
+            let text = "there is an `api.admin_token` too; allowed: one of both";
+            return self.errors.push(self.config.error(key, text));
+        }
+        match std::fs::read_to_string(&path) {
+            Err(error) => {
+                let text = format!("cannot read {}: {error}", path.display());
+                self.errors.push(self.config.error(key, text));
+            }
+            Ok(token) if token.trim().is_empty() || token.trim().contains(char::is_whitespace) => {
+                let text = format!("{} holds no token; allowed: one word", path.display());
+                self.errors.push(self.config.error(key, text));
+            }
+            Ok(token) => self.config.api.admin_token = Some(Secret::new(token.trim())),
+        }
+    }
+
+    fn reject(&mut self, key: &str, fault: Fault) {
+        self.refuse(fault.span, key, fault.text);
+    }
+
+    fn refuse(&mut self, span: Option<Range<usize>>, key: &str, text: String) {
+        let place = self.place(span.map_or(0, |span| span.start));
+        self.errors.push(ConfigError {
+            place,
+            key: key.to_owned(),
+            text,
+        });
+    }
+
+    fn remember(&mut self, key: String, span: Range<usize>) {
+        let place = self.place(span.start);
+        self.config.places.0.insert(key, place);
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        Place::in_file(self.path, self.text, offset)
+    }
+}
+
+/// The name of the variable that overrides a key, without the prefix: `SIP__NEXT_HOP`.
+pub(super) fn variable(key: &str) -> String {
+    key.replacen('.', SEPARATOR, 1).to_ascii_uppercase()
+}
+
+fn in_file_order<'t, 'a>(
+    table: &'t DeTable<'a>,
+) -> Vec<(
+    &'t Spanned<std::borrow::Cow<'a, str>>,
+    &'t Spanned<DeValue<'a>>,
+)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    let failed = |text: String| ConfigError {
+        place: Place::File {
+            path: path.to_owned(),
+            line: 1,
+            column: 1,
+        },
+        key: String::new(),
+        text,
+    };
+    let size = std::fs::metadata(path)
+        .map_err(|error| failed(format!("cannot read the file: {error}")))?
+        .len();
+    if size > FILE_LIMIT_BYTES {
+        return Err(failed(format!(
+            "the file has {size} bytes, this is no configuration"
+        )));
+    }
+    std::fs::read_to_string(path).map_err(|error| failed(format!("cannot read the file: {error}")))
+}
+
+/// What was probably meant, or else everything there is.
+fn nearest<'k>(written: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+    let near = known
+        .clone()
+        .map(|name| (distance(written, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= 2.max(name.len() / 4));
+    match near {
+        Some((_, name)) => format!("did you mean `{name}`?"),
+        None => format!("allowed: {}", known.collect::<Vec<_>>().join(", ")),
+    }
+}
+
+/// How many letters must be changed, added or taken away (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        for (above, y) in row.iter_mut().skip(1).zip(b.chars()) {
+            let here = (diagonal + usize::from(x != y))
+                .min(left + 1)
+                .min(*above + 1);
+            diagonal = std::mem::replace(above, here);
+            left = here;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
