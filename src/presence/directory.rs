@@ -466,7 +466,7 @@ mod tests {
     use super::*;
 
     fn plan() -> NumberPlan {
-        crate::presence::sample::plan()
+        NumberPlan::for_region("DE").unwrap()
     }
 
     fn named(id: &str, aliases: &[&str]) -> Subscriber {

@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     fn plan() -> NumberPlan {
-        crate::presence::sample::plan()
+        NumberPlan::for_region("DE").unwrap()
     }
 
     fn profile(document: serde_json::Value) -> Profile {

@@ -405,7 +405,7 @@ mod tests {
     use super::*;
 
     fn plan() -> NumberPlan {
-        crate::presence::sample::plan()
+        NumberPlan::for_region("DE").unwrap()
     }
 
     fn rules(settings: serde_json::Value) -> Rules {

@@ -1,0 +1,669 @@
+//! Datagrams in and out by the batch: recvmmsg, sendmmsg and the error queue, behind safe calls.
+//!
+//! All that is unsafe about datagrams stands here. Nothing is allocated after construction.
+#![expect(
+    unsafe_code,
+    reason = "the system calls for batches have no safe wrapper"
+)]
+
+use std::io;
+use std::mem;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::{self, NonNull};
+
+/// How many datagrams one call receives or sends at most.
+pub(super) const BATCH: usize = 64;
+/// The most a UDP datagram can carry.
+const LONGEST: usize = 65_535;
+/// What of each datagram is received close together, so that a batch of ordinary messages touches
+/// 64 of these and no more. An odd number of cache lines: equal offsets fall into different sets.
+const HEAD: usize = 33 * 64;
+/// How long a full send buffer is waited for before the rest of a batch is dropped.
+const PATIENCE_MS: i32 = 5;
+/// How often a datagram is tried whose sending reports an error, which may be an earlier one's.
+const TRIES: u32 = 3;
+/// How many entries of the error queue are read at a time.
+const ERRORS: usize = 256;
+
+/// Any socket address; the smaller IPv4 one fits in its place.
+type Name = libc::sockaddr_in6;
+const NAME_LEN: libc::socklen_t = size_of::<Name>() as libc::socklen_t;
+
+/// Room for a batch of received datagrams.
+pub(super) struct Receiver {
+    heads: Area<u8>,
+    /// The room of a long datagram: the head is copied in front of what came behind it.
+    wholes: Area<u8>,
+    names: Area<Name>,
+    _vectors: Area<[libc::iovec; 2]>,
+    headers: Area<libc::mmsghdr>,
+    received: usize,
+}
+
+/// One received datagram.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Datagram<'a> {
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// What it carries.
+    pub bytes: &'a [u8],
+    /// Whether it was longer than that.
+    pub is_truncated: bool,
+}
+
+impl Receiver {
+    /// An empty one. Of the four megabytes that the longest datagrams would need, only what is
+    /// used is ever touched.
+    pub(super) fn new() -> Self {
+        let heads: Area<u8> = Area::zeroed(BATCH * HEAD);
+        let wholes: Area<u8> = Area::zeroed(BATCH * LONGEST);
+        let names: Area<Name> = Area::zeroed(BATCH);
+        let vectors: Area<[libc::iovec; 2]> = Area::zeroed(BATCH);
+        let headers: Area<libc::mmsghdr> = Area::zeroed(BATCH);
+        for slot in 0..BATCH {
+            let head = heads.at(slot * HEAD);
+            let rest = wholes.at(slot * LONGEST + HEAD);
+            // SAFETY: the slots lie inside their areas, which nobody else refers to yet.
+            unsafe {
+                vectors.at(slot).write([
+                    libc::iovec {
+                        iov_base: head.cast(),
+                        iov_len: HEAD,
+                    },
+                    libc::iovec {
+                        iov_base: rest.cast(),
+                        iov_len: LONGEST - HEAD,
+                    },
+                ]);
+                let header = &mut (*headers.at(slot)).msg_hdr;
+                header.msg_name = names.at(slot).cast();
+                header.msg_namelen = NAME_LEN;
+                header.msg_iov = vectors.at(slot).cast();
+                header.msg_iovlen = 2;
+            }
+        }
+        Self {
+            heads,
+            wholes,
+            names,
+            _vectors: vectors,
+            headers,
+            received: 0,
+        }
+    }
+
+    /// Receives what waits, up to [`BATCH`], and says how many; 0 when nothing does.
+    ///
+    /// # Errors
+    /// What no other attempt would mend; ICMP errors of earlier sends are not such.
+    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        for slot in 0..mem::take(&mut self.received) {
+            // SAFETY: the slot lies inside the area, and `self` is borrowed exclusively.
+            unsafe { (*self.headers.at(slot)).msg_hdr.msg_namelen = NAME_LEN };
+        }
+        for _ in 0..TRIES {
+            // SAFETY: the headers point into areas that live as long as `self`, each with the
+            // length it has; nobody else refers to them during the call.
+            let count = unsafe {
+                libc::recvmmsg(
+                    socket.as_raw_fd(),
+                    self.headers.at(0),
+                    BATCH as libc::c_uint,
+                    libc::MSG_DONTWAIT,
+                    ptr::null_mut(),
+                )
+            };
+            if let Ok(count) = usize::try_from(count) {
+                self.received = count.min(BATCH);
+                return Ok(self.received);
+            }
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                Some(libc::EAGAIN) => return Ok(0),
+                Some(libc::EINTR) => {}
+                Some(errno) if is_reported_by_icmp(errno) => {}
+                _ => return Err(error),
+            }
+        }
+        Ok(0)
+    }
+
+    /// One datagram of the last batch; `None` behind its end, or where the source is no address.
+    pub(super) fn get(&mut self, slot: usize) -> Option<Datagram<'_>> {
+        if slot >= self.received {
+            return None;
+        }
+        // SAFETY: the slot lies inside the areas; the kernel filled `length` bytes of its vectors,
+        // head first; `&mut self` keeps everybody else away, also while the result is used.
+        let (from, bytes, flags) = unsafe {
+            let header = *self.headers.at(slot);
+            let length = (header.msg_len as usize).min(LONGEST);
+            let head = self.heads.at(slot * HEAD);
+            let start = if length <= HEAD {
+                head
+            } else {
+                let whole = self.wholes.at(slot * LONGEST);
+                ptr::copy_nonoverlapping(head, whole, HEAD);
+                whole
+            };
+            let bytes = std::slice::from_raw_parts(start, length);
+            (
+                from_name(&*self.names.at(slot)),
+                bytes,
+                header.msg_hdr.msg_flags,
+            )
+        };
+        Some(Datagram {
+            from: from?,
+            bytes,
+            is_truncated: flags & libc::MSG_TRUNC != 0,
+        })
+    }
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What sending needs beside the datagrams.
+#[derive(Default)]
+pub(super) struct Sender {
+    names: Vec<Name>,
+    vectors: Vec<libc::iovec>,
+    headers: Vec<libc::mmsghdr>,
+}
+
+/// How the sending of some datagrams went.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// Datagrams that the kernel took.
+    pub datagrams: usize,
+    /// System calls that this needed.
+    pub calls: usize,
+}
+
+impl Sender {
+    /// An empty one.
+    pub(super) fn new() -> Self {
+        Self {
+            names: Vec::with_capacity(BATCH),
+            vectors: Vec::with_capacity(BATCH),
+            headers: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// Sends datagrams in their order. One that cannot be sent is told to `failed` with the
+    /// reason and does not stop the others.
+    pub(super) fn send<'a>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])>,
+        failed: &mut dyn FnMut(SocketAddr, &io::Error),
+    ) -> Sent {
+        let mut sent = Sent::default();
+        let mut datagrams = datagrams.fuse();
+        let mut patience = PATIENCE_MS;
+        loop {
+            self.names.clear();
+            self.vectors.clear();
+            for (to, bytes) in datagrams.by_ref().take(BATCH) {
+                self.names.push(to_name(to));
+                let iov_base = bytes.as_ptr().cast_mut().cast();
+                self.vectors.push(libc::iovec {
+                    iov_base,
+                    iov_len: bytes.len(),
+                });
+            }
+            if self.names.is_empty() {
+                return sent;
+            }
+            self.point();
+            self.send_batch(socket, &mut patience, failed, &mut sent);
+        }
+    }
+
+    /// Makes the headers point at the names and vectors of this batch.
+    fn point(&mut self) {
+        self.headers.clear();
+        for (name, vector) in self.names.iter_mut().zip(&mut self.vectors) {
+            // SAFETY: all bytes zero is a header without anything.
+            let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
+            header.msg_hdr.msg_namelen = name_len(name);
+            header.msg_hdr.msg_name = ptr::from_mut(name).cast();
+            header.msg_hdr.msg_iov = vector;
+            header.msg_hdr.msg_iovlen = 1;
+            self.headers.push(header);
+        }
+    }
+
+    fn send_batch(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        patience: &mut i32,
+        failed: &mut dyn FnMut(SocketAddr, &io::Error),
+        sent: &mut Sent,
+    ) {
+        let mut next = 0;
+        let mut tries = 0;
+        while let Some(rest) = self.headers.get_mut(next..).filter(|rest| !rest.is_empty()) {
+            sent.calls += 1;
+            let error = match send_some(socket, rest) {
+                Ok(count) => {
+                    sent.datagrams += count;
+                    (next, tries) = (next + count, 0);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let is_final = match error.raw_os_error() {
+                Some(libc::EINTR) => continue,
+                Some(libc::EAGAIN) => !wait_until_writable(socket, patience),
+                Some(libc::ENOBUFS) => true,
+                _ => {
+                    tries += 1;
+                    tries >= TRIES
+                }
+            };
+            if is_final {
+                if let Some(to) = self.names.get(next).and_then(from_name) {
+                    failed(to, &error);
+                }
+                (next, tries) = (next + 1, 0);
+            }
+        }
+    }
+}
+
+fn send_some(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
+    let count = headers.len() as libc::c_uint;
+    // SAFETY: `point` made the headers refer to names and vectors that are not touched before the
+    // batch is over, and the vectors refer to slices that `send` borrows; the kernel only reads.
+    let sent = unsafe {
+        libc::sendmmsg(
+            socket.as_raw_fd(),
+            headers.as_mut_ptr(),
+            count,
+            libc::MSG_DONTWAIT,
+        )
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Waits until a full send buffer has room, within what is left of the patience; each wait costs
+/// at least a millisecond of it.
+fn wait_until_writable(socket: BorrowedFd<'_>, patience: &mut i32) -> bool {
+    if *patience <= 0 {
+        return false;
+    }
+    *patience -= 1;
+    let mut poll = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    // SAFETY: one entry is passed, and its count is 1.
+    unsafe { libc::poll(&mut poll, 1, 1) };
+    true
+}
+
+/// Reads the error queue of a socket with IP_RECVERR: the destinations that ICMP said cannot be
+/// reached, with the error.
+pub(super) fn read_errors(socket: BorrowedFd<'_>, unreachable: &mut dyn FnMut(SocketAddr, i32)) {
+    for _ in 0..ERRORS {
+        // SAFETY: all bytes zero is a valid value of these plain structures.
+        let (mut name, mut header): (Name, libc::msghdr) =
+            unsafe { (mem::zeroed(), mem::zeroed()) };
+        // Room for the error and for the address of who told of it, aligned as headers must be.
+        let mut control = [0_u64; 32];
+        header.msg_name = ptr::from_mut(&mut name).cast();
+        header.msg_namelen = NAME_LEN;
+        header.msg_control = control.as_mut_ptr().cast();
+        header.msg_controllen = size_of_val(&control);
+        let flags = libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT;
+        // SAFETY: the header refers to the name and the control buffer above, with their lengths.
+        let read = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut header, flags) };
+        if read < 0 {
+            return;
+        }
+        if let (Some(errno), Some(to)) = (icmp_error(&header), from_name(&name)) {
+            unreachable(to, errno);
+        }
+    }
+}
+
+/// The ICMP error that a message of the error queue tells of.
+fn icmp_error(header: &libc::msghdr) -> Option<i32> {
+    // SAFETY: `recvmsg` filled the header and its control buffer, which is alive and aligned; the
+    // macros stay inside it, and the kernel puts the whole structure behind a header of this type.
+    unsafe {
+        let mut control = libc::CMSG_FIRSTHDR(header);
+        while let Some(found) = control.as_ref() {
+            let kind = (found.cmsg_level, found.cmsg_type);
+            if kind == (libc::IPPROTO_IP, libc::IP_RECVERR)
+                || kind == (libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
+            {
+                let error: libc::sock_extended_err =
+                    ptr::read_unaligned(libc::CMSG_DATA(control).cast());
+                let errno = error.ee_errno as i32;
+                let by_icmp = [libc::SO_EE_ORIGIN_ICMP, libc::SO_EE_ORIGIN_ICMP6];
+                return (by_icmp.contains(&error.ee_origin) && is_reported_by_icmp(errno))
+                    .then_some(errno);
+            }
+            control = libc::CMSG_NXTHDR(header, control);
+        }
+    }
+    None
+}
+
+/// Errors by which ICMP says that a destination is not there.
+fn is_reported_by_icmp(errno: i32) -> bool {
+    matches!(
+        errno,
+        libc::ECONNREFUSED
+            | libc::EHOSTUNREACH
+            | libc::ENETUNREACH
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::ENOPROTOOPT
+            | libc::EACCES
+    )
+}
+
+/// How many datagrams the kernel dropped because a socket's receive buffer was full, since it
+/// was opened.
+pub(super) fn kernel_drops(socket: BorrowedFd<'_>) -> Option<u32> {
+    let mut values = [0_u32; 16];
+    let mut length = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: the buffer is as long as said, and the kernel writes no more than that.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            values.as_mut_ptr().cast(),
+            &mut length,
+        )
+    };
+    let drops = values.get(libc::SK_MEMINFO_DROPS as usize).copied();
+    drops.filter(|_| result == 0 && length as usize > libc::SK_MEMINFO_DROPS as usize * 4)
+}
+
+fn from_name(name: &Name) -> Option<SocketAddr> {
+    match i32::from(name.sin6_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the bytes are an IPv4 address, which is shorter.
+            let name: libc::sockaddr_in = unsafe { ptr::read(ptr::from_ref(name).cast()) };
+            let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+            Some(SocketAddrV4::new(ip, u16::from_be(name.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
+            let port = u16::from_be(name.sin6_port);
+            Some(SocketAddrV6::new(ip, port, name.sin6_flowinfo, name.sin6_scope_id).into())
+        }
+        _ => None,
+    }
+}
+
+fn to_name(address: SocketAddr) -> Name {
+    // SAFETY: all bytes zero is a valid value of this plain structure.
+    let mut name: Name = unsafe { mem::zeroed() };
+    match address {
+        SocketAddr::V4(address) => {
+            let v4 = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: address.port().to_be(),
+                sin_addr: libc::in_addr {
+                    s_addr: u32::from(*address.ip()).to_be(),
+                },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: the IPv4 address is shorter and not more strictly aligned.
+            unsafe {
+                ptr::from_mut(&mut name)
+                    .cast::<libc::sockaddr_in>()
+                    .write(v4)
+            };
+        }
+        SocketAddr::V6(address) => {
+            name.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            name.sin6_port = address.port().to_be();
+            name.sin6_addr.s6_addr = address.ip().octets();
+            name.sin6_flowinfo = address.flowinfo();
+            name.sin6_scope_id = address.scope_id();
+        }
+    }
+    name
+}
+
+fn name_len(name: &Name) -> libc::socklen_t {
+    match i32::from(name.sin6_family) {
+        libc::AF_INET => size_of::<libc::sockaddr_in>() as libc::socklen_t,
+        _ => NAME_LEN,
+    }
+}
+
+/// An array that the kernel writes into, reached by pointers only. `T` must be plain data for
+/// which all bytes zero is a value.
+struct Area<T: Copy>(NonNull<[T]>);
+
+impl<T: Copy> Area<T> {
+    fn zeroed(length: usize) -> Self {
+        let array = Box::<[T]>::new_zeroed_slice(length);
+        // SAFETY: only the plain structures above are kept in areas, and all bytes zero is a value
+        // of each; a pointer from a box is not null.
+        unsafe { Self(NonNull::new_unchecked(Box::into_raw(array.assume_init()))) }
+    }
+
+    /// The place of an element; panics behind the end.
+    fn at(&self, index: usize) -> *mut T {
+        assert!(index < self.0.len(), "an area has no element {index}");
+        // SAFETY: the index was just found to be inside.
+        unsafe { self.0.cast::<T>().as_ptr().add(index) }
+    }
+}
+
+impl<T: Copy> Drop for Area<T> {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from a box and is given back once.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "sockets belong here")]
+mod tests {
+    use super::super::socket::{Buffers, bind};
+    use super::*;
+    use socket2::Socket;
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    fn pair(host: &str) -> (Socket, UdpSocket, SocketAddr) {
+        let address = format!("{host}:0").parse().unwrap();
+        let socket = bind(address, Buffers::default(), false).unwrap();
+        let peer = UdpSocket::bind(address).unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let local = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, peer, local)
+    }
+
+    fn receive_all(socket: &Socket, wanted: usize) -> Vec<(SocketAddr, Vec<u8>)> {
+        let mut receiver = Receiver::new();
+        let mut all = Vec::new();
+        while all.len() < wanted {
+            let count = receiver.receive(socket.as_fd()).unwrap();
+            for slot in 0..count {
+                let datagram = receiver.get(slot).unwrap();
+                assert!(!datagram.is_truncated);
+                all.push((datagram.from, datagram.bytes.to_vec()));
+            }
+            assert!(receiver.get(count).is_none());
+        }
+        all
+    }
+
+    fn unequal(count: usize) -> Vec<Vec<u8>> {
+        let sizes = [0, 1, 800, HEAD - 1, HEAD, HEAD + 1, 9_000, 65_507];
+        let one = |i: usize| vec![i as u8; sizes[i % sizes.len()]];
+        (0..count).map(one).collect()
+    }
+
+    fn received_as_sent(host: &str) {
+        let (socket, peer, local) = pair(host);
+        let from = peer.local_addr().unwrap();
+        let sent = unequal(24);
+        for bytes in &sent {
+            peer.send_to(bytes, local).unwrap();
+        }
+        let received = receive_all(&socket, sent.len());
+        assert!(received.iter().all(|(source, _)| *source == from));
+        assert!(received.into_iter().map(|(_, bytes)| bytes).eq(sent));
+        assert_eq!(Receiver::new().receive(socket.as_fd()).unwrap(), 0);
+    }
+
+    #[test]
+    fn unequal_datagrams_arrive_whole_and_in_order_over_ipv4() {
+        received_as_sent("127.0.0.1");
+    }
+
+    #[test]
+    fn unequal_datagrams_arrive_whole_and_in_order_over_ipv6() {
+        received_as_sent("[::1]");
+    }
+
+    #[test]
+    fn more_than_a_batch_is_received_by_further_calls() {
+        let (socket, peer, local) = pair("127.0.0.1");
+        for i in 0..200_u32 {
+            peer.send_to(&i.to_be_bytes(), local).unwrap();
+        }
+        let received = receive_all(&socket, 200);
+        let numbers: Vec<_> = received.iter().map(|(_, bytes)| bytes[3]).collect();
+        assert_eq!(numbers, (0..200).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn more_than_a_batch_is_sent_in_order() {
+        let (socket, peer, _) = pair("127.0.0.1");
+        let to = peer.local_addr().unwrap();
+        let datagrams: Vec<_> = (0..200_u8).map(|i| vec![i; 1 + usize::from(i)]).collect();
+        let all = datagrams.iter().map(|bytes| (to, bytes.as_slice()));
+        let mut sender = Sender::new();
+        let sent = sender.send(socket.as_fd(), all, &mut |_, error| panic!("{error}"));
+        assert_eq!(
+            sent,
+            Sent {
+                datagrams: 200,
+                calls: 4
+            }
+        );
+        let mut buffer = [0; 2_048];
+        for bytes in &datagrams {
+            let (length, from) = peer.recv_from(&mut buffer).unwrap();
+            assert_eq!(
+                (&buffer[..length], from.port()),
+                (&bytes[..], local_port(&socket))
+            );
+        }
+    }
+
+    fn local_port(socket: &Socket) -> u16 {
+        socket.local_addr().unwrap().as_socket().unwrap().port()
+    }
+
+    #[test]
+    fn one_bad_destination_loses_no_other_datagram() {
+        let (socket, peer, _) = pair("127.0.0.1");
+        let good = peer.local_addr().unwrap();
+        let bad: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let six: SocketAddr = "[::1]:5060".parse().unwrap();
+        let too_long = vec![0; 65_536];
+        let datagrams = [
+            (good, &b"1"[..]),
+            (bad, b"x"),
+            (good, b"2"),
+            (six, b"x"),
+            (good, &too_long),
+            (good, b"3"),
+        ];
+        let mut failures = Vec::new();
+        let mut failed = |to, _: &io::Error| failures.push(to);
+        let sent = Sender::new().send(socket.as_fd(), datagrams.into_iter(), &mut failed);
+        assert_eq!((sent.datagrams, failures), (3, vec![bad, six, good]));
+        let mut buffer = [0; 16];
+        for expected in [b"1", b"2", b"3"] {
+            let (length, _) = peer.recv_from(&mut buffer).unwrap();
+            assert_eq!(&buffer[..length], expected);
+        }
+    }
+
+    fn refused_destination_is_told(host: &str) {
+        let (socket, peer, _) = pair(host);
+        let dead = peer.local_addr().unwrap();
+        drop(peer);
+        let mut sender = Sender::new();
+        let one = std::iter::once((dead, &b"x"[..]));
+        sender.send(socket.as_fd(), one, &mut |_, error| panic!("{error}"));
+        let mut told = Vec::new();
+        for _ in 0..500 {
+            read_errors(socket.as_fd(), &mut |to, errno| told.push((to, errno)));
+            if !told.is_empty() {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        assert_eq!(told, [(dead, libc::ECONNREFUSED)]);
+    }
+
+    #[test]
+    fn a_refused_destination_is_told_by_the_error_queue_over_ipv4() {
+        refused_destination_is_told("127.0.0.1");
+    }
+
+    #[test]
+    fn a_refused_destination_is_told_by_the_error_queue_over_ipv6() {
+        refused_destination_is_told("[::1]");
+    }
+
+    #[test]
+    fn an_error_of_an_earlier_datagram_loses_no_later_one() {
+        let (socket, peer, _) = pair("127.0.0.1");
+        let dead = UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let good = peer.local_addr().unwrap();
+        let mut sender = Sender::new();
+        for i in 0..20_u8 {
+            let bytes = [i];
+            let both = [(dead, &bytes[..]), (good, &bytes[..])];
+            let sent = sender.send(socket.as_fd(), both.into_iter(), &mut |to, _| {
+                panic!("{to}")
+            });
+            assert_eq!(sent.datagrams, 2);
+        }
+        let mut buffer = [0; 16];
+        for i in 0..20_u8 {
+            assert_eq!(peer.recv_from(&mut buffer).unwrap().0, 1);
+            assert_eq!(buffer[0], i);
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_drops_is_counted() {
+        let buffers = Buffers { bytes: 8_192 };
+        let socket = bind("127.0.0.1:0".parse().unwrap(), buffers, false).unwrap();
+        let to = socket.local_addr().unwrap().as_socket().unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(kernel_drops(socket.as_fd()), Some(0));
+        for _ in 0..100 {
+            peer.send_to(&[0; 1_000], to).unwrap();
+        }
+        assert!(kernel_drops(socket.as_fd()).unwrap() > 50);
+    }
+}
