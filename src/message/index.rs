@@ -307,6 +307,23 @@ mod tests {
     }
 
     #[test]
+    fn nothing_of_one_message_is_left_in_the_next() {
+        let mut index = Index::new();
+        let first = index
+            .parse(b"SIP/2.0 200 OK\r\nSubject: x\r\nTo: a\r\nTo: b\r\nbad")
+            .unwrap();
+        assert!(first.framing_fault().is_some() && first.count(Name::To) == 2);
+        let second = index.parse(b"SIP/2.0 200 OK\r\nTo: c\r\n\r\n").unwrap();
+        assert_eq!(
+            (second.count(Name::To), second.count(Name::Subject)),
+            (1, 0)
+        );
+        assert_eq!(second.header(Name::To).unwrap().value, b"c");
+        assert!(second.header(Name::Subject).is_none() && second.framing_fault().is_none());
+        assert_eq!(second.all_headers().count(), 1);
+    }
+
+    #[test]
     fn folded_bare_lf_and_spaced_headers_are_found() {
         let mut index = Index::new();
         let text = b"SIP/2.0 200 OK\nSubject \t:  a\n\t b \r\nTO:\r\nX-Odd: \xff\0\n\n";

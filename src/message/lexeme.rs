@@ -267,6 +267,16 @@ mod tests {
     }
 
     #[test]
+    fn a_bracket_that_never_closes_is_looked_for_once() {
+        let mut outside = Outside::new(b"<a>,<,<,");
+        assert_eq!(outside.find(b',', 0), 3);
+        assert!(outside.closes);
+        assert_eq!(outside.find(b',', 4), 5);
+        assert!(!outside.closes);
+        assert_eq!(outside.find(b',', 6), 7);
+    }
+
+    #[test]
     fn numbers_must_fit() {
         assert_eq!(number(b"0070"), Some(70));
         assert_eq!(number(b"18446744073709551616"), None);

@@ -365,6 +365,18 @@ mod tests {
             assert_eq!(found(format!("{text} :{filler}")), None);
             assert_eq!(found(format!("{}:{filler}", text.to_lowercase())), None);
         }
+        let altered = |text: &str, at: usize| {
+            let mut line = format!("{text}:{filler}").into_bytes();
+            line[at] = b'_';
+            Name::before_colon(&line)
+        };
+        for name in Name::all() {
+            let text = name.as_str();
+            assert!(
+                (0..text.len()).all(|at| altered(text, at).is_none()),
+                "{text}"
+            );
+        }
         assert_eq!(Name::before_colon(b":xxxxxxxxxxxxxxxxxxxxxxxx"), None);
         assert_eq!(Name::before_colon(b"Via: short"), None);
     }

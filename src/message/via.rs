@@ -4,7 +4,7 @@ use super::fault::Fault;
 use super::lexeme::{Params, is_space, part, port, skip_space, tail, trimmed};
 use super::uri;
 use memchr::memchr;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 /// A Via element in its parts; every part is as written.
@@ -95,6 +95,23 @@ impl<'a> Via<'a> {
         uri::ip(self.host)
     }
 
+    /// Where a response over UDP goes: `maddr`, else `received`, else the sent-by host; at the
+    /// port of `rport` beside `received`, else the sent-by port, else 5060 (RFC 3261 §18.2.2,
+    /// RFC 3581 §4). `None` when that is a name, which somebody has to resolve.
+    pub fn response_address(&self) -> Option<SocketAddr> {
+        let port = self.port.unwrap_or(5060);
+        if let Some(maddr) = self.maddr {
+            return uri::ip(unbracketed(maddr)).map(|ip| SocketAddr::new(ip, port));
+        }
+        match self.received {
+            Some(_) => {
+                let port = self.rport.flatten().unwrap_or(port);
+                self.received_ip().map(|ip| SocketAddr::new(ip, port))
+            }
+            None => self.host_ip().map(|ip| SocketAddr::new(ip, port)),
+        }
+    }
+
     fn read_params(&mut self) {
         let (mut branch, mut rport) = (None, None);
         for param in self.params() {
@@ -114,6 +131,13 @@ impl<'a> Via<'a> {
         self.branch = branch.unwrap_or(self.branch);
         self.rport = rport;
     }
+}
+
+fn unbracketed(text: &[u8]) -> &[u8] {
+    let inner = text
+        .strip_prefix(b"[")
+        .and_then(|text| text.strip_suffix(b"]"));
+    inner.unwrap_or(text)
 }
 
 /// Where the transport begins, after `SIP / 2.0 /`.
@@ -179,6 +203,26 @@ mod tests {
         assert_eq!((via.host, via.port), (&b"2001:db8::9"[..], Some(5061)));
         assert_eq!(via.received_ip(), Some("2001:db8::9:255".parse().unwrap()));
         assert!(!via.has_rfc3261_branch());
+    }
+
+    #[test]
+    fn responses_go_where_the_request_came_from() {
+        let target = |text: &str| parsed(text).response_address().map(|to| to.to_string());
+        let address = |text: &str| Some(text.to_owned());
+        let received = "SIP/2.0/UDP h:5070;received=[2001:db8::1]";
+        assert_eq!(target("SIP/2.0/UDP 192.0.2.1"), address("192.0.2.1:5060"));
+        assert_eq!(
+            target("SIP/2.0/UDP 192.0.2.1:7;rport"),
+            address("192.0.2.1:7")
+        );
+        assert_eq!(target(received), address("[2001:db8::1]:5070"));
+        assert_eq!(
+            target(&format!("{received};rport=9")),
+            address("[2001:db8::1]:9")
+        );
+        let maddr = format!("{received};maddr=224.2.0.1;rport=9");
+        assert_eq!(target(&maddr), address("224.2.0.1:5070"));
+        assert_eq!(target("SIP/2.0/UDP example.com:7"), None);
     }
 
     #[test]

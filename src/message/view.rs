@@ -117,8 +117,7 @@ impl<'a> Message<'a> {
         tail(self.bytes, self.index.body_at)
     }
 
-    /// How many bytes the datagram had after the header section cannot be told from the message
-    /// when Content-Length is longer: this is where the body begins.
+    /// The offset just after the empty line.
     pub(super) fn body_at(&self) -> usize {
         self.index.body_at
     }
@@ -310,5 +309,65 @@ impl<'a> Iterator for Values<'a> {
             header: self.header.clone(),
             alone,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(lines: &str, read: impl FnOnce(&Message<'_>, &[Value<'_>])) {
+        let text = format!("ACK sip:a@b SIP/2.0\r\n{lines}\r\n");
+        let mut index = Index::new();
+        let message = index.parse(text.as_bytes()).unwrap();
+        read(&message, &message.values(Name::Route).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_cut_takes_one_comma_with_it() {
+        values("Route: <a> ,\r\n\t<b,b>, <c>\r\n", |message, values| {
+            let cut = |at: usize| part(message.bytes(), values[at].cut.clone());
+            assert_eq!(cut(0), b"<a> ,\r\n\t");
+            assert_eq!(cut(1), b"<b,b>, ");
+            assert_eq!(cut(2), b", <c>");
+            assert!(values.iter().all(|value| !value.alone));
+        });
+    }
+
+    #[test]
+    fn an_element_alone_is_cut_with_its_line() {
+        values(
+            "X: y\r\nRoute:\r\n <a>,\r\nRoute: <b>\r\n",
+            |message, values| {
+                assert_eq!(
+                    part(message.bytes(), values[0].cut.clone()),
+                    b"Route:\r\n <a>,\r\n"
+                );
+                assert_eq!(
+                    part(message.bytes(), values[1].cut.clone()),
+                    b"Route: <b>\r\n"
+                );
+                assert!(values.iter().all(|value| value.alone));
+            },
+        );
+    }
+
+    #[test]
+    fn typed_fields_name_what_is_missing() {
+        let mut index = Index::new();
+        let message = index
+            .parse(b"ACK sip:a@b SIP/2.0\r\nFrom: \"\r\n\r\n")
+            .unwrap();
+        assert_eq!(message.top_via(), Err(Fault::MissingVia));
+        assert_eq!(message.from_(), Err(Fault::MalformedFrom));
+        assert_eq!(message.to(), Err(Fault::MissingTo));
+        assert_eq!(message.call_id(), Err(Fault::MissingCallId));
+        assert_eq!(message.cseq(), Err(Fault::MissingCSeq));
+        assert_eq!(message.max_forwards(), Ok(None));
+        assert_eq!(
+            (message.method(), message.status()),
+            (Some(Method::Ack), None)
+        );
+        assert_eq!(message.uri(), b"sip:a@b");
     }
 }
