@@ -466,7 +466,7 @@ mod tests {
     use super::*;
 
     fn plan() -> NumberPlan {
-        NumberPlan::for_region("DE").unwrap()
+        crate::presence::sample::plan()
     }
 
     fn named(id: &str, aliases: &[&str]) -> Subscriber {

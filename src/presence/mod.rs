@@ -7,8 +7,11 @@
 //! This folder never decides what happens to a call (that is `routing`) and knows no message,
 //! socket or clock: the time comes in as an argument.
 //!
-//! Entry points: [`Subscriber`] for documents.
+//! Entry points: [`Subscriber`] for documents, [`Directory`] for readers, [`Roster`] for changes,
+//! [`NumberPlan`] for numbers.
 
+mod change;
+mod circles;
 mod directory;
 mod document;
 mod index;
@@ -16,11 +19,15 @@ pub mod model;
 pub mod numbers;
 mod profile;
 mod record;
+mod roster;
 #[cfg(test)]
 pub(crate) mod sample;
 mod settings;
+mod stored;
 mod validate;
+mod writer;
 
+pub use change::{Change, ChangeError, Changed, Conflict, StatusChanged};
 pub use directory::{Directory, Handle, Mark, Page, PutError, effective_status};
 pub use document::MAX_PROBLEMS;
 pub use model::{
@@ -30,5 +37,7 @@ pub use model::{
 pub use numbers::{NumberPlan, SmallBuf, UnknownRegion};
 pub use profile::Profile;
 pub use record::{MarkKind, ProfileGuard, Routing, SUBSCRIBER_LIMIT};
+pub use roster::{Clock, Roster};
 pub use settings::{Layer, Moment, Rules, Step, Target, UriParts};
+pub use stored::LoadError;
 pub use validate::is_id;

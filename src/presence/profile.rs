@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     fn plan() -> NumberPlan {
-        NumberPlan::for_region("DE").unwrap()
+        crate::presence::sample::plan()
     }
 
     fn profile(document: serde_json::Value) -> Profile {

@@ -1,12 +1,21 @@
 //! Random documents for property tests.
 
+use std::sync::LazyLock;
+
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::model::{Action, ClassRule, Rule, Settings, Status, StatusSettings, Subscriber};
+use super::numbers::NumberPlan;
 
 pub(crate) const IDS: [&str; 6] = ["anna", "bob", "cleo", "dora", "emil", "fritz"];
+
+/// The German number plan, made once.
+pub(crate) fn plan() -> NumberPlan {
+    static PLAN: LazyLock<NumberPlan> = LazyLock::new(|| NumberPlan::for_region("DE").unwrap());
+    PLAN.clone()
+}
 
 pub(crate) fn action() -> BoxedStrategy<Action> {
     prop_oneof![

@@ -405,7 +405,7 @@ mod tests {
     use super::*;
 
     fn plan() -> NumberPlan {
-        NumberPlan::for_region("DE").unwrap()
+        crate::presence::sample::plan()
     }
 
     fn rules(settings: serde_json::Value) -> Rules {

@@ -127,6 +127,10 @@ pub(super) fn check_status(status: Status, problems: &mut Vec<Problem>) {
         ));
     }
 }
+/// A message that is not too long and has no control characters but line ends.
+pub(super) fn check_message(field: &str, text: &str, problems: &mut Vec<Problem>) {
+    check_text(field, text, MESSAGE_LIMIT_BYTES, problems);
+}
 
 fn check_text(field: &str, text: &str, limit: usize, problems: &mut Vec<Problem>) {
     if text.len() > limit {
@@ -268,7 +272,7 @@ mod tests {
     use crate::presence::ClassRule;
 
     fn check(subscriber: Subscriber) -> Result<Subscriber, String> {
-        let plan = NumberPlan::for_region("DE").unwrap();
+        let plan = crate::presence::sample::plan();
         subscriber
             .validate(&plan)
             .map_err(|problems| problems.to_string())
@@ -386,11 +390,18 @@ mod tests {
             let error = check(wrong).unwrap_err();
             assert!(error.starts_with(&format!("{field}: ")), "{error}");
         }
-        for seconds in [0, 4, 121] {
+    }
+
+    #[test]
+    fn the_ring_time_is_5_to_120_seconds() {
+        for (seconds, is_good) in [(0, false), (4, false), (5, true), (120, true), (121, false)] {
             let mut anna = anna();
             anna.settings.all.ring_for_s = Some(seconds);
-            let error = check(anna).unwrap_err();
-            assert_eq!(error, "settings.all.ring_for_s: must be 5 to 120 seconds");
+            let checked = check(anna);
+            assert_eq!(checked.is_ok(), is_good, "{seconds}");
+            if let Err(error) = checked {
+                assert_eq!(error, "settings.all.ring_for_s: must be 5 to 120 seconds");
+            }
         }
     }
 

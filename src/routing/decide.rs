@@ -500,3 +500,266 @@ const fn cause_after(failure: Failure) -> Cause {
         Failure::Declined => Cause::Declined,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::presence::sample::{self, IDS};
+    use crate::presence::{Directory, Mark, MarkKind, NumberPlan, Subscriber};
+    use crate::routing::{Caller, History, Lookup, Mode};
+
+    const NOW: i64 = 1_000;
+
+    struct World {
+        directory: Arc<Directory>,
+        plan: NumberPlan,
+        handles: Vec<Handle>,
+        documents: Vec<Subscriber>,
+        _calls: Vec<Mark>,
+    }
+
+    #[derive(Clone, Debug)]
+    struct Asked {
+        caller: Option<usize>,
+        class: CallerClass,
+        callee: usize,
+        visited: Vec<usize>,
+        diversions: u8,
+        retarget: bool,
+        voicemail: bool,
+    }
+
+    fn world() -> impl Strategy<Value = World> {
+        (
+            sample::subscribers(),
+            prop::collection::vec(0..IDS.len(), 0..4),
+        )
+            .prop_map(|(documents, busy)| {
+                let plan = sample::plan();
+                let directory = Arc::new(Directory::new(2));
+                let handles: Vec<Handle> = documents
+                    .iter()
+                    .map(|document| directory.put(document, &plan).unwrap())
+                    .collect();
+                let calls = busy
+                    .iter()
+                    .map(|n| directory.mark(handles[*n], MarkKind::InCall))
+                    .collect();
+                World {
+                    directory,
+                    plan,
+                    handles,
+                    documents,
+                    _calls: calls,
+                }
+            })
+    }
+
+    impl std::fmt::Debug for World {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.documents.fmt(f)
+        }
+    }
+
+    fn asked() -> impl Strategy<Value = Asked> {
+        let class = select(&CallerClass::ALL[..]);
+        let caller = proptest::option::of(0..IDS.len());
+        let visited = prop::collection::vec(0..IDS.len(), 0..3);
+        (
+            caller,
+            class,
+            0..IDS.len(),
+            visited,
+            0u8..7,
+            any::<bool>(),
+            any::<bool>(),
+        )
+            .prop_map(
+                |(caller, class, callee, visited, diversions, retarget, voicemail)| Asked {
+                    caller,
+                    class,
+                    callee,
+                    visited,
+                    diversions,
+                    retarget,
+                    voicemail,
+                },
+            )
+    }
+
+    impl World {
+        fn history(&self, asked: &Asked) -> History {
+            History {
+                visited: asked.visited.iter().map(|n| self.handles[*n]).collect(),
+                diversions: asked.diversions,
+            }
+        }
+
+        fn question<'a>(&self, asked: &Asked, history: &'a History) -> Question<'a> {
+            let caller = Caller {
+                class: asked.class,
+                subscriber: asked.caller.map(|n| self.handles[n]),
+                key: b"+4989999999",
+                uri: b"sip:+4989999999@trunk.example",
+            };
+            Question {
+                forwarding: if asked.retarget {
+                    Mode::Retarget
+                } else {
+                    Mode::Redirect
+                },
+                voicemail_available: asked.voicemail,
+                ..Question::new(caller, self.handles[asked.callee], history, NOW)
+            }
+        }
+
+        fn lookup(&self) -> Lookup<'_> {
+            Lookup {
+                directory: &self.directory,
+                plan: &self.plan,
+                domains: &[],
+            }
+        }
+
+        fn status(&self, n: usize) -> Status {
+            self.directory
+                .profile(self.handles[n])
+                .unwrap()
+                .status_at(NOW)
+        }
+    }
+
+    fn check(
+        decision: &Decision,
+        question: &Question<'_>,
+    ) -> Result<(), proptest::test_runner::TestCaseError> {
+        prop_assert!(!decision.reasons.is_empty());
+        let Some(divert) = decision.plan.divert() else {
+            return Ok(());
+        };
+        let diverting: HashSet<Handle> = divert.hops.iter().map(|hop| hop.subscriber).collect();
+        prop_assert_eq!(
+            diverting.len(),
+            divert.hops.len(),
+            "a subscriber diverts twice"
+        );
+        prop_assert_eq!(divert.hops[0].subscriber, question.callee);
+        let to_voicemail = matches!(divert.to, Destination::Voicemail { .. });
+        let forwarded = divert.hops.len() - usize::from(to_voicemail);
+        let before = usize::from(question.history.diversions);
+        prop_assert!(forwarded == 0 || before + forwarded <= usize::from(question.hop_limit));
+        match &divert.to {
+            Destination::Voicemail { of } => {
+                prop_assert!(question.voicemail_available);
+                prop_assert_eq!(*of, question.first_called());
+            }
+            Destination::Subscriber { connect, .. } => {
+                prop_assert!(!question.history.visited.contains(&connect.callee));
+                prop_assert!(!diverting.contains(&connect.callee));
+                prop_assert!(question.caller.subscriber != Some(connect.callee));
+            }
+            Destination::Target(_) => {}
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn a_decision_ends_and_never_goes_where_the_call_has_been(
+            world in world(), asked in asked(),
+        ) {
+            let history = world.history(&asked);
+            let question = world.question(&asked, &history);
+            let decision = decide(&question, &world.lookup());
+            check(&decision, &question)?;
+            prop_assert_eq!(&decision, &decide(&question, &world.lookup()));
+        }
+
+        #[test]
+        fn what_follows_a_failure_never_goes_where_the_call_has_been(
+            world in world(), asked in asked(), failure in select(&Failure::ALL[..]),
+        ) {
+            let history = world.history(&asked);
+            let question = world.question(&asked, &history);
+            if let Some(decision) = decide_after(&question, failure, &world.lookup()) {
+                check(&decision, &question)?;
+                prop_assert!(!matches!(decision.plan, Plan::Connect(_)));
+            }
+        }
+
+        #[test]
+        fn connect_says_whether_there_is_anything_to_ask_afterwards(
+            world in world(), asked in asked(),
+        ) {
+            let history = world.history(&asked);
+            let question = Question {
+                voicemail_available: true,
+                hop_limit: u8::MAX,
+                ..world.question(&asked, &history)
+            };
+            let Plan::Connect(connect) = decide(&question, &world.lookup()).plan else {
+                return Ok(());
+            };
+            let after = |failure| decide_after(&question, failure, &world.lookup()).is_some();
+            if !connect.has_after_action {
+                prop_assert!(Failure::ALL.into_iter().all(|failure| !after(failure)));
+            }
+            if !connect.has_no_answer_action {
+                prop_assert!(!after(Failure::NoAnswer) && connect.ring_for_s.is_none());
+            }
+        }
+
+        #[test]
+        fn dnd_without_an_action_rejects_and_no_call_lifts_it(
+            world in world(), asked in asked(), calls in 0usize..3,
+        ) {
+            let mut asked = asked;
+            asked.visited.clear();
+            let callee = world.handles[asked.callee];
+            let mut document = world.documents[asked.callee].clone();
+            document.status = Status::Dnd;
+            document.until = None;
+            document.settings.dnd = Default::default();
+            document.settings.all.immediate = None;
+            world.directory.put(&document, &world.plan).unwrap();
+            let _calls: Vec<Mark> =
+                (0..calls).map(|_| world.directory.mark(callee, MarkKind::InCall)).collect();
+            let history = world.history(&asked);
+            let decision = decide(&world.question(&asked, &history), &world.lookup());
+            prop_assert_eq!(decision.plan, Plan::Reject(Rejection::Dnd));
+        }
+
+        #[test]
+        fn a_status_that_is_connected_without_its_own_word_is_not_dnd(
+            world in world(), asked in asked(),
+        ) {
+            let history = world.history(&asked);
+            let decision = decide(&world.question(&asked, &history), &world.lookup());
+            if let Plan::Connect(connect) = decision.plan
+                && world.status(asked.callee) == Status::Dnd
+            {
+                let profile = world.directory.profile(connect.callee).unwrap();
+                let own = profile.own_step(Status::Dnd, Moment::Immediate, asked.class);
+                prop_assert_eq!(own, Some(&Step::Connect));
+            }
+        }
+
+        #[test]
+        fn a_new_version_of_the_same_settings_is_decided_alike(
+            world in world(), asked in asked(),
+        ) {
+            let history = world.history(&asked);
+            let question = world.question(&asked, &history);
+            let one = decide(&question, &world.lookup());
+            let mut document = world.documents[asked.callee].clone();
+            document.version += 1;
+            world.directory.put(&document, &world.plan).unwrap();
+            prop_assert_eq!(one, decide(&question, &world.lookup()));
+        }
+    }
+}

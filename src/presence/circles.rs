@@ -1,0 +1,131 @@
+//! Forwardings that go in a circle: worth a warning when they are saved.
+
+use super::directory::{Directory, Handle};
+use super::model::{Language, Status};
+use super::numbers::NumberPlan;
+use super::profile::Profile;
+use super::settings::{Layer, Target};
+
+/// No call goes further.
+const DEPTH: usize = 5;
+/// So many subscribers are looked at for one warning.
+const BREADTH: usize = 64;
+/// So many warnings are given.
+const WARNINGS: usize = 8;
+
+/// What to tell a subscriber about the forwardings just saved, in the subscriber's language.
+///
+/// Only numbers, extensions and ids are followed; whether a URI's host is ours is not known here.
+pub(super) fn warnings(
+    directory: &Directory,
+    own: Handle,
+    profile: &Profile,
+    plan: &NumberPlan,
+) -> Vec<String> {
+    let search = Search {
+        directory,
+        plan,
+        own,
+    };
+    let language = profile.language().unwrap_or_default();
+    let mut told = Vec::new();
+    let mut looked_at = vec![own];
+    for (next, _) in search.forwardings(profile) {
+        if next == own {
+            told.push(to_oneself(language));
+        } else if !looked_at.contains(&next) {
+            looked_at.push(next);
+            search.follow(next, DEPTH, &mut looked_at, &mut |last, layer| {
+                told.push(comes_back(last, layer, language));
+            });
+        }
+    }
+    told.sort_unstable();
+    told.dedup();
+    told.truncate(WARNINGS);
+    told
+}
+
+struct Search<'a> {
+    directory: &'a Directory,
+    plan: &'a NumberPlan,
+    own: Handle,
+}
+
+impl Search<'_> {
+    /// Calls `back` for each subscriber on the way whose forwarding leads back to where it began.
+    fn follow(
+        &self,
+        from: Handle,
+        depth: usize,
+        looked_at: &mut Vec<Handle>,
+        back: &mut dyn FnMut(&Profile, Layer),
+    ) {
+        let Some(profile) = self.directory.profile(from) else {
+            return;
+        };
+        for (next, layer) in self.forwardings(&profile) {
+            if next == self.own {
+                back(&profile, layer);
+            } else if depth > 1 && looked_at.len() < BREADTH && !looked_at.contains(&next) {
+                looked_at.push(next);
+                self.follow(next, depth - 1, looked_at, back);
+            }
+        }
+    }
+
+    fn forwardings(&self, profile: &Profile) -> Vec<(Handle, Layer)> {
+        let Some(rules) = profile.rules() else {
+            return Vec::new();
+        };
+        rules
+            .forwardings()
+            .filter_map(|(layer, _, _, target)| Some((self.resolve(target)?, layer)))
+            .collect()
+    }
+
+    fn resolve(&self, target: &Target) -> Option<Handle> {
+        if !target.is_number() {
+            return None;
+        }
+        self.directory
+            .find_dialled(target.user().as_bytes(), self.plan)
+    }
+}
+
+fn to_oneself(language: Language) -> String {
+    match language {
+        Language::De => "Du leitest an dich selbst weiter".to_owned(),
+        Language::En => "You forward to yourself".to_owned(),
+    }
+}
+
+fn comes_back(who: &Profile, layer: Layer, language: Language) -> String {
+    let name = who.display_name();
+    match language {
+        Language::De => format!("{name} leitet {} an dich weiter", german(layer)),
+        Language::En => format!("{name} forwards to you {}", english(layer)),
+    }
+}
+
+const fn english(layer: Layer) -> &'static str {
+    match layer {
+        Layer::All => "in every status",
+        Layer::Of(Status::Available) => "while available",
+        Layer::Of(Status::Away) => "while away",
+        Layer::Of(Status::Break) => "during a break",
+        Layer::Of(Status::Dnd) => "while not to be disturbed",
+        Layer::Of(Status::InCall) => "during a call",
+    }
+}
+
+const fn german(layer: Layer) -> &'static str {
+    match layer {
+        Layer::All => "immer",
+        Layer::Of(Status::Available) => "bei Anwesenheit",
+        Layer::Of(Status::Away) => "bei Abwesenheit",
+        Layer::Of(Status::Break) => "in der Pause",
+        Layer::Of(Status::Dnd) => "bei „Bitte nicht stören“",
+        Layer::Of(Status::InCall) => "während eines Gesprächs",
+    }
+}

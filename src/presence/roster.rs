@@ -1,0 +1,751 @@
+//! The roster: every change of a subscriber goes through here, one writer for all.
+//!
+//! Whatever waits is checked, written to the store as one batch, and only then shown to readers
+//! and answered: what has been acknowledged is on disk.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use jiff::Timestamp;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::change::{Change, ChangeError, Changed, StatusChanged};
+use super::directory::Directory;
+use super::model::Problems;
+use super::numbers::NumberPlan;
+use super::stored::{self, LoadError};
+use super::validate;
+use super::writer::Writer;
+use crate::store::Store;
+
+/// How many changes, or groups of an import, may wait.
+const QUEUE: usize = 4096;
+/// How many changes of an import travel and are written together.
+const GROUP: usize = 1000;
+/// How many events a slow listener may lag behind.
+const EVENTS: usize = 16_384;
+
+/// Tells the time; the roster does not read a clock of its own.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+type Answers = Vec<Result<Changed, ChangeError>>;
+
+/// Where subscribers are changed. Dropping it ends the writer after what is waiting.
+pub struct Roster {
+    jobs: Option<mpsc::Sender<Job>>,
+    events: broadcast::Sender<StatusChanged>,
+    directory: Arc<Directory>,
+    plan: NumberPlan,
+    clock: Clock,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Changes that are answered together.
+pub(super) struct Job {
+    pub(super) changes: Vec<Change>,
+    pub(super) answer: oneshot::Sender<Answers>,
+}
+
+impl Roster {
+    /// Loads the store into the directory and starts the writer.
+    ///
+    /// # Errors
+    /// When the store cannot be read or holds a document that cannot be.
+    pub fn start(
+        store: Arc<dyn Store>,
+        directory: Arc<Directory>,
+        plan: NumberPlan,
+        clock: Clock,
+    ) -> Result<Self, LoadError> {
+        let version = stored::load(&*store, &directory, &plan)?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let (events, _) = broadcast::channel(EVENTS);
+        let writer = Writer {
+            store,
+            directory: Arc::clone(&directory),
+            plan: plan.clone(),
+            clock: Arc::clone(&clock),
+            events: events.clone(),
+            version,
+        };
+        let thread = thread::Builder::new()
+            .name("roster".to_owned())
+            .spawn(move || writer.run(queue))
+            .map_err(LoadError::Thread)?;
+        Ok(Self {
+            jobs: Some(jobs),
+            events,
+            directory,
+            plan,
+            clock,
+            thread: Some(thread),
+        })
+    }
+
+    /// Makes one change; durable on return.
+    ///
+    /// # Errors
+    /// Nothing has changed; the error says why.
+    pub async fn change(&self, change: Change) -> Result<Changed, ChangeError> {
+        let change = self.check(change)?;
+        let (answer, answered) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or(ChangeError::Busy)?;
+        jobs.try_send(Job {
+            changes: vec![change],
+            answer,
+        })
+        .map_err(|_| ChangeError::Busy)?;
+        let answers = answered.await.map_err(|_| writer_gone())?;
+        answers
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| Err(writer_gone()))
+    }
+
+    /// Makes many changes, each for itself: one that fails keeps no other from happening. Waits
+    /// for room in the queue. The answers are in the order of the changes.
+    pub async fn change_many(&self, changes: Vec<Change>) -> Vec<Result<Changed, ChangeError>> {
+        let mut answers = Vec::with_capacity(changes.len());
+        let mut changes = changes.into_iter().peekable();
+        while changes.peek().is_some() {
+            let group = changes
+                .by_ref()
+                .take(GROUP)
+                .map(|change| self.check(change));
+            answers.extend(self.change_group(group.collect()).await);
+        }
+        answers
+    }
+
+    /// Every change of a status from now on.
+    pub fn events(&self) -> broadcast::Receiver<StatusChanged> {
+        self.events.subscribe()
+    }
+
+    /// Drops every status whose time is over; how many there were. To be called about once a
+    /// second; decisions honour `until` by themselves.
+    pub async fn expire(&self) -> usize {
+        let now = (self.clock)().as_second();
+        let expired = self.directory.expired(now);
+        let ids = expired.iter().filter_map(|handle| {
+            let profile = self.directory.profile(*handle)?;
+            Some(Change::Expire {
+                id: profile.id().to_owned(),
+            })
+        });
+        let answers = self.change_many(ids.collect()).await;
+        answers
+            .iter()
+            .flatten()
+            .filter(|changed| changed.is_new)
+            .count()
+    }
+
+    async fn change_group(&self, group: Vec<Result<Change, ChangeError>>) -> Answers {
+        let valid: Vec<Change> = group.iter().flatten().cloned().collect();
+        let mut answered = self.answers_to(valid).await.into_iter();
+        group
+            .into_iter()
+            .map(|checked| match checked {
+                Ok(_) => answered.next().unwrap_or_else(|| Err(writer_gone())),
+                Err(error) => Err(error),
+            })
+            .collect()
+    }
+
+    async fn answers_to(&self, changes: Vec<Change>) -> Answers {
+        let (answer, answered) = oneshot::channel();
+        let Some(jobs) = self.jobs.as_ref() else {
+            return Vec::new();
+        };
+        if jobs.send(Job { changes, answer }).await.is_err() {
+            return Vec::new();
+        }
+        answered.await.unwrap_or_default()
+    }
+
+    /// What can be told without knowing the other subscribers is told by the caller's own thread.
+    fn check(&self, change: Change) -> Result<Change, ChangeError> {
+        match change {
+            Change::Put {
+                subscriber,
+                if_version,
+                source,
+            } => {
+                let subscriber = subscriber
+                    .validate(&self.plan)
+                    .map_err(ChangeError::Invalid)?;
+                Ok(Change::Put {
+                    subscriber: Box::new(subscriber),
+                    if_version,
+                    source,
+                })
+            }
+            Change::Create { subscriber, source } => {
+                let subscriber = subscriber
+                    .validate(&self.plan)
+                    .map_err(ChangeError::Invalid)?;
+                Ok(Change::Create {
+                    subscriber: Box::new(subscriber),
+                    source,
+                })
+            }
+            Change::PutSettings {
+                id,
+                status,
+                settings,
+                if_version,
+            } => {
+                let settings = Box::new(settings.validate().map_err(ChangeError::Invalid)?);
+                Ok(Change::PutSettings {
+                    id,
+                    status,
+                    settings,
+                    if_version,
+                })
+            }
+            Change::SetStatus {
+                id,
+                status,
+                message,
+                until,
+                source,
+                if_version,
+            } => {
+                self.check_status(status, message.as_deref(), until)?;
+                let message = message.filter(|message| !message.is_empty());
+                let until = until.map(|until| validate::whole_seconds(until, true));
+                Ok(Change::SetStatus {
+                    id,
+                    status,
+                    message,
+                    until,
+                    source,
+                    if_version,
+                })
+            }
+            other => Ok(other),
+        }
+    }
+
+    fn check_status(
+        &self,
+        status: super::Status,
+        message: Option<&str>,
+        until: Option<Timestamp>,
+    ) -> Result<(), ChangeError> {
+        let mut problems = Vec::new();
+        validate::check_status(status, &mut problems);
+        if let Some(problem) = problems.pop() {
+            return Err(ChangeError::Refused(problem.text));
+        }
+        validate::check_message("message", message.unwrap_or_default(), &mut problems);
+        if until.is_some_and(|until| until <= (self.clock)()) {
+            problems.push(super::Problem::new("until", "lies in the past"));
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ChangeError::Invalid(Problems(problems)))
+        }
+    }
+}
+
+impl Drop for Roster {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+fn writer_gone() -> ChangeError {
+    ChangeError::Store("the writer has ended".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::presence::{Conflict, Source, Status, StatusSettings, Subscriber};
+    use crate::store::{self, Memory, StoreError, Write};
+
+    /// A store in memory that can be told to fail, and counts its writes.
+    struct Fickle {
+        memory: Memory,
+        fails: AtomicBool,
+        writes: AtomicUsize,
+    }
+
+    impl Store for Fickle {
+        fn load(&self, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), StoreError> {
+            self.memory.load(each)
+        }
+        fn write(&self, batch: &[Write]) -> Result<(), StoreError> {
+            if self.fails.load(Ordering::Relaxed) {
+                return Err(StoreError::Taken("disk"));
+            }
+            self.writes.fetch_add(batch.len(), Ordering::Relaxed);
+            self.memory.write(batch)
+        }
+        fn secret(&self) -> [u8; 32] {
+            self.memory.secret()
+        }
+        fn open_calls(
+            &self,
+            shards: usize,
+            shard_of: &dyn Fn(&[u8]) -> usize,
+        ) -> Result<Vec<Box<dyn store::OpenCalls>>, StoreError> {
+            self.memory.open_calls(shards, shard_of)
+        }
+        fn read_calls(&self, each: &mut dyn FnMut(&[u8])) {
+            self.memory.read_calls(each);
+        }
+        fn journals(&self, shards: usize) -> Result<Vec<Box<dyn store::Journal>>, StoreError> {
+            self.memory.journals(shards)
+        }
+        fn read_journal(
+            &self,
+            subscriber: u64,
+            before: Option<store::Position>,
+            limit: usize,
+        ) -> Result<Vec<(store::Position, Vec<u8>)>, StoreError> {
+            self.memory.read_journal(subscriber, before, limit)
+        }
+        fn maintain(&self, now_unix_s: i64) -> Result<(), StoreError> {
+            self.memory.maintain(now_unix_s)
+        }
+        fn losses(&self) -> store::Losses {
+            self.memory.losses()
+        }
+    }
+
+    struct House {
+        store: Arc<Fickle>,
+        directory: Arc<Directory>,
+        roster: Roster,
+        now: Arc<AtomicI64>,
+    }
+
+    impl House {
+        fn new() -> Self {
+            let memory = Memory::new([0; 32]);
+            let (fails, writes) = (AtomicBool::new(false), AtomicUsize::new(0));
+            Self::over(Arc::new(Fickle {
+                memory,
+                fails,
+                writes,
+            }))
+        }
+
+        fn over(store: Arc<Fickle>) -> Self {
+            let directory = Arc::new(Directory::new(1));
+            let plan = NumberPlan::for_region("DE").unwrap();
+            let now = Arc::new(AtomicI64::new(1_000));
+            let told = Arc::clone(&now);
+            let clock: Clock =
+                Arc::new(move || Timestamp::from_second(told.load(Ordering::Relaxed)).unwrap());
+            let shared: Arc<dyn Store> = Arc::clone(&store) as _;
+            let roster = Roster::start(shared, Arc::clone(&directory), plan, clock).unwrap();
+            Self {
+                store,
+                directory,
+                roster,
+                now,
+            }
+        }
+
+        fn restarted(self) -> Self {
+            let store = Arc::clone(&self.store);
+            drop(self);
+            Self::over(store)
+        }
+
+        async fn put(&self, document: Value) -> Result<Changed, ChangeError> {
+            self.roster.change(put(document)).await
+        }
+
+        async fn set(&self, id: &str, status: Status) -> Result<Changed, ChangeError> {
+            self.roster.change(set(id, status, None)).await
+        }
+    }
+
+    fn put(document: Value) -> Change {
+        let subscriber = Box::new(Subscriber::from_json(&document).unwrap());
+        Change::Put {
+            subscriber,
+            if_version: None,
+            source: Source::Api,
+        }
+    }
+
+    fn set(id: &str, status: Status, until: Option<i64>) -> Change {
+        Change::SetStatus {
+            id: id.into(),
+            status,
+            message: Some("Back soon".into()),
+            until: until.map(|at| Timestamp::from_second(at).unwrap()),
+            source: Source::Web,
+            if_version: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_acknowledged_is_there_after_a_restart() {
+        let house = House::new();
+        house
+            .put(json!({"id": "Anna", "aliases": ["030 123456"]}))
+            .await
+            .unwrap();
+        house.put(json!({"id": "bob"})).await.unwrap();
+        let away = house.set("anna", Status::Away).await.unwrap();
+        let delete = Change::Delete {
+            id: "bob".into(),
+            if_version: None,
+        };
+        house.roster.change(delete).await.unwrap();
+        let before = house.directory.get("anna").unwrap().to_subscriber();
+        let house = house.restarted();
+        let anna = house.directory.get("anna").unwrap();
+        assert_eq!(anna.to_subscriber(), before);
+        assert_eq!(anna.version(), away.profile.version());
+        assert_eq!(
+            (anna.status(), anna.status_message()),
+            (Status::Away, Some("Back soon"))
+        );
+        assert!(house.directory.find(b"+4930123456").is_some());
+        assert!(house.directory.get("bob").is_none());
+        let next = house.set("anna", Status::Dnd).await.unwrap();
+        assert!(next.profile.version() > before.version);
+    }
+
+    #[tokio::test]
+    async fn in_call_is_refused_and_nothing_changes() {
+        let house = House::new();
+        house.put(json!({"id": "anna"})).await.unwrap();
+        let error = house.set("anna", Status::InCall).await.unwrap_err();
+        assert!(matches!(&error, ChangeError::Refused(text) if text.contains("by calls only")));
+        let in_call = json!({"id": "anna", "status": "in_call"});
+        assert!(matches!(
+            house.put(in_call).await,
+            Err(ChangeError::Invalid(_))
+        ));
+        assert_eq!(
+            house.directory.get("anna").unwrap().status(),
+            Status::Available
+        );
+    }
+
+    #[tokio::test]
+    async fn an_alias_of_somebody_else_is_a_conflict_that_names_the_owner() {
+        let house = House::new();
+        house
+            .put(json!({"id": "Anna", "aliases": ["101"]}))
+            .await
+            .unwrap();
+        for wrong in [
+            json!({"id": "bob", "aliases": ["101"]}),
+            json!({"id": "101"}),
+        ] {
+            let taken = Conflict::Taken {
+                key: "101".into(),
+                owner: "Anna".into(),
+            };
+            assert_eq!(house.put(wrong).await, Err(ChangeError::Conflict(taken)));
+        }
+        let clash = vec![
+            put(json!({"id": "cleo", "aliases": ["103"]})),
+            put(json!({"id": "dora", "aliases": ["103"]})),
+            put(json!({"id": "cleo"})),
+            put(json!({"id": "dora", "aliases": ["103"]})),
+        ];
+        let answers = house.roster.change_many(clash).await;
+        let fared: Vec<bool> = answers.iter().map(Result::is_ok).collect();
+        assert_eq!(fared, [true, false, true, true]);
+        let dora = house
+            .directory
+            .find(b"103")
+            .and_then(|h| house.directory.profile(h))
+            .unwrap();
+        assert_eq!(dora.id(), "dora");
+    }
+
+    #[tokio::test]
+    async fn the_same_content_again_makes_no_version_and_no_write() {
+        let house = House::new();
+        let document =
+            json!({"id": "anna", "status": "away", "settings": {"all": {"busy": "missed"}}});
+        let first = house.put(document.clone()).await.unwrap();
+        house.now.store(2_000, Ordering::Relaxed);
+        let again = house.put(document).await.unwrap();
+        assert!(first.is_new && !again.is_new);
+        assert_eq!(first.profile, again.profile);
+        let answer = serde_json::to_value(first.profile.to_subscriber()).unwrap();
+        assert!(!house.put(answer).await.unwrap().is_new);
+        assert!(house.set("anna", Status::Dnd).await.unwrap().is_new);
+        assert!(!house.set("anna", Status::Dnd).await.unwrap().is_new);
+        assert_eq!(house.store.writes.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_change_of_an_older_version_is_a_conflict() {
+        let house = House::new();
+        let version = house
+            .put(json!({"id": "anna"}))
+            .await
+            .unwrap()
+            .profile
+            .version();
+        let clear = |if_version| Change::ClearStatus {
+            id: "anna".into(),
+            source: Source::Web,
+            if_version: Some(if_version),
+        };
+        let current = house
+            .set("anna", Status::Away)
+            .await
+            .unwrap()
+            .profile
+            .version();
+        let conflict = Conflict::Version {
+            id: "anna".into(),
+            current,
+        };
+        let error = house.roster.change(clear(version)).await.unwrap_err();
+        assert_eq!(error, ChangeError::Conflict(conflict));
+        let cleared = house.roster.change(clear(current)).await.unwrap().profile;
+        assert_eq!(
+            (cleared.status(), cleared.status_message()),
+            (Status::Available, None)
+        );
+        let create = |id: &str| Change::Create {
+            subscriber: Box::new(Subscriber {
+                id: id.into(),
+                ..Subscriber::default()
+            }),
+            source: Source::Admin,
+        };
+        let error = house.roster.change(create("ANNA")).await.unwrap_err();
+        assert!(matches!(
+            error,
+            ChangeError::Conflict(Conflict::Exists { .. })
+        ));
+        let delete = Change::Delete {
+            id: "anna".into(),
+            if_version: None,
+        };
+        house.roster.change(delete).await.unwrap();
+        let created = house.roster.change(create("anna")).await.unwrap().profile;
+        assert!(created.version() > current);
+        assert_eq!(created.source(), Some(Source::Admin));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_changes_nothing() {
+        let house = House::new();
+        house.put(json!({"id": "anna"})).await.unwrap();
+        let mut events = house.roster.events();
+        house.store.fails.store(true, Ordering::Relaxed);
+        assert!(matches!(
+            house.set("anna", Status::Away).await,
+            Err(ChangeError::Store(_))
+        ));
+        assert!(matches!(
+            house.put(json!({"id": "bob"})).await,
+            Err(ChangeError::Store(_))
+        ));
+        assert_eq!(
+            house.directory.get("anna").unwrap().status(),
+            Status::Available
+        );
+        assert!(house.directory.get("bob").is_none() && events.try_recv().is_err());
+        house.store.fails.store(false, Ordering::Relaxed);
+        assert!(house.set("anna", Status::Away).await.is_ok());
+        assert_eq!(events.try_recv().unwrap().status, Status::Away);
+    }
+
+    #[tokio::test]
+    async fn a_status_ends_by_itself_and_takes_its_message_along() {
+        let house = House::new();
+        house.put(json!({"id": "anna"})).await.unwrap();
+        let past = house
+            .roster
+            .change(set("anna", Status::Away, Some(1_000)))
+            .await
+            .unwrap_err();
+        assert_eq!(past.to_string(), "until: lies in the past");
+        house
+            .roster
+            .change(set("anna", Status::Away, Some(1_600)))
+            .await
+            .unwrap();
+        let mut events = house.roster.events();
+        assert_eq!(house.roster.expire().await, 0);
+        house.now.store(1_700, Ordering::Relaxed);
+        assert_eq!(house.roster.expire().await, 1);
+        assert_eq!(house.roster.expire().await, 0);
+        let anna = house.directory.get("anna").unwrap();
+        assert_eq!(
+            (anna.status(), anna.status_message()),
+            (Status::Available, None)
+        );
+        assert_eq!(
+            (anna.until(), anna.since().unwrap().as_second()),
+            (None, 1_600)
+        );
+        let event = events.try_recv().unwrap();
+        assert_eq!(
+            (event.status, event.source),
+            (Status::Available, Some(Source::Trigger))
+        );
+    }
+
+    #[tokio::test]
+    async fn who_and_since_when_follow_the_status() {
+        let house = House::new();
+        let first = house.put(json!({"id": "anna"})).await.unwrap().profile;
+        assert_eq!(
+            (first.source(), first.since().unwrap().as_second()),
+            (Some(Source::Api), 1_000)
+        );
+        house.now.store(2_000, Ordering::Relaxed);
+        let away = house.set("anna", Status::Away).await.unwrap().profile;
+        assert_eq!(
+            (away.source(), away.since().unwrap().as_second()),
+            (Some(Source::Web), 2_000)
+        );
+        house.now.store(3_000, Ordering::Relaxed);
+        let mut edited = serde_json::to_value(away.to_subscriber()).unwrap();
+        edited["display_name"] = json!("Anna A.");
+        let renamed = house.put(edited.clone()).await.unwrap().profile;
+        assert_eq!(
+            (renamed.source(), renamed.since()),
+            (away.source(), away.since())
+        );
+        edited["status"] = json!("dnd");
+        let dnd = house.put(edited).await.unwrap().profile;
+        assert_eq!(
+            (dnd.source(), dnd.since().unwrap().as_second()),
+            (Some(Source::Api), 3_000)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_forwarding_that_goes_in_a_circle_is_saved_with_a_warning() {
+        let house = House::new();
+        let forwards = |id: &str, status: &str, to: &str| {
+            let name = format!("{}{}", id[..1].to_uppercase(), &id[1..]);
+            json!({"id": id, "display_name": name,
+                   "settings": {status: {"immediate": {"forward": to}}}})
+        };
+        assert!(
+            house
+                .put(forwards("bob", "away", "101"))
+                .await
+                .unwrap()
+                .warnings
+                .is_empty()
+        );
+        let mut anna = forwards("anna", "break", "bob");
+        anna["aliases"] = json!(["101"]);
+        let warnings = house.put(anna).await.unwrap().warnings;
+        assert_eq!(warnings, ["Bob forwards to you while away"]);
+        let cleo = house.put(forwards("cleo", "all", "anna")).await.unwrap();
+        assert!(cleo.warnings.is_empty());
+        let dora = json!({"id": "dora", "language": "de",
+                          "settings": {"all": {"busy": {"forward": "DORA"}}}});
+        let warnings = house.put(dora).await.unwrap().warnings;
+        assert_eq!(warnings, ["Du leitest an dich selbst weiter"]);
+    }
+
+    #[tokio::test]
+    async fn settings_of_one_status_are_replaced_alone() {
+        let house = House::new();
+        house
+            .put(json!({"id": "anna", "settings": {"away": {"busy": "missed"}}}))
+            .await
+            .unwrap();
+        let part = |rule: Value| Box::new(StatusSettings::from_json(&rule).unwrap());
+        let change = |status, rule| Change::PutSettings {
+            id: "anna".into(),
+            status,
+            settings: part(rule),
+            if_version: None,
+        };
+        house
+            .roster
+            .change(change(None, json!({"ring_for_s": 20})))
+            .await
+            .unwrap();
+        let done = change(
+            Some(Status::Dnd),
+            json!({"immediate": {"forward": "030 1-2"}}),
+        );
+        let profile = house.roster.change(done).await.unwrap().profile;
+        assert_eq!(
+            serde_json::to_value(profile.settings()).unwrap(),
+            json!({"all": {"ring_for_s": 20}, "away": {"busy": "missed"},
+                   "dnd": {"immediate": {"forward": "03012"}}})
+        );
+        let wrong = change(None, json!({"ring_for_s": 200}));
+        assert!(matches!(
+            house.roster.change(wrong).await,
+            Err(ChangeError::Invalid(_))
+        ));
+        let nobody = Change::ClearStatus {
+            id: "nobody".into(),
+            source: Source::Web,
+            if_version: None,
+        };
+        let error = house.roster.change(nobody).await.unwrap_err();
+        assert_eq!(
+            error,
+            ChangeError::NotFound {
+                id: "nobody".into()
+            }
+        );
+    }
+
+    #[tokio::test]
+    async fn one_bad_line_of_an_import_loses_nothing_else() {
+        let house = House::new();
+        let lines = (0..2_500).map(|n| {
+            let id = if n == 1_234 {
+                "not an id".to_owned()
+            } else {
+                format!("s{n}")
+            };
+            put(json!({"id": id, "aliases": [format!("{}", 10_000 + n)]}))
+        });
+        let answers = house.roster.change_many(lines.collect()).await;
+        assert_eq!(answers.len(), 2_500);
+        let bad: Vec<usize> = answers
+            .iter()
+            .enumerate()
+            .filter(|(_, a)| a.is_err())
+            .map(|(n, _)| n)
+            .collect();
+        assert_eq!((bad, house.directory.len()), (vec![1_234], 2_499));
+        assert_eq!(house.restarted().directory.len(), 2_499);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn concurrent_changes_are_all_carried_out() {
+        let house = Arc::new(House::new());
+        house.put(json!({"id": "anna"})).await.unwrap();
+        let tasks: Vec<_> = (0..200)
+            .map(|n| {
+                let house = Arc::clone(&house);
+                tokio::spawn(async move { house.put(json!({"id": format!("s{n}")})).await })
+            })
+            .collect();
+        for task in tasks {
+            assert!(task.await.unwrap().unwrap().is_new);
+        }
+        assert_eq!(house.directory.len(), 201);
+    }
+}

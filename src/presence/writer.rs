@@ -1,0 +1,417 @@
+//! The one writer behind the roster: batches of changes, from the queue to the store to readers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::{broadcast, mpsc};
+
+use super::change::{Change, ChangeError, Changed, Conflict, StatusChanged};
+use super::circles;
+use super::directory::Directory;
+use super::model::{Source, Status, Subscriber};
+use super::numbers::NumberPlan;
+use super::profile::Profile;
+use super::record::SUBSCRIBER_LIMIT;
+use super::roster::{Clock, Job};
+use super::stored::{store_key, to_stored};
+use crate::store::{Store, Write};
+
+/// How many jobs are taken from the queue at once.
+const JOBS: usize = 1024;
+/// How many changes one write of the store has at most, a group of an import aside.
+const BATCH: usize = 4096;
+
+pub(super) struct Writer {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) plan: NumberPlan,
+    pub(super) clock: Clock,
+    pub(super) events: broadcast::Sender<StatusChanged>,
+    /// The greatest version given so far. One count for all, so that a subscriber who was deleted
+    /// and created again never has an old version.
+    pub(super) version: u64,
+}
+
+/// What a batch will have changed, as those see it who come later in the same batch.
+#[derive(Default)]
+struct Pending {
+    documents: HashMap<String, Option<Arc<Profile>>>,
+    keys: HashMap<String, Option<String>>,
+    created: usize,
+    writes: Vec<Write>,
+    steps: Vec<Step>,
+}
+
+/// One change of a batch, to be shown to readers when the batch is on disk.
+struct Step {
+    before: Option<Arc<Profile>>,
+    after: Option<Arc<Profile>>,
+}
+
+/// What a change makes of a document.
+enum Outcome {
+    Same(Arc<Profile>),
+    Next(Box<Subscriber>),
+    Gone(Arc<Profile>),
+}
+
+impl Writer {
+    /// Works until the roster is dropped and the queue is empty.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+        let mut jobs = Vec::new();
+        while queue.blocking_recv_many(&mut jobs, JOBS) > 0 {
+            let mut waiting = jobs.drain(..).peekable();
+            while waiting.peek().is_some() {
+                let mut batch: Vec<Job> = Vec::new();
+                let mut changes = 0;
+                while let Some(job) = waiting.next_if(|_| changes < BATCH) {
+                    changes += job.changes.len();
+                    batch.push(job);
+                }
+                self.carry_out(batch);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, jobs: Vec<Job>) {
+        let now = (self.clock)();
+        let mut pending = Pending::default();
+        let answers: Vec<_> = jobs
+            .into_iter()
+            .map(|job| {
+                let changes = job.changes.into_iter();
+                let results: Vec<_> = changes
+                    .map(|change| self.prepare(change, now, &mut pending))
+                    .collect();
+                (job.answer, results)
+            })
+            .collect();
+        let written = if pending.writes.is_empty() {
+            Ok(())
+        } else {
+            self.store
+                .write(&pending.writes)
+                .map_err(|error| error.to_string())
+        };
+        if written.is_ok() {
+            self.show(pending.steps);
+        }
+        for (answer, results) in answers {
+            let results = results
+                .into_iter()
+                .map(|result| self.conclude(result, &written));
+            answer.send(results.collect()).ok();
+        }
+    }
+
+    /// Checks a change against what is there, the batch so far included, and notes what to write.
+    fn prepare(
+        &mut self,
+        change: Change,
+        now: Timestamp,
+        pending: &mut Pending,
+    ) -> Result<Changed, ChangeError> {
+        let key = store_key(change.id());
+        let current = match pending.documents.get(&key) {
+            Some(document) => document.clone(),
+            None => self.directory.get(change.id()),
+        };
+        check_version(&change, current.as_deref())?;
+        match apply(change, current.as_ref(), now)? {
+            Outcome::Same(profile) => Ok(Changed {
+                profile,
+                is_new: false,
+                warnings: Vec::new(),
+            }),
+            Outcome::Gone(profile) => {
+                pending.writes.push(Write::Delete { key: key.clone() });
+                pending.note(key, current, None);
+                Ok(Changed {
+                    profile,
+                    is_new: true,
+                    warnings: Vec::new(),
+                })
+            }
+            Outcome::Next(mut next) => {
+                self.refuse_taken(&next, &key, pending)?;
+                self.refuse_beyond_limit(current.as_deref(), pending)?;
+                next.version = self.version.saturating_add(1);
+                let value = to_stored(&next).map_err(ChangeError::Store)?;
+                self.version = next.version;
+                let profile = Arc::new(Profile::new(&next, &self.plan));
+                pending.writes.push(Write::Put {
+                    key: key.clone(),
+                    value,
+                });
+                pending.note(key, current, Some(Arc::clone(&profile)));
+                Ok(Changed {
+                    profile,
+                    is_new: true,
+                    warnings: Vec::new(),
+                })
+            }
+        }
+    }
+
+    fn refuse_taken(
+        &self,
+        next: &Subscriber,
+        own: &str,
+        pending: &Pending,
+    ) -> Result<(), ChangeError> {
+        for key in std::iter::once(own).chain(next.aliases.iter().map(String::as_str)) {
+            let owner = match pending.keys.get(key) {
+                Some(owner) => owner.clone(),
+                None => self.owner_of(key),
+            };
+            if let Some(owner) = owner.filter(|owner| !owner.eq_ignore_ascii_case(own)) {
+                let taken = Conflict::Taken {
+                    key: key.to_owned(),
+                    owner,
+                };
+                return Err(ChangeError::Conflict(taken));
+            }
+        }
+        Ok(())
+    }
+
+    fn owner_of(&self, key: &str) -> Option<String> {
+        let owner = self
+            .directory
+            .profile(self.directory.find(key.as_bytes())?)?;
+        Some(owner.id().to_owned())
+    }
+
+    /// Some records rest or are marked by calls, so not quite all can be used.
+    fn refuse_beyond_limit(
+        &self,
+        current: Option<&Profile>,
+        pending: &Pending,
+    ) -> Result<(), ChangeError> {
+        let count = self.directory.len().saturating_add(pending.created);
+        if current.is_none() && count >= SUBSCRIBER_LIMIT / 16 * 15 {
+            return Err(ChangeError::Refused(format!(
+                "no room for more than {count} subscribers"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Shows what is on disk to readers and tells who listens.
+    fn show(&self, steps: Vec<Step>) {
+        for Step { before, after } in steps {
+            match (&before, &after) {
+                (_, Some(after)) => {
+                    // `prepare` has refused whatever the directory would refuse.
+                    let put = self.directory.put_profile(Arc::clone(after));
+                    debug_assert!(put.is_ok(), "{put:?}");
+                    let was = before.as_deref().map(shown);
+                    if was != Some(shown(after)) {
+                        self.events.send(StatusChanged::of(after, false)).ok();
+                    }
+                }
+                (Some(before), None) => {
+                    self.directory.remove(before.id());
+                    self.events.send(StatusChanged::of(before, true)).ok();
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    fn conclude(
+        &self,
+        result: Result<Changed, ChangeError>,
+        written: &Result<(), String>,
+    ) -> Result<Changed, ChangeError> {
+        let mut changed = result?;
+        if let Err(error) = written {
+            return Err(ChangeError::Store(error.clone()));
+        }
+        if changed.is_new {
+            changed.warnings = self.warnings(&changed.profile);
+        }
+        Ok(changed)
+    }
+
+    fn warnings(&self, profile: &Profile) -> Vec<String> {
+        match self.directory.handle_of_id(profile.id()) {
+            Some(own) => circles::warnings(&self.directory, own, profile, &self.plan),
+            None => Vec::new(),
+        }
+    }
+}
+
+impl Pending {
+    fn note(&mut self, id: String, before: Option<Arc<Profile>>, after: Option<Arc<Profile>>) {
+        for key in before.iter().flat_map(|profile| profile.keys()) {
+            self.keys.insert(key, None);
+        }
+        if let Some(profile) = &after {
+            for key in profile.keys() {
+                self.keys.insert(key, Some(profile.id().to_owned()));
+            }
+            self.created += usize::from(before.is_none());
+        }
+        self.documents.insert(id, after.clone());
+        self.steps.push(Step { before, after });
+    }
+}
+
+fn check_version(change: &Change, current: Option<&Profile>) -> Result<(), ChangeError> {
+    let version = current.map_or(0, Profile::version);
+    match change.if_version() {
+        Some(expected) if expected != version => {
+            let id = change.id().to_owned();
+            Err(ChangeError::Conflict(Conflict::Version {
+                id,
+                current: version,
+            }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the change makes of the document that is there.
+fn apply(
+    change: Change,
+    current: Option<&Arc<Profile>>,
+    now: Timestamp,
+) -> Result<Outcome, ChangeError> {
+    let (subscriber, source) = match change {
+        Change::Put {
+            subscriber, source, ..
+        } => (subscriber, source),
+        Change::Create { subscriber, source } => match current {
+            Some(_) => {
+                return Err(ChangeError::Conflict(Conflict::Exists {
+                    id: subscriber.id,
+                }));
+            }
+            None => (subscriber, source),
+        },
+        other => {
+            let not_found = || ChangeError::NotFound {
+                id: other.id().to_owned(),
+            };
+            let current = current.ok_or_else(not_found)?;
+            return Ok(adjust(other, current, now));
+        }
+    };
+    Ok(match current {
+        None => Outcome::Next(Box::new(created(*subscriber, source, now))),
+        Some(current) => compared(current, replaced(*subscriber, current, source, now)),
+    })
+}
+
+/// A change of somebody who is there and whose document is not replaced.
+fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Outcome {
+    let mut next = current.to_subscriber();
+    match change {
+        Change::SetStatus {
+            status,
+            message,
+            until,
+            source,
+            ..
+        } => {
+            set_status(&mut next, status, (message, until), (source, now));
+        }
+        Change::ClearStatus { source, .. } => {
+            set_status(&mut next, Status::Available, (None, None), (source, now));
+        }
+        Change::Expire { .. } => {
+            if !current.is_expired(now.as_second()) {
+                return Outcome::Same(Arc::clone(current));
+            }
+            let ended = current.until().unwrap_or(now);
+            set_status(
+                &mut next,
+                Status::Available,
+                (None, None),
+                (Source::Trigger, ended),
+            );
+        }
+        Change::PutSettings {
+            status, settings, ..
+        } => {
+            let name = status.map_or("all", Status::name);
+            if let Some(part) = next.settings.part_mut(name) {
+                *part = *settings;
+            }
+        }
+        Change::Delete { .. } => return Outcome::Gone(Arc::clone(current)),
+        Change::Put { .. } | Change::Create { .. } => {}
+    }
+    compared(current, next)
+}
+
+fn created(mut next: Subscriber, source: Source, now: Timestamp) -> Subscriber {
+    next.source = next.source.or(Some(source));
+    next.since = next.since.or_else(|| Some(whole(now)));
+    next
+}
+
+/// A document that is put over another. What it says of the status's source and beginning is
+/// believed unless it merely repeats what was there for another status.
+fn replaced(mut next: Subscriber, current: &Profile, source: Source, now: Timestamp) -> Subscriber {
+    let same_status = (next.status, next.status_message.as_deref(), next.until)
+        == (current.status(), current.status_message(), current.until());
+    if same_status {
+        next.source = next.source.or_else(|| current.source());
+        next.since = next.since.or_else(|| current.since());
+    } else {
+        let repeated = next.since.is_none() || next.since == current.since();
+        if repeated {
+            next.source = Some(source);
+            next.since = Some(whole(now));
+        } else {
+            next.source = next.source.or(Some(source));
+        }
+    }
+    next
+}
+
+/// The same status again is no change, whoever sets it.
+fn set_status(
+    next: &mut Subscriber,
+    status: Status,
+    (message, until): (Option<String>, Option<Timestamp>),
+    (source, now): (Source, Timestamp),
+) {
+    if (next.status, &next.status_message, next.until) == (status, &message, until) {
+        return;
+    }
+    if next.status != status {
+        next.since = Some(whole(now));
+    }
+    next.status = status;
+    next.status_message = message;
+    next.until = until;
+    next.source = Some(source);
+}
+
+fn compared(current: &Arc<Profile>, mut next: Subscriber) -> Outcome {
+    next.version = current.version();
+    if next == current.to_subscriber() {
+        Outcome::Same(Arc::clone(current))
+    } else {
+        Outcome::Next(Box::new(next))
+    }
+}
+
+/// What colleagues see of a profile.
+fn shown(profile: &Profile) -> (Status, Option<&str>, Option<i64>, Option<Source>) {
+    let status = profile.status();
+    (
+        status,
+        profile.message_for(status),
+        profile.until_unix_s(),
+        profile.source(),
+    )
+}
+
+fn whole(now: Timestamp) -> Timestamp {
+    super::validate::whole_seconds(now, false)
+}
