@@ -1,4 +1,47 @@
-//! pointsman
+//! pointsman sets the points for calls: a presence-aware SIP routing engine in front of a PBX.
+//!
+//! # The way of an INVITE
+//!
+//! 1. A datagram comes in on a shard's socket: `net` receives it in a batch, reads the clock once and
+//!    gives both to [`engine::Engine::handle`]. From here on there is no I/O, no clock and no lock.
+//! 2. [`message::Index::parse`] notes where its fields are. Nothing is copied; what is not understood
+//!    stays as it is. The Call-ID's keyed hash says which shard owns the call
+//!    ([`engine::shard_of`]).
+//! 3. [`proxy::Proxy::handle_request`] finds its server transaction, or checks it once and routes it
+//!    (RFC 3261 §16.3 to §16.5): it belongs to a dialog, is for one of ours, or is refused.
+//! 4. For one of ours, `proxy::setup` looks the callee up in the [`presence::Directory`], wait-free,
+//!    and asks **[`routing::decide`]: the function that decides**. It is pure: a question of plain
+//!    data gives a [`routing::Decision`], a plan with its reasons.
+//! 5. `proxy::carry_out` does what the plan says: a branch to the PBX (edits over the received bytes),
+//!    a 302, a branch to another target, or a rejection. A failed branch is decided again by
+//!    [`routing::decide_after`].
+//! 6. The 2xx opens a [`call`] record: it marks both parties as in a call, and a copy of it stands in
+//!    the [`store`] before the 2xx goes on. The BYE closes it. The journal, the events and the
+//!    metrics come from the same record.
+//! 7. What is to be sent waits in the [`engine::Outbox`]; the host sends the batch.
+//!
+//! # The map
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`message`] | bytes to meaning and back: the lazy index, edits, typed fields, responses |
+//! | [`transaction`] | RFC 3261 §17 with RFC 6026: four machines, their timers, the wheel |
+//! | [`presence`] | subscribers, statuses, settings; the directory that routing reads; the roster that writes |
+//! | [`routing`] | `decide`: pure |
+//! | [`call`] | the record of each open call, marks, journal entries |
+//! | [`proxy`] | RFC 3261 §16: response contexts, branches, CANCEL, redirect, retarget |
+//! | [`engine`] | the sans-IO whole of one shard |
+//! | [`net`] | the only place that touches sockets, the clock and the operating system |
+//! | [`config`] | the TOML file, and what it is compiled to |
+//! | [`store`] | one trait for what outlives the process; redb and mapped files behind it |
+//!
+//! # Words of ours
+//!
+//! - *plan*: what is to be done with one INVITE. *Decision*: the plan with its *reasons*.
+//! - *base status*: the status somebody is in by choice or rule. *Overlay*: the computed fact of being
+//!   in a call that is laid over it, never stored.
+//! - *shard*: one engine with its socket, thread and calls. All messages of a call meet on one.
+//! - *mark*: that a subscriber is in a call or rings; it belongs to the call's record.
 
 pub mod call;
 pub mod config;
