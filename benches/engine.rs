@@ -1,5 +1,9 @@
 //! Whole calls through the engine without sockets: what each call costs us beside the kernel.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a bench that cannot set itself up has failed")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a bench that cannot set itself up has failed"
+)]
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
@@ -19,7 +23,10 @@ struct Script {
 impl Script {
     fn new(text: &str) -> Self {
         let places = text.match_indices("########").map(|(at, _)| at).collect();
-        Self { text: text.as_bytes().to_vec(), places }
+        Self {
+            text: text.as_bytes().to_vec(),
+            places,
+        }
     }
 
     fn fill(&mut self, number: u32) -> &[u8] {
@@ -49,7 +56,11 @@ fn subscribers(kind: &str) -> Vec<String> {
 fn world(kind: &str) -> World {
     let subscribers = subscribers(kind);
     let documents: Vec<&str> = subscribers.iter().map(String::as_str).collect();
-    let policy = if kind == "retarget" { retargeting() } else { policy() };
+    let policy = if kind == "retarget" {
+        retargeting()
+    } else {
+        policy()
+    };
     World::new(policy, &documents)
 }
 
@@ -77,15 +88,27 @@ struct Bench {
 impl Bench {
     fn new(kind: &str) -> Self {
         let world = world(kind);
-        Self { engine: world.engine, out: Outbox::new(), number: 0, ms: 0 }
+        Self {
+            engine: world.engine,
+            out: Outbox::new(),
+            number: 0,
+            ms: 0,
+        }
     }
 
     fn now(&self) -> Now {
-        Now { ms: self.ms, unix_ms: harness::NOON_UNIX_MS + self.ms as i64 }
+        Now {
+            ms: self.ms,
+            unix_ms: harness::NOON_UNIX_MS + self.ms as i64,
+        }
     }
 
     fn take(&mut self, from: &str, bytes: &[u8]) -> usize {
-        let input = Input::Datagram { from: address(from), listener: 0, bytes };
+        let input = Input::Datagram {
+            from: address(from),
+            listener: 0,
+            bytes,
+        };
         self.engine.handle(self.now(), input, &mut self.out);
         let sent = self.out.transmits().len();
         self.out.clear();
@@ -95,12 +118,10 @@ impl Bench {
     /// Lets the transactions of earlier calls end, so that tables stay as full as in real life.
     fn pass_time(&mut self) {
         self.number += 1;
-        if self.number.is_multiple_of(10) {
-            self.ms += 1;
-            let now = self.now();
-            self.engine.handle_timeouts(now, &mut self.out);
-            self.out.clear();
-        }
+        self.ms += 1;
+        let now = self.now();
+        self.engine.handle_timeouts(now, &mut self.out);
+        self.out.clear();
     }
 }
 

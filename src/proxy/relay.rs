@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::carry_out::{ffi, listener_for};
+use super::branch::{ffi, listener_for};
 use super::forward::{Copy, Origin, edit, reply_address};
 use super::handle::Way;
 use super::invite::Upstream;

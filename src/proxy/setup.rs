@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use smallvec::SmallVec;
 
+use super::branch::Attempt;
 use super::caller::identify;
-use super::carry_out::{Attempt, Source};
+use super::carry_out::Source;
 use super::divert::read_history;
 use super::facts::Outcome;
 use super::forward::{Origin, reply_address};

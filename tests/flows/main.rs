@@ -1,5 +1,6 @@
 //! Call flows through the engine in virtual time: what each side sends and receives.
 #![allow(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,

@@ -1,0 +1,171 @@
+//! A new branch of an INVITE: the copy that is sent, and what is kept of it (RFC 3261 §16.6).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::carry_out::Source;
+use super::forward::{Copy, Origin, edit};
+use super::invite::{Branch, Cancel, Upstream};
+use super::note::Final;
+use super::policy::{Listener, Policy};
+use super::route::Routed;
+use super::{InviteKey, Now, Outbox, Proxy};
+use crate::message::Name;
+use crate::presence::Handle;
+use crate::transaction::{BranchId, BranchKind, InviteClient};
+
+/// One branch to be started.
+pub(super) struct Attempt<'a> {
+    /// The new Request-URI, where it changes.
+    pub uri: Option<&'a [u8]>,
+    pub to: SocketAddr,
+    /// Whose phones it reaches.
+    pub callee: Option<Handle>,
+    pub ring_for_s: Option<u16>,
+    /// Diversion and History-Info stand in the scratch buffers.
+    pub is_divert: bool,
+}
+
+/// The option tag of RFC 4028.
+const TIMER: &[u8] = b"timer";
+
+impl Proxy {
+    /// Sends a copy of the request on a new branch (§16.6). The context knows the branch before it
+    /// is sent.
+    pub(super) fn start_branch(
+        &mut self,
+        key: InviteKey,
+        source: &Source<'_>,
+        routed: &Routed,
+        attempt: &Attempt<'_>,
+        now: Now,
+        out: &mut Outbox,
+    ) {
+        let policy = Arc::clone(&self.policy);
+        if !attempt.is_divert {
+            self.scratch.lines.clear();
+            self.scratch.tail.clear();
+            self.send_first_trying(key, source, out);
+        }
+        self.offer_session_timer(key, source, &policy);
+        let Some(invite) = self.invites.get(key) else {
+            return;
+        };
+        let (leg, upstream) = (invite.branches.len(), invite.upstream);
+        let fits = leg < policy.limits.branches.min(usize::from(u8::MAX));
+        let listener = listener_for(&policy, attempt.to, upstream).filter(|_| fits);
+        let Some((number, listener)) = listener else {
+            self.answer(key, source, &Final::new(480), now, out);
+            return;
+        };
+        let id = self.branch_id(key, leg as u8, invite.call_key, source);
+        let towards_upstream = policy.listeners.get(usize::from(upstream.listener));
+        let record_route = towards_upstream
+            .filter(|_| matches!(source.origin, Origin::Received(_)))
+            .map(|towards| (self.keys.token(invite.call_key), towards));
+        let copy = Copy {
+            origin: source.origin,
+            uri: attempt.uri,
+            routed,
+            branch: id,
+            listener,
+            record_route,
+            lines: &self.scratch.lines,
+            tail: &self.scratch.tail,
+        };
+        let edits = &mut self.scratch.edits;
+        if edit(&source.message, &copy, edits).is_err() {
+            return;
+        }
+        let sent: Box<[u8]> = out
+            .send(attempt.to, number, |out| {
+                edits.apply(source.message.bytes(), out)
+            })
+            .into();
+        let base = policy.timers.base();
+        let branch = Branch {
+            client: InviteClient::start(now.ms, &base),
+            to: attempt.to,
+            listener: number,
+            check: id.check,
+            sent,
+            callee: attempt.callee,
+            ringing: None,
+            ring_for: attempt.ring_for_s.map(|seconds| u64::from(seconds) * 1_000),
+            ring_deadline: None,
+            timer_c: now.ms + policy.timers.timer_c,
+            cancel: Cancel::No,
+            given_up: None,
+        };
+        if let Some(invite) = self.invites.get_mut(key) {
+            invite.branches.push(branch);
+        }
+        self.settle_invite(key, now);
+    }
+
+    /// Our branch parameter: where the transaction lies, and the loop check of the request.
+    fn branch_id(&self, key: InviteKey, leg: u8, call_key: u64, source: &Source<'_>) -> BranchId {
+        let cseq = source.message.cseq().map_or(0, |cseq| cseq.number);
+        let check = self.keys.check(call_key, source.message.uri(), cseq);
+        BranchId {
+            kind: BranchKind::Invite,
+            context: ffi(key),
+            leg,
+            check,
+        }
+    }
+
+    /// Asks for session timers where the caller supports them and asks for none (RFC 4028 §8.1).
+    fn offer_session_timer(&mut self, key: InviteKey, source: &Source<'_>, policy: &Policy) {
+        let seconds = policy.timers.session_expires_s;
+        let is_first = matches!(source.origin, Origin::Received(_));
+        if seconds == 0 || !is_first || source.message.header(Name::SessionExpires).is_some() {
+            return;
+        }
+        let minimum = source.message.header(Name::MinSe).and_then(|header| {
+            std::str::from_utf8(header.value)
+                .ok()?
+                .trim()
+                .parse::<u32>()
+                .ok()
+        });
+        let supports = source
+            .message
+            .values(Name::Supported)
+            .any(|value| value.bytes.eq_ignore_ascii_case(TIMER));
+        if supports {
+            let seconds = seconds.max(minimum.unwrap_or(0));
+            self.scratch.lines.extend_from_slice(b"Session-Expires: ");
+            crate::message::forward::write_number(&mut self.scratch.lines, seconds.into());
+            self.scratch.lines.extend_from_slice(b"\r\n");
+            if let Some(story) = self.story_of(key) {
+                story.offered_session_s = seconds;
+            }
+        }
+    }
+}
+
+/// The listener that sends to an address: the one towards upstream where the family fits.
+pub(super) fn listener_for(
+    policy: &Policy,
+    to: SocketAddr,
+    upstream: Upstream,
+) -> Option<(u8, &Listener)> {
+    let fits = |listener: &&Listener| listener.local.is_ipv4() == to.is_ipv4();
+    let own = usize::from(upstream.listener);
+    let own = policy
+        .listeners
+        .get(own)
+        .filter(fits)
+        .map(|listener| (upstream.listener, listener));
+    let first = || {
+        let mut numbered = (0u8..).zip(policy.listeners.iter());
+        numbered.find(|(_, listener)| fits(listener))
+    };
+    own.or_else(first)
+}
+
+/// A slotmap key as a number.
+pub(super) fn ffi(key: impl slotmap::Key) -> u64 {
+    key.data().as_ffi()
+}
