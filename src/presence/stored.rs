@@ -113,6 +113,10 @@ pub(super) fn load(
 fn read(store: &dyn Store, sender: SyncSender<Raw>) -> Result<(), StoreError> {
     let mut batch = Vec::with_capacity(BATCH);
     store.load(&mut |key, value| {
+        // No id has a colon: what stands under such a key, as a token of the API, is not ours.
+        if key.contains(':') {
+            return;
+        }
         batch.push((key.to_owned(), value.to_vec()));
         if batch.len() == BATCH {
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
