@@ -36,6 +36,7 @@ pub use keys::Keys;
 pub use outbox::{Outbox, Transmit};
 pub use policy::Policy;
 pub use rejection::Rejection;
+pub use setup::Neighbourhood;
 pub use shared::{Lookup, Names, Resolved, ShardView, Shared};
 
 use std::collections::HashMap;

@@ -25,8 +25,11 @@ use crate::transaction::{InviteServer, Ms};
 pub(super) type Identifiers = (u64, u32);
 
 /// The directory as `decide` sees it: it knows which hosts are ours.
-pub(super) struct Neighbourhood<'a> {
+#[derive(Clone, Copy)]
+pub struct Neighbourhood<'a> {
+    /// Who is known.
     pub directory: &'a Directory,
+    /// Which hosts are ours, and how numbers are written.
     pub policy: &'a Policy,
 }
 
@@ -49,7 +52,7 @@ impl Subscribers for Neighbourhood<'_> {
 
 impl Neighbourhood<'_> {
     /// The subscriber that a URI in one of our domains names.
-    pub(super) fn resolve_uri(&self, uri: &Uri<'_>) -> Option<Handle> {
+    pub fn resolve_uri(&self, uri: &Uri<'_>) -> Option<Handle> {
         if uri.scheme != crate::message::Scheme::Tel && !is_ours(uri, self.policy) {
             return None;
         }
