@@ -43,6 +43,7 @@
 //! - *shard*: one engine with its socket, thread and calls. All messages of a call meet on one.
 //! - *mark*: that a subscriber is in a call or rings; it belongs to the call's record.
 
+pub mod api;
 pub mod call;
 pub mod config;
 pub mod engine;

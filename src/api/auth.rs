@@ -1,0 +1,270 @@
+//! Who asks: the administrator, a subscriber, or nobody we know.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::problem::{Failure, Kind};
+use super::state::ApiState;
+
+/// Where a request came from; the listener adds it to each request.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// May do everything.
+    Administrator,
+    /// May read and change what is their own, and see colleagues' status.
+    Subscriber(String),
+}
+
+impl Caller {
+    /// Passes the administrator.
+    ///
+    /// # Errors
+    /// [`Kind::Forbidden`].
+    pub fn administers(&self) -> Result<(), Failure> {
+        match self {
+            Self::Administrator => Ok(()),
+            Self::Subscriber(id) => Err(Failure::new(
+                Kind::Forbidden,
+                format!("the token of `{id}` does not allow this; it needs the administrator's"),
+            )),
+        }
+    }
+
+    /// Passes the administrator and the subscriber `id`.
+    ///
+    /// # Errors
+    /// [`Kind::Forbidden`].
+    pub fn owns(&self, id: &str) -> Result<(), Failure> {
+        match self {
+            Self::Subscriber(own) if !own.eq_ignore_ascii_case(id) => Err(Failure::new(
+                Kind::Forbidden,
+                format!("the token of `{own}` does not reach what belongs to `{id}`"),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Failure::new(Kind::Internal, "a route without authentication"))
+    }
+}
+
+/// A hash that stands for a secret where it is kept or compared.
+#[derive(Clone, Copy)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// The hash of a secret. Secrets are long and random, so one round is enough.
+    pub fn of(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
+    /// Whether `secret` is the one; takes the same time whatever differs.
+    pub fn admits(&self, secret: &str) -> bool {
+        self.0.ct_eq(&Self::of(secret).0).into()
+    }
+
+    /// The hash as 64 hexadecimal digits.
+    pub fn to_hex(self) -> String {
+        hex(&self.0)
+    }
+
+    /// The hash that [`SecretHash::to_hex`] wrote.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(Self(hash))
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Finds out who asks, before any handler sees the request.
+pub(super) async fn authenticate(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let peer = request
+        .extensions()
+        .get::<PeerAddress>()
+        .map(|PeerAddress(address)| address.ip());
+    match identify(&state, peer, request.headers(), request.uri()) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// Who asks. Without an administrator's token, whoever asks from this machine is one; then a web
+/// page of somebody else, open in a browser here, must be kept out by Host and Origin.
+fn identify(
+    state: &ApiState,
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Caller, Failure> {
+    let admin = state.admin_token();
+    if admin.is_none() {
+        refuse_foreign_pages(headers, uri)?;
+    }
+    if let Some(token) = bearer(headers)? {
+        if admin.as_deref().is_some_and(|hash| hash.admits(token)) {
+            return Ok(Caller::Administrator);
+        }
+        return state
+            .tokens()
+            .owner(token)
+            .map(Caller::Subscriber)
+            .ok_or_else(|| Failure::new(Kind::Unauthenticated, "the token is not known"));
+    }
+    match (admin, peer) {
+        (None, Some(ip)) if ip.to_canonical().is_loopback() => Ok(Caller::Administrator),
+        _ => Err(Failure::new(
+            Kind::Unauthenticated,
+            "send `Authorization: Bearer <token>` with the administrator's token \
+             (`api.admin_token`) or a subscriber's",
+        )),
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let malformed = || {
+        Failure::new(
+            Kind::Unauthenticated,
+            "Authorization must be `Bearer <token>`",
+        )
+    };
+    let text = value.to_str().map_err(|_| malformed())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(malformed)?;
+    if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
+        return Err(malformed());
+    }
+    Ok(Some(token.trim()))
+}
+
+fn refuse_foreign_pages(headers: &HeaderMap, uri: &Uri) -> Result<(), Failure> {
+    let from_header = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = uri.authority().map(|authority| authority.as_str());
+    let Some(host) = host.or(from_header) else {
+        return Err(Failure::new(
+            Kind::Misdirected,
+            "the Host header is missing",
+        ));
+    };
+    if !is_local(host) {
+        return Err(Failure::new(
+            Kind::Misdirected,
+            format!(
+                "Host `{host}` is not this machine; without `api.admin_token` only 127.0.0.1, \
+                 [::1] and localhost are answered"
+            ),
+        ));
+    }
+    let Some(origin) = headers.get(ORIGIN) else {
+        return Ok(());
+    };
+    let own = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+        .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+    if own {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Misdirected,
+        "a web page of another origin may not use this API",
+    ))
+}
+
+/// Whether `host[:port]` names this machine by a loopback address or `localhost`.
+fn is_local(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(""),
+        None => host.split(':').next().unwrap_or(""),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_admits_its_secret_only_also_after_storage() {
+        let hash = SecretHash::of("s3cret");
+        let kept = SecretHash::from_hex(&hash.to_hex()).unwrap();
+        assert!(kept.admits("s3cret"));
+        assert!(!kept.admits("s3cret "));
+        for bad in ["", "00", &"g".repeat(64), &"ä".repeat(32)] {
+            assert!(SecretHash::from_hex(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn local_hosts_are_loopback_addresses_and_localhost() {
+        for host in [
+            "127.0.0.1:8080",
+            "127.1.2.3",
+            "localhost",
+            "LocalHost:80",
+            "[::1]:8080",
+        ] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "192.0.2.1:8080",
+            "localhost.evil.example",
+            "",
+            "[::2]",
+            "127.0.0.1.nip.io",
+        ] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn subscribers_own_themselves_without_regard_to_case() {
+        let anna = Caller::Subscriber("anna".into());
+        assert!(anna.owns("Anna").is_ok());
+        assert_eq!(anna.owns("bob").unwrap_err().kind, Kind::Forbidden);
+        assert_eq!(anna.administers().unwrap_err().kind, Kind::Forbidden);
+        assert!(Caller::Administrator.owns("bob").is_ok());
+    }
+}

@@ -1,0 +1,126 @@
+//! What the shards and the roster tell becomes what listeners hear.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::calls::Call;
+use super::document::StatusDocument;
+use super::events::EventKind;
+use super::serve::ended;
+use super::state::ApiState;
+use crate::call::CallRecord;
+use crate::proxy::CallEvent;
+
+/// How often traces are collected and the readers are counted.
+const TICK: Duration = Duration::from_secs(1);
+/// After so many ticks without a reader the shards stop telling of calls.
+const IDLE_TICKS: u32 = 60;
+
+/// Passes on what happens until `ending` is true.
+pub async fn run(state: ApiState, mut ending: watch::Receiver<bool>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut changes = state.roster().events();
+    let mut idle_ticks = 0;
+    loop {
+        tokio::select! {
+            () = state.shared().event_queued.notified() => tell_calls(&state),
+            change = changes.recv() => match change {
+                Ok(changed) => tell_status_of(&state, &changed.id),
+                Err(RecvError::Lagged(_)) => state.events().skip(),
+                Err(RecvError::Closed) => return,
+            },
+            _ = ticks.tick() => {
+                state.traces().collect(state.shared());
+                idle_ticks = count_readers(&state, idle_ticks);
+                tell_calls(&state);
+            }
+            () = ended(&mut ending) => return,
+        }
+    }
+}
+
+/// Tells the shards whether anybody wants to hear of calls; hands back for how long nobody did.
+fn count_readers(state: &ApiState, idle_ticks: u32) -> u32 {
+    let watchers = &state.shared().watchers;
+    if state.events().listeners() > 0 {
+        watchers.store(1, Relaxed);
+        return 0;
+    }
+    if idle_ticks == IDLE_TICKS {
+        watchers.store(0, Relaxed);
+        state.events().skip();
+        // Who sat down between the two lines above counts.
+        watchers.store(usize::from(state.events().listeners() > 0), Relaxed);
+    }
+    idle_ticks.saturating_add(1)
+}
+
+/// Publishes the calls that the shards told of.
+fn tell_calls(state: &ApiState) {
+    for shard in &state.shared().shards {
+        for _ in 0..shard.events.capacity() {
+            let Some(event) = shard.events.pop() else {
+                break;
+            };
+            tell_call(state, &event);
+        }
+    }
+}
+
+fn tell_call(state: &ApiState, event: &CallEvent) {
+    let Some(record) = CallRecord::decode(&event.record) else {
+        return;
+    };
+    let mut document = serde_json::to_value(Call::of(&record)).unwrap_or_default();
+    if let Some(map) = document.as_object_mut() {
+        let what = if event.is_open { "began" } else { "ended" };
+        map.insert("state".to_owned(), what.into());
+        map.insert("at".to_owned(), state.now().to_string().into());
+    }
+    let parties = [record.caller, record.callee, record.first_called];
+    let named = parties.into_iter().filter(|party| !party.is_empty());
+    let subscribers = named
+        .map(|id| String::from_utf8_lossy(id).into_owned())
+        .collect();
+    state
+        .events()
+        .publish(EventKind::Call, subscribers, document);
+    for id in [record.caller, record.callee] {
+        tell_status_of(state, &String::from_utf8_lossy(id));
+    }
+}
+
+/// Publishes how a subscriber is now, if anybody listens.
+fn tell_status_of(state: &ApiState, id: &str) {
+    if id.is_empty() || state.shared().watchers.load(Relaxed) == 0 {
+        return;
+    }
+    if let Some(profile) = state.directory().get(id) {
+        let status = StatusDocument::of(state, &profile, false);
+        let document = serde_json::to_value(&status).unwrap_or_default();
+        publish_status(state, status.id, document);
+    }
+}
+
+/// Publishes that a subscriber is gone.
+pub(super) fn tell_deleted(state: &ApiState, id: &str) {
+    if state.shared().watchers.load(Relaxed) == 0 {
+        return;
+    }
+    publish_status(state, id.to_owned(), json!({ "id": id, "deleted": true }));
+}
+
+fn publish_status(state: &ApiState, id: String, mut document: Value) {
+    if let Some(map) = document.as_object_mut() {
+        map.insert("at".to_owned(), state.now().to_string().into());
+    }
+    state
+        .events()
+        .publish(EventKind::Status, vec![id], document);
+}

@@ -1,0 +1,125 @@
+//! `GET /api/v1/subscribers/{id}/journal`: what became of a subscriber's calls.
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::auth::Caller;
+use super::calls::{instant, text};
+use super::extract::{Path, Query};
+use super::problem::{Failure, Kind};
+use super::state::ApiState;
+use super::{Refusals, list};
+use crate::call::Entry;
+use crate::store::Position;
+
+/// What became of one call.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JournalEntry {
+    /// `answered`, `answered_elsewhere`, `missed`, `forwarded`, `voicemail`, `rejected_dnd`,
+    /// `rejected`.
+    pub kind: &'static str,
+    /// When the INVITE came.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The caller's address.
+    pub from: String,
+    /// The target of a forwarding, or who answered.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// The Call-ID, possibly cut.
+    pub call_id: String,
+    /// How long it rang, in milliseconds.
+    pub ring_ms: u32,
+    /// How long they talked, in seconds.
+    pub talk_s: u32,
+    /// The final status that the caller got.
+    pub status: u32,
+    /// Why, as labels.
+    pub reasons: Vec<String>,
+}
+
+/// Entries of the journal, the newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JournalPage {
+    /// At most as many as were asked for.
+    pub entries: Vec<JournalEntry>,
+    /// Continues the listing as `before`; absent at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Which part of the journal is wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct JournalQuery {
+    /// At most so many, 1 to 1,000; 100 without it
+    limit: Option<usize>,
+    /// `next` of the page before
+    before: Option<String>,
+}
+
+/// List what became of a subscriber's calls
+///
+/// The newest first.
+#[utoipa::path(
+    get, path = "/subscribers/{id}/journal", tag = "calls",
+    params(("id" = String, Path, description = "Id of the subscriber"), JournalQuery),
+    responses((status = 200, body = JournalPage), Refusals)
+)]
+pub(super) async fn journal(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query<JournalQuery>,
+) -> Result<Json<JournalPage>, Failure> {
+    caller.owns(&id)?;
+    let limit = list::limit(query.limit)?;
+    let before = query.before.as_deref().map(position).transpose()?;
+    let subscriber = state.directory().get(&id);
+    let subscriber = subscriber.ok_or_else(|| Failure::no_subscriber(&id))?;
+    let key = state.journal_key(subscriber.id());
+    let found = state
+        .blocking(move |state| state.store().read_journal(key, before, limit))
+        .await?
+        .map_err(|error| Failure::new(Kind::Storage, error.to_string()))?;
+    let next = match found.last() {
+        Some((position, _)) if found.len() == limit => Some(position.0.to_string()),
+        _ => None,
+    };
+    let entries = found.iter().filter_map(|(_, bytes)| entry(bytes)).collect();
+    Ok(Json(JournalPage { entries, next }))
+}
+
+fn position(text: &str) -> Result<Position, Failure> {
+    text.parse().map(Position).map_err(|_| {
+        Failure::field(
+            Kind::Malformed,
+            "before",
+            "must be `next` of the page before",
+        )
+    })
+}
+
+fn entry(bytes: &[u8]) -> Option<JournalEntry> {
+    let entry = Entry::decode(bytes)?;
+    let reasons = text(entry.reasons);
+    Some(JournalEntry {
+        kind: entry.kind.name(),
+        at: instant(entry.at_unix_ms),
+        from: text(entry.from),
+        target: text(entry.target),
+        call_id: text(entry.call_id),
+        ring_ms: entry.ring_ms,
+        talk_s: entry.talk_s,
+        status: entry.status,
+        reasons: reasons
+            .split(',')
+            .filter(|label| !label.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    })
+}

@@ -1,0 +1,182 @@
+//! What the handlers work on.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::auth::SecretHash;
+use super::events::Events;
+use super::problem::{Failure, Kind};
+use super::tokens::Tokens;
+use super::traces::Traces;
+use crate::presence::{Directory, Problems, Roster};
+use crate::proxy::{Keys, Shared};
+use crate::store::Store;
+
+/// What the API asks of the process around it: the clock, chance, and the configuration.
+pub trait Host: Send + Sync {
+    /// The time of day.
+    fn now(&self) -> Timestamp;
+
+    /// Bytes nobody can guess.
+    ///
+    /// # Errors
+    /// The system has none.
+    fn random(&self, bytes: &mut [u8]) -> Result<(), String>;
+
+    /// Reads the configuration again and puts it in force. Hands back the keys that changed and
+    /// need a restart.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, by key; nothing has changed.
+    fn reload(&self) -> Result<Vec<&'static str>, Problems>;
+
+    /// What the process counts beside what the shards count in [`Shared`].
+    fn measures(&self) -> Measures;
+}
+
+/// Numbers of the process around, for the metrics.
+#[derive(Debug, Default)]
+pub struct Measures {
+    /// Name without prefix and suffix, what it means, the count.
+    pub counters: Vec<(&'static str, &'static str, u64)>,
+    /// As the counters, but these can fall.
+    pub gauges: Vec<(&'static str, &'static str, u64)>,
+    /// How long things take.
+    pub histograms: Vec<Histogram>,
+}
+
+/// How often something took how long.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// The name without prefix, with its unit: `store_write_seconds`.
+    pub name: &'static str,
+    /// What is measured.
+    pub help: &'static str,
+    /// Upper bounds of the buckets, in seconds; the last bucket has none.
+    pub bounds_s: Vec<f64>,
+    /// How often, in each bucket and beyond the last bound; not cumulated.
+    pub counts: Vec<u64>,
+    /// The sum of all, in seconds.
+    pub sum_s: f64,
+}
+
+/// How far the process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Reading the store, opening sockets.
+    Starting,
+    /// Calls are routed.
+    Ready,
+    /// The end is near: no new calls.
+    Draining,
+}
+
+/// What the handlers work on; cheap to clone.
+#[derive(Clone)]
+pub struct ApiState(Arc<Parts>);
+
+/// Where the state comes from.
+pub struct Parts {
+    /// Changes of subscribers.
+    pub roster: Arc<Roster>,
+    /// What outlives the process.
+    pub store: Arc<dyn Store>,
+    /// What the shards share.
+    pub shared: Arc<Shared>,
+    /// The process around.
+    pub host: Arc<dyn Host>,
+    /// The tokens of subscribers.
+    pub tokens: Tokens,
+    /// The hash of the administrator's token.
+    pub admin_token: ArcSwapOption<SecretHash>,
+    /// Who listens to what changes.
+    pub events: Arc<Events>,
+    /// The decisions of late.
+    pub traces: Traces,
+    /// How far the process is.
+    pub phase: watch::Receiver<Phase>,
+}
+
+impl ApiState {
+    /// The state of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    pub(super) fn admin_token(&self) -> Option<Arc<SecretHash>> {
+        self.0.admin_token.load_full()
+    }
+
+    /// Puts another administrator's token in force.
+    pub fn set_admin_token(&self, token: Option<&str>) {
+        let hash = token.map(|token| Arc::new(SecretHash::of(token)));
+        self.0.admin_token.store(hash);
+    }
+
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    pub(super) fn directory(&self) -> &Arc<Directory> {
+        &self.0.shared.directory
+    }
+
+    pub(super) fn roster(&self) -> &Arc<Roster> {
+        &self.0.roster
+    }
+
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    pub(super) fn host(&self) -> &Arc<dyn Host> {
+        &self.0.host
+    }
+
+    pub(super) fn events(&self) -> &Arc<Events> {
+        &self.0.events
+    }
+
+    pub(super) fn traces(&self) -> &Traces {
+        &self.0.traces
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        *self.0.phase.borrow()
+    }
+
+    pub(super) fn phases(&self) -> watch::Receiver<Phase> {
+        self.0.phase.clone()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.host.now()
+    }
+
+    pub(super) fn now_s(&self) -> i64 {
+        self.now().as_second()
+    }
+
+    /// A subscriber's key in the journal.
+    pub(super) fn journal_key(&self, id: &str) -> u64 {
+        Keys::new(&self.0.shared.secret).subscriber(id.as_bytes())
+    }
+
+    /// Runs what waits for the disk where it holds nobody up.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let state = self.clone();
+        tokio::task::spawn_blocking(move || work(&state))
+            .await
+            .map_err(|_| Failure::new(Kind::Internal, "the request ended in a fault; see the log"))
+    }
+}

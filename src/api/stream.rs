@@ -1,0 +1,116 @@
+//! `GET /api/v1/events`: server-sent events of status and call changes.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event as Frame, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::Refusals;
+use super::auth::Caller;
+use super::events::{Event, EventKind, Events, Heard, Listener};
+use super::problem::{Failure, Kind};
+use super::state::{ApiState, Phase};
+
+/// How often a stream without events says that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How many frames wait for a reader beside the backlog of the events themselves.
+const FRAMES: usize = 16;
+
+/// Follow status and call changes
+///
+/// Server-sent events. `status` has the subscriber's `id`, `effective_status`, `status`, `message`,
+/// `until`, `calls` and `at`; `call` has `state` (`began` or `ended`), the call as in `GET /calls`,
+/// and `at`. A reader that falls behind or comes back too late (`Last-Event-ID`) gets `lagged` with
+/// the number it missed, and should read afresh. Subscribers see everybody's status, and calls of
+/// their own only.
+#[utoipa::path(
+    get, path = "/events", tag = "calls",
+    params(("Last-Event-ID" = Option<String>, Header,
+            description = "Id of the last event seen, to go on after it")),
+    responses((status = 200, description = "The stream", body = String,
+               content_type = "text/event-stream"), Refusals)
+)]
+pub(super) async fn events(
+    State(state): State<ApiState>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let listener = state
+        .events()
+        .listen(last)
+        .ok_or_else(|| Failure::new(Kind::Unavailable, "there are too many listeners already"))?;
+    state.shared().watchers.store(1, Relaxed);
+    let (frames, stream) = mpsc::channel(FRAMES);
+    tokio::spawn(forward(state.clone(), caller, listener, frames));
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    let mut response = Sse::new(ReceiverStream::new(stream))
+        .keep_alive(keep_alive)
+        .into_response();
+    let unbuffered = axum::http::HeaderValue::from_static("no");
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", unbuffered);
+    Ok(response)
+}
+
+/// Passes on what the caller may see, until the reader is gone or the server ends.
+async fn forward(
+    state: ApiState,
+    caller: Caller,
+    mut listener: Listener,
+    frames: mpsc::Sender<Result<Frame, Infallible>>,
+) {
+    let mut phases = state.phases();
+    let hello = Frame::default().comment("pointsman");
+    if frames.send(Ok(hello)).await.is_err() {
+        return;
+    }
+    loop {
+        let heard = tokio::select! {
+            heard = listener.next() => heard,
+            () = frames.closed() => return,
+            _ = phases.wait_for(|phase| *phase == Phase::Draining) => return,
+        };
+        let frame = match heard {
+            Some(Heard::Event(event)) if may_see(&caller, &event) => frame(state.events(), &event),
+            Some(Heard::Event(_)) => continue,
+            Some(Heard::Gap(gap)) => {
+                let document = serde_json::to_string(&gap).unwrap_or_default();
+                Frame::default().event("lagged").data(document)
+            }
+            None => return,
+        };
+        if frames.send(Ok(frame)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn may_see(caller: &Caller, event: &Event) -> bool {
+    match caller {
+        Caller::Administrator => true,
+        Caller::Subscriber(id) => {
+            event.kind == EventKind::Status
+                || event.subscribers.iter().any(|s| s.eq_ignore_ascii_case(id))
+        }
+    }
+}
+
+fn frame(events: &Arc<Events>, event: &Event) -> Frame {
+    let kind = match event.kind {
+        EventKind::Status => "status",
+        EventKind::Call => "call",
+    };
+    Frame::default()
+        .event(kind)
+        .id(events.id(event))
+        .data(event.document.to_string())
+}

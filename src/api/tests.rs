@@ -1,0 +1,293 @@
+//! The handlers, called without a socket.
+
+mod access;
+mod calls;
+mod events;
+mod subscribers;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use super::auth::PeerAddress;
+use super::events::Events;
+use super::state::{ApiState, Histogram, Host, Measures, Parts, Phase};
+use super::tokens::Tokens;
+use super::traces::Traces;
+use crate::call::{CallRecord, Entry, EntryKind};
+use crate::presence::{Clock, Directory, NumberPlan, Problem, Problems, Roster};
+use crate::proxy::policy::{Limits, NextHop, Peer, Policy, Timers, UnknownCallee, Voicemail};
+use crate::proxy::{CallEvent, Shared};
+use crate::routing::Mode;
+use crate::store::{Journal, Memory, Store};
+
+const NOW: &str = "2026-11-23T12:00:00Z";
+const ADMIN: &str = "admin-token";
+
+/// A process around the API: its clock stands still, its chance is counted.
+struct Stage(std::sync::atomic::AtomicU8);
+
+impl Host for Stage {
+    fn now(&self) -> Timestamp {
+        NOW.parse().unwrap()
+    }
+
+    fn random(&self, bytes: &mut [u8]) -> Result<(), String> {
+        let next = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        bytes.fill(next);
+        Ok(())
+    }
+
+    fn reload(&self) -> Result<Vec<&'static str>, Problems> {
+        let text = "p.toml:7:3: no such region";
+        Err(Problems(vec![Problem::new("sip.region", text)]))
+    }
+
+    fn measures(&self) -> Measures {
+        Measures {
+            counters: vec![("datagrams_received", "Datagrams received", 5)],
+            gauges: Vec::new(),
+            histograms: vec![Histogram {
+                name: "store_write_seconds",
+                help: "How long a write takes",
+                bounds_s: vec![0.001, 0.1],
+                counts: vec![1, 2, 3],
+                sum_s: 4.5,
+            }],
+        }
+    }
+}
+
+struct World {
+    state: ApiState,
+    router: Router,
+    store: Memory,
+    phase: watch::Sender<Phase>,
+    token: Option<String>,
+    peer: SocketAddr,
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("{}: {}", self.status, self.text()))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    fn etag(&self) -> &str {
+        self.headers["etag"].to_str().unwrap()
+    }
+}
+
+fn policy() -> Policy {
+    let hop = NextHop {
+        host_port: "127.0.0.1:5080".into(),
+        address: "127.0.0.1:5080".parse().unwrap(),
+    };
+    let stranger = Peer {
+        name: "stranger".into(),
+        networks: Vec::new(),
+        forwarding: Mode::Redirect,
+        voicemail_forwarding: Mode::Redirect,
+        trust_diversion: false,
+        trust_identity: false,
+        external: false,
+    };
+    Policy {
+        listeners: Vec::new(),
+        domains: vec!["example.com".into()],
+        plan: Arc::new(NumberPlan::for_region("DE").unwrap()),
+        next_hop: Some(hop.clone()),
+        outbound: None,
+        voicemail: Some(Voicemail {
+            before: "sip:vm-".into(),
+            after: "@127.0.0.1".into(),
+            per_subscriber: true,
+            hop,
+        }),
+        peers: vec![Peer {
+            name: "trunk".into(),
+            external: true,
+            forwarding: Mode::Retarget,
+            ..stranger.clone()
+        }],
+        stranger,
+        dnd_status: 480,
+        unknown_callee: UnknownCallee::NextHop,
+        timers: Timers::default(),
+        limits: Limits::default(),
+        call_limit: 1,
+        hop_limit: 5,
+        retry_after_s: 10,
+        ring_for_s: 30,
+    }
+}
+
+/// A server with Anna, Bob and an administrator's token.
+async fn world() -> World {
+    let world = empty_world();
+    let anna = json!({
+        "id": "anna", "display_name": "Anna Arndt", "aliases": ["101", "+493012345101"],
+        "settings": {"away": {"immediate": {"forward": "+491701234567"}},
+                     "available": {"no_answer": "voicemail", "ring_for_s": 20}}
+    });
+    for document in [
+        anna,
+        json!({"id": "bob", "display_name": "Bob Bauer", "aliases": ["102"]}),
+    ] {
+        let answer = world
+            .send(Method::POST, "/api/v1/subscribers", document)
+            .await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    world
+}
+
+/// A server with an administrator's token and nobody else.
+fn empty_world() -> World {
+    world_over(Memory::new([9; 32]), Some(ADMIN))
+}
+
+/// A server over that store.
+fn world_over(store: Memory, admin: Option<&str>) -> World {
+    let directory = Arc::new(Directory::new(1));
+    let clock: Clock = Arc::new(|| NOW.parse().unwrap());
+    let plan = NumberPlan::for_region("DE").unwrap();
+    let roster =
+        Roster::start(Arc::new(store.clone()), Arc::clone(&directory), plan, clock).unwrap();
+    let (phase, phases) = watch::channel(Phase::Ready);
+    let state = ApiState::new(Parts {
+        roster: Arc::new(roster),
+        store: Arc::new(store.clone()),
+        shared: Arc::new(Shared::new(policy(), directory, [9; 32], 2)),
+        host: Arc::new(Stage(std::sync::atomic::AtomicU8::new(1))),
+        tokens: Tokens::load(Arc::new(store.clone())).unwrap(),
+        admin_token: arc_swap::ArcSwapOption::empty(),
+        events: Arc::new(Events::new("run")),
+        traces: Traces::default(),
+        phase: phases,
+    });
+    state.set_admin_token(admin);
+    World {
+        router: super::router(state.clone()),
+        state,
+        store,
+        phase,
+        token: admin.map(str::to_owned),
+        peer: "127.0.0.1:50000".parse().unwrap(),
+    }
+}
+
+impl World {
+    /// The same server, asked with another token.
+    fn with_token(&self, token: Option<&str>) -> Self {
+        Self {
+            state: self.state.clone(),
+            router: self.router.clone(),
+            store: self.store.clone(),
+            phase: self.phase.clone(),
+            token: token.map(str::to_owned),
+            peer: self.peer,
+        }
+    }
+
+    fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "127.0.0.1:8080")
+            .extension(PeerAddress(self.peer));
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        request
+    }
+
+    async fn call(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: to_bytes(body, 64 << 20).await.unwrap().to_vec(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call(self.request(Method::GET, path).body(Body::empty()).unwrap())
+            .await
+    }
+
+    async fn delete(&self, path: &str) -> Answer {
+        self.call(
+            self.request(Method::DELETE, path)
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Value) -> Answer {
+        self.send_if(method, path, body, None).await
+    }
+
+    async fn send_if(&self, method: Method, path: &str, body: Value, etag: Option<&str>) -> Answer {
+        let mut request = self
+            .request(method, path)
+            .header("content-type", "application/json");
+        if let Some(etag) = etag {
+            request = request.header("if-match", etag);
+        }
+        self.call(request.body(body.to_string().into()).unwrap())
+            .await
+    }
+
+    async fn import(&self, lines: &str) -> Vec<Value> {
+        let request = self
+            .request(Method::POST, "/api/v1/import")
+            .header("content-type", "application/x-ndjson")
+            .body(lines.to_owned().into())
+            .unwrap();
+        let answer = self.call(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let text = answer.text();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    async fn token_of(&self, id: &str) -> String {
+        let path = format!("/api/v1/subscribers/{id}/tokens");
+        let answer = self
+            .send(Method::POST, &path, json!({"label": "laptop"}))
+            .await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["token"].as_str().unwrap().to_owned()
+    }
+}
+
+#[track_caller]
+fn assert_problem(answer: &Answer, status: u16, kind: &str) {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert_eq!(answer.headers["content-type"], "application/problem+json");
+    let document = answer.json();
+    assert_eq!(document["type"], format!("/#problem-{kind}"));
+    assert_eq!(document["status"], status);
+    assert!(!document["detail"].as_str().unwrap().is_empty());
+}
