@@ -45,6 +45,7 @@
 
 pub mod api;
 pub mod call;
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod message;

@@ -1,3 +1,10 @@
-//! The command line of pointsman.
+//! The `pointsman` binary: the command line, nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    pointsman::cli::run()
+}

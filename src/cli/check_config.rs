@@ -1,0 +1,89 @@
+//! `pointsman check-config`: what is wrong with a configuration, without starting anything.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::Setting;
+use super::exit::{CliError, Exit, Outcome};
+use super::output::{say, say_json};
+use crate::config::{Config, ConfigErrors, compile};
+use crate::net::System;
+use crate::proxy::Policy;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  pointsman check-config /etc/pointsman.toml && systemctl reload pointsman
+
+Environment variables such as POINTSMAN_SIP__REGION are taken into account as by `serve`.")]
+pub(super) struct CheckConfig {
+    /// The configuration file
+    file: PathBuf,
+}
+
+impl CheckConfig {
+    pub(super) fn run(&self, setting: &Setting) -> Outcome {
+        match check(&self.file) {
+            Ok((config, policy)) if setting.json => say_json(&json!({
+                "ok": true, "shards": config.shards(), "peers": policy.peers.len(),
+                "errors": []
+            })),
+            Ok((config, policy)) => say_summary(&self.file, &config, &policy),
+            Err(errors) if setting.json => {
+                let errors: Vec<_> = errors.0.iter().map(|error| {
+                    json!({ "place": error.place.to_string(), "key": error.key, "text": error.text })
+                }).collect();
+                say_json(&json!({ "ok": false, "errors": errors }))?;
+                Ok(Exit::Failed)
+            }
+            Err(errors) => Err(CliError::failed(errors.to_string())),
+        }
+    }
+}
+
+/// Reads and compiles a file as `serve` does.
+fn check(file: &Path) -> Result<(Config, Policy), ConfigErrors> {
+    let config = Config::load(Some(file), super::environment())?;
+    let policy = compile(&config, &System)?;
+    Ok((config, policy))
+}
+
+fn say_summary(file: &Path, config: &Config, policy: &Policy) -> Outcome {
+    let listen: Vec<String> = config.sip.listen.iter().map(ToString::to_string).collect();
+    let hop = |hop: &Option<crate::proxy::policy::NextHop>| {
+        let shown = hop
+            .as_ref()
+            .map(|hop| format!("{} ({})", hop.host_port, hop.address));
+        shown.unwrap_or_else(|| "none".to_owned())
+    };
+    say(&format!("{}: ok", file.display()))?;
+    say(&format!(
+        "  listens on  {}, {} shards",
+        listen.join(", "),
+        config.shards()
+    ))?;
+    say(&format!("  domains     {}", policy.domains.join(" ")))?;
+    say(&format!("  next hop    {}", hop(&policy.next_hop)))?;
+    let voicemail = policy
+        .voicemail
+        .as_ref()
+        .map(|voicemail| voicemail.hop.clone());
+    say(&format!("  voicemail   {}", hop(&voicemail)))?;
+    let peers: Vec<&str> = policy.peers.iter().map(|peer| &*peer.name).collect();
+    say(&format!(
+        "  peers       {}",
+        if peers.is_empty() {
+            "none".to_owned()
+        } else {
+            peers.join(", ")
+        }
+    ))?;
+    say(&format!("  store       {}", config.store.path.display()))?;
+    let token = if config.api.admin_token.is_some() {
+        "with a token"
+    } else {
+        "without a token"
+    };
+    say(&format!("  api         {} {token}", config.api.listen))
+}
