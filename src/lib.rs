@@ -33,6 +33,8 @@
 //! | [`engine`] | the sans-IO whole of one shard |
 //! | [`net`] | the only place that touches sockets, the clock and the operating system |
 //! | [`config`] | the TOML file, and what it is compiled to |
+//! | [`api`] | HTTP: subscribers, statuses, settings, calls, `explain`, events, metrics |
+//! | [`cli`] | one file for each subcommand; talks to the running server by its API |
 //! | [`store`] | one trait for what outlives the process; redb and mapped files behind it |
 //!
 //! # Words of ours
