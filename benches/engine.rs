@@ -1,7 +1,10 @@
 //! Whole calls through the engine without sockets: what each call costs us beside the kernel.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
     missing_docs,
+    unreachable_pub,
     reason = "a bench that cannot set itself up has failed"
 )]
 
