@@ -29,6 +29,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters {
             $($(#[$doc])* pub $name: Counter,)*
+            /// Gauge, kept while the process is about to end: INVITEs without a final response.
+            pub invites_pending: Counter,
             /// Responses sent upstream for INVITE, by class 1xx–6xx.
             pub responses: [Counter; 6],
             /// Decisions, by [`super::facts::Outcome`] and the label of the reason that decided.

@@ -195,6 +195,10 @@ impl Proxy {
             counters.invites_open.set(self.invites.len() as u64);
             counters.relays_open.set(self.relays.len() as u64);
             counters.timers.set(self.wheel.len() as u64);
+            if self.shared.is_draining() {
+                let pending = self.invites.values().filter(|i| i.server.is_proceeding());
+                counters.invites_pending.set(pending.count() as u64);
+            }
         }
     }
 }
