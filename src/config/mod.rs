@@ -112,7 +112,6 @@ pub struct Limits {
     pub transactions: usize,
     pub calls: usize,
     pub branches: usize,
-    pub subscribers: usize,
     pub message_bytes: usize,
 }
 
@@ -243,6 +242,27 @@ impl Config {
             .collect()
     }
 
+    /// This configuration with the running values of all keys that only a restart changes.
+    ///
+    /// # Errors
+    /// The two contradict each other, such as a token that was taken away while the API is served
+    /// to other machines.
+    pub fn keeping_running(mut self, running: &Self) -> Result<Self, ConfigErrors> {
+        self.sip.listen = running.sip.listen.clone();
+        self.sip.region = running.sip.region.clone();
+        self.sip.shards = running.sip.shards;
+        self.sip.receive_buffer_bytes = running.sip.receive_buffer_bytes;
+        self.limits.calls = running.limits.calls;
+        self.limits.message_bytes = running.limits.message_bytes;
+        self.store = running.store.clone();
+        self.api.listen = running.api.listen;
+        self.log.format = running.log.format;
+        match self.check() {
+            errors if errors.is_empty() => Ok(self),
+            errors => Err(ConfigErrors(errors)),
+        }
+    }
+
     fn error(&self, key: &str, text: impl Into<String>) -> ConfigError {
         ConfigError {
             place: self.place(key),
@@ -309,7 +329,6 @@ impl Default for Limits {
             transactions: 1_000_000,
             calls: 200_000,
             branches: 16,
-            subscribers: 2_000_000,
             message_bytes: 65_535,
         }
     }

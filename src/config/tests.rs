@@ -328,3 +328,45 @@ fn keys_that_only_a_restart_changes_are_told() {
     assert_eq!(old.needs_restart(&new), ["sip.listen", "store.path"]);
     assert!(old.needs_restart(&old).is_empty());
 }
+
+#[test]
+fn a_running_server_keeps_what_only_a_restart_changes() {
+    let running = Config::default();
+    let wanted = read(
+        r#"
+[sip]
+listen = "udp:127.0.0.1:5070"
+region = "AT"
+shards = 7
+receive_buffer_bytes = 100000
+dnd_status = 603
+[limits]
+calls = 7
+message_bytes = 9000
+[store]
+path = "x"
+journal_days = 7
+journal_max_mib = 77
+[api]
+listen = "127.0.0.1:7"
+[log]
+format = "json"
+"#,
+    )
+    .unwrap();
+    let fixed = keys::KEYS
+        .iter()
+        .filter(|key| !key.reloads && key.name != "store.engine");
+    assert_eq!(running.needs_restart(&wanted).len(), fixed.count());
+    let kept = wanted.keeping_running(&running).unwrap();
+    assert!(running.needs_restart(&kept).is_empty());
+    assert_eq!(kept.sip.dnd_status, 603);
+}
+
+#[test]
+fn a_reload_cannot_open_the_api_to_everybody() {
+    let running = read("[api]\nlisten = \"0.0.0.0:8080\"\nadmin_token = \"sesame\"").unwrap();
+    let wanted = read("[api]\nlisten = \"127.0.0.1:8080\"").unwrap();
+    let errors = wanted.keeping_running(&running).unwrap_err().to_string();
+    assert!(errors.contains("there is no token"), "{errors}");
+}

@@ -2,6 +2,8 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
+
 use crate::engine::Now;
 
 /// The server's clock; all its copies tell the same time.
@@ -22,6 +24,11 @@ impl Clock {
             ms: stopwatch().duration_since(self.start).as_millis() as u64,
             unix_ms: unix_ms(),
         }
+    }
+
+    /// The time of day.
+    pub fn timestamp(&self) -> Timestamp {
+        Timestamp::from_millisecond(unix_ms()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 }
 

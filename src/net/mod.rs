@@ -1,20 +1,32 @@
 //! The only folder that touches sockets, the clock and the operating system.
 //!
 //! One thread per shard receives datagrams by the batch, hands them to its engine and sends what
-//! the engine wants sent (`shard`). Beside them one thread does what may wait: the store's upkeep,
-//! names, the log of calls (`upkeep`). Nothing here decides about a call or knows a header.
+//! the engine wants sent (`shard`). Beside them a few threads do what may wait: the store's upkeep,
+//! names, the log of calls (`background`). Nothing here decides about a call or knows a header.
 //!
-//! Entry point: [`Server::start`].
+//! Entry points: [`serve`] for a whole run, [`Server::start`] for what it runs.
 
+mod background;
 mod batch;
+mod chronicle;
 mod clock;
 mod counters;
 mod epoll;
+mod log;
+mod names;
 mod post;
+mod serve;
+mod server;
 mod shard;
 mod socket;
+#[cfg(test)]
+mod tests;
+mod timed;
 
 pub use clock::Clock;
 pub use counters::{HostCounters, LATENCY_BOUNDS_NS, Latency};
+pub use log::{Logging, start_logging};
+pub use serve::{RunningApi, serve};
+pub use server::{Reader, Reloaded, Server, StartError, check, random};
 pub use shard::{Gauges, Handler, Shards};
 pub use socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};

@@ -70,34 +70,31 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Starts one thread for each entry of `sockets`: a shard's sockets, in the order of the
-    /// listeners. `engine` makes the engine of a shard, in its thread.
+    /// Starts one thread for each entry: a shard's sockets, in the order of the listeners, and what
+    /// makes its engine, in its thread.
     ///
     /// # Errors
     /// No thread or descriptor is left.
     pub fn start<H: Handler>(
-        sockets: Vec<Vec<Socket>>,
+        shards: Vec<(Vec<Socket>, impl FnOnce(Now) -> H + Send + 'static)>,
         clock: Clock,
         message_limit: usize,
-        engine: impl Fn(u16, Now) -> H + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let posts: Arc<[Post]> = sockets
+        let posts: Arc<[Post]> = shards
             .iter()
             .map(|_| Post::new())
             .collect::<io::Result<_>>()?;
         let stop = Arc::new(AtomicBool::new(false));
-        let engine = Arc::new(engine);
-        let mut shards = Self {
+        let mut running = Self {
             threads: Vec::new(),
             posts,
             stop,
         };
-        for (number, sockets) in (0_u16..).zip(sockets) {
-            let host = Host::new(number, &shards, sockets, clock)?;
-            let engine = Arc::clone(&engine);
+        for (number, (sockets, engine)) in (0_u16..).zip(shards) {
+            let host = Host::new(number, &running, sockets, clock)?;
             let thread = Builder::new().name(format!("shard-{number}"));
-            shards.threads.push(thread.spawn(move || {
-                let engine = engine(number, clock.now());
+            running.threads.push(thread.spawn(move || {
+                let engine = engine(clock.now());
                 Shard {
                     core: host.core(engine, message_limit),
                     host,
@@ -105,7 +102,14 @@ impl Shards {
                 .run();
             })?);
         }
-        Ok(shards)
+        Ok(running)
+    }
+
+    /// Makes every shard look around, and show its sizes.
+    pub fn nudge(&self) {
+        for post in self.posts.iter() {
+            post.waker.wake();
+        }
     }
 
     /// Whether a shard ended by itself.
@@ -123,9 +127,7 @@ impl Drop for Shards {
     /// Ends the shards, after the batch they are at.
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for post in self.posts.iter() {
-            post.waker.wake();
-        }
+        self.nudge();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }

@@ -2,7 +2,6 @@
 #![expect(clippy::disallowed_methods, reason = "sockets belong here")]
 
 use std::net::UdpSocket;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use super::super::socket::{Buffers, bind_shared, local_address};
@@ -72,14 +71,19 @@ fn start(listeners: &[&str], shards: usize) -> (Shards, Vec<SocketAddr>) {
             shard.push(socket);
         }
     }
-    let echo = move |shard, _| Echo {
-        shard,
-        shards: shards as u16,
-        last: None,
-        timer: None,
+    let count = shards as u16;
+    let echo = |(shard, sockets)| {
+        let engine = move |_| Echo {
+            shard,
+            shards: count,
+            last: None,
+            timer: None,
+        };
+        (sockets, engine)
     };
+    let shards = (0..).zip(of_shards).map(echo).collect();
     (
-        Shards::start(of_shards, Clock::start(), 9_000, echo).unwrap(),
+        Shards::start(shards, Clock::start(), 9_000).unwrap(),
         addresses,
     )
 }
@@ -235,12 +239,7 @@ fn a_shard_that_ends_by_itself_is_noticed() {
         }
     }
     let socket = bind_shared("127.0.0.1:0".parse().unwrap(), Buffers::default(), 1).unwrap();
-    let started = Mutex::new(0);
-    let make = move |_, _| {
-        *started.lock().unwrap() += 1;
-        Mortal
-    };
-    let shards = Shards::start(vec![socket], Clock::start(), 9_000, make).unwrap();
+    let shards = Shards::start(vec![(socket, |_| Mortal)], Clock::start(), 9_000).unwrap();
     for _ in 0..1_000 {
         if shards.have_failed() {
             return;

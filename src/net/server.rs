@@ -1,0 +1,488 @@
+//! Everything that runs for a configuration: store, directory, shards, upkeep.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use socket2::Socket;
+use tokio::sync::watch;
+
+use super::background::Background;
+use super::chronicle::Chronicle;
+use super::clock::Clock;
+use super::counters::Latency;
+use super::names::Resolver;
+use super::shard::{Gauges, Shards};
+use super::socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
+use super::timed::Timed;
+use crate::call::CallRecord;
+use crate::config::{self, Config, ConfigErrors, compile};
+use crate::engine::{Engine, Shared, shard_of};
+use crate::presence::{Directory, LoadError, NumberPlan, Roster};
+use crate::proxy::Trace;
+use crate::proxy::policy::Policy;
+use crate::store::{Embedded, Options, Store, StoreError};
+
+/// How often the store is looked after, and statuses whose time is over are dropped.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// How often decisions are collected from the shards.
+const CHRONICLE: Duration = Duration::from_millis(100);
+/// How often names that calls wait for are looked at, and by how many threads.
+const NAMES: Duration = Duration::from_millis(25);
+const RESOLVERS: usize = 4;
+
+/// Reads the configuration anew.
+pub type Reader = Box<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
+
+/// A running server. Dropping it ends the shards, then the upkeep, then the roster.
+pub struct Server {
+    shards: Shards,
+    _background: Background,
+    roster: Arc<Roster>,
+    shared: Arc<Shared>,
+    store: Arc<Timed<Embedded>>,
+    clock: Clock,
+    addresses: Vec<SocketAddr>,
+    read: Reader,
+    reloading: Mutex<()>,
+    config: Arc<ArcSwap<Config>>,
+    draining: watch::Sender<bool>,
+    hooks: Arc<Hooks>,
+}
+
+/// What the rest of the process wants to be told.
+#[derive(Default)]
+struct Hooks {
+    on_trace: OnceLock<Box<dyn Fn(Trace) + Send + Sync>>,
+    on_reload: Mutex<Vec<ReloadHook>>,
+}
+
+type ReloadHook = Box<dyn Fn(&Config) + Send>;
+
+/// A configuration that was put in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Keys that were changed in the file and keep their running value until a restart.
+    pub needs_restart: Vec<&'static str>,
+}
+
+impl Server {
+    /// Opens everything that the configuration names, and begins to serve. `read` is asked again
+    /// by [`Server::reload`].
+    ///
+    /// # Errors
+    /// What cannot be opened, with what can be done about it.
+    pub fn start(config: Config, read: Reader) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let policy = compile(&config, &System).map_err(StartError::Config)?;
+        let store = open_store(&config)?;
+        store.maintain(unix_s(clock)).map_err(StartError::Store)?;
+        let directory = Arc::new(Directory::new(random_u64()?));
+        let roster = start_roster(&store, &directory, &policy.plan, clock)?;
+        let (sockets, addresses) = bind(&config)?;
+        let shards = config.shards();
+        let policy = policy.bound(&addresses);
+        let shared = Arc::new(Shared::new(policy, directory, store.secret(), shards));
+        let limit = config.limits.message_bytes;
+        let shards = start_shards(sockets, clock, limit, &shared, &*store)?;
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let hooks = Arc::new(Hooks::default());
+        let upkeep = Upkeep {
+            roster,
+            shared,
+            store,
+            clock,
+            config,
+            hooks,
+        };
+        let background = upkeep.start().map_err(StartError::Thread)?;
+        let Upkeep {
+            roster,
+            shared,
+            store,
+            config,
+            hooks,
+            ..
+        } = upkeep;
+        Ok(Self {
+            shards,
+            _background: background,
+            roster,
+            shared,
+            store,
+            clock,
+            addresses,
+            read,
+            reloading: Mutex::new(()),
+            config,
+            draining: watch::Sender::new(false),
+            hooks,
+        })
+    }
+
+    /// Reads the configuration again and puts it in force, as a whole or not at all.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it; nothing has changed.
+    pub fn reload(&self) -> Result<Reloaded, ConfigErrors> {
+        let _one_at_a_time = self
+            .reloading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let running = self.config();
+        let wanted = (self.read)()?;
+        let needs_restart = running.needs_restart(&wanted);
+        let config = wanted.keeping_running(&running)?;
+        let policy = compile(&config, &System)?.bound(&self.addresses);
+        self.shared.policy.store(Arc::new(policy));
+        let config = Arc::new(config);
+        self.config.store(Arc::clone(&config));
+        let hooks = self
+            .hooks
+            .on_reload
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        hooks.iter().for_each(|hook| hook(&config));
+        Ok(Reloaded { needs_restart })
+    }
+
+    /// Answers new calls with 503 from now on.
+    pub fn begin_drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
+        self.shards.nudge();
+    }
+
+    /// How many calls are open or being set up. While draining, a shard tells the latter after
+    /// its next batch.
+    pub fn calls_open(&self) -> u64 {
+        let of_shard = |view: &crate::proxy::ShardView| {
+            view.counters.calls_open.get() + view.counters.invites_pending.get()
+        };
+        self.shared.shards.iter().map(of_shard).sum()
+    }
+
+    /// Whether new calls are answered 503, and when that begins.
+    pub fn draining(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    /// Whether a shard ended by itself, so that the process should.
+    pub fn has_failed(&self) -> bool {
+        self.shards.have_failed()
+    }
+
+    /// Hands every decision to `sink` after it was logged; the first sink counts.
+    pub fn on_trace(&self, sink: impl Fn(Trace) + Send + Sync + 'static) {
+        let _ = self.hooks.on_trace.set(Box::new(sink));
+    }
+
+    /// Calls `hook` with each configuration that is put in force from now on.
+    pub fn on_reload(&self, hook: impl Fn(&Config) + Send + 'static) {
+        let mut hooks = self
+            .hooks
+            .on_reload
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        hooks.push(Box::new(hook));
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// The addresses listened on, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where subscribers are changed.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// What the shards share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The store.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as Arc<dyn Store>
+    }
+
+    /// How long the store took for each batch of changes.
+    pub fn store_writes(&self) -> &Latency {
+        &self.store.writes
+    }
+
+    /// The clock that the shards run on.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// What the shards' hosts count.
+    pub fn gauges(&self) -> Gauges {
+        self.shards.gauges()
+    }
+}
+
+/// What the background works on.
+struct Upkeep {
+    roster: Arc<Roster>,
+    shared: Arc<Shared>,
+    store: Arc<Timed<Embedded>>,
+    clock: Clock,
+    config: Arc<ArcSwap<Config>>,
+    hooks: Arc<Hooks>,
+}
+
+impl Upkeep {
+    fn start(&self) -> io::Result<Background> {
+        let mut background = Background::default();
+        self.look_after_store(&mut background)?;
+        self.expire(&mut background)?;
+        self.collect_traces(&mut background)?;
+        let (shared, system) = (Arc::clone(&self.shared), Box::new(System));
+        let resolver = Arc::new(Resolver::new(shared, self.clock, system));
+        for _ in 0..RESOLVERS {
+            let resolver = Arc::clone(&resolver);
+            background.every("names", NAMES, move || resolver.resolve_wanted())?;
+        }
+        Ok(background)
+    }
+
+    fn look_after_store(&self, background: &mut Background) -> io::Result<()> {
+        let (store, clock) = (Arc::clone(&self.store), self.clock);
+        let mut last_fault = String::new();
+        background.every("store", UPKEEP, move || {
+            let fault = store
+                .maintain(unix_s(clock))
+                .err()
+                .map(|fault| fault.to_string());
+            let fault = fault.unwrap_or_default();
+            if fault != last_fault {
+                match fault.is_empty() {
+                    true => tracing::info!("the store is well again"),
+                    false => tracing::error!(fault, "the store"),
+                }
+                last_fault = fault;
+            }
+        })
+    }
+
+    /// Statuses whose `until` has passed; the roster waits for the disk, so apart from the store.
+    fn expire(&self, background: &mut Background) -> io::Result<()> {
+        let roster = Arc::clone(&self.roster);
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        background.every("expire", UPKEEP, move || {
+            let expired = runtime.block_on(roster.expire());
+            if expired > 0 {
+                tracing::debug!(expired, "statuses ended");
+            }
+        })
+    }
+
+    fn collect_traces(&self, background: &mut Background) -> io::Result<()> {
+        let (shared, config) = (Arc::clone(&self.shared), Arc::clone(&self.config));
+        let (hooks, clock) = (Arc::clone(&self.hooks), self.clock);
+        let mut chronicle = Chronicle::default();
+        background.every("chronicle", CHRONICLE, move || {
+            let calls_per_s = config.load().log.calls_per_s;
+            chronicle.collect(&shared, clock.now(), calls_per_s, &|trace| {
+                if let Some(sink) = hooks.on_trace.get() {
+                    sink(trace);
+                }
+            });
+        })
+    }
+}
+
+fn open_store(config: &Config) -> Result<Arc<Timed<Embedded>>, StartError> {
+    let options = Options {
+        calls_per_shard: config.limits.calls.div_ceil(config.shards()),
+        journal_bytes: u64::from(config.store.journal_max_mib) << 20,
+        journal_retention_s: i64::from(config.store.journal_days) * 86_400,
+        ..Options::default()
+    };
+    let config::StoreEngine::Embedded = config.store.engine;
+    let inner = Embedded::open(&config.store.path, options).map_err(StartError::Store)?;
+    Ok(Arc::new(Timed {
+        inner,
+        writes: Latency::default(),
+    }))
+}
+
+fn start_roster(
+    store: &Arc<Timed<Embedded>>,
+    directory: &Arc<Directory>,
+    plan: &NumberPlan,
+    clock: Clock,
+) -> Result<Arc<Roster>, StartError> {
+    let store = Arc::clone(store) as Arc<dyn Store>;
+    let clock = Arc::new(move || clock.timestamp());
+    let roster = Roster::start(store, Arc::clone(directory), plan.clone(), clock);
+    roster.map(Arc::new).map_err(StartError::Load)
+}
+
+type Bound = (Vec<Vec<Socket>>, Vec<SocketAddr>);
+
+/// One socket for each shard and listener, by shard; and the listeners' addresses.
+fn bind(config: &Config) -> Result<Bound, StartError> {
+    let buffers = Buffers {
+        bytes: config.sip.receive_buffer_bytes as usize,
+    };
+    let mut of_shards: Vec<Vec<Socket>> = Vec::new();
+    of_shards.resize_with(config.shards(), Vec::new);
+    let mut addresses = Vec::new();
+    for listen in &config.sip.listen {
+        let sockets = bind_shared(listen.0, buffers, of_shards.len()).map_err(StartError::Bind)?;
+        for (index, (shard, socket)) in of_shards.iter_mut().zip(sockets).enumerate() {
+            if index == 0 {
+                let address = local_address(&socket);
+                let failed = |source| {
+                    StartError::Bind(BindError {
+                        address: listen.0,
+                        source,
+                    })
+                };
+                addresses.push(address.map_err(failed)?);
+                warn_of_small_buffer(&socket, buffers, listen);
+            }
+            shard.push(socket);
+        }
+    }
+    Ok((of_shards, addresses))
+}
+
+fn warn_of_small_buffer(socket: &Socket, buffers: Buffers, listen: &config::Listen) {
+    if let Some((asked, granted)) = granted_less(socket, buffers) {
+        tracing::warn!(
+            %listen,
+            asked,
+            granted,
+            "the kernel granted smaller buffers than sip.receive_buffer_bytes, so bursts may be \
+             lost; raise net.core.rmem_max and net.core.wmem_max"
+        );
+    }
+}
+
+fn start_shards(
+    sockets: Vec<Vec<Socket>>,
+    clock: Clock,
+    message_limit: usize,
+    shared: &Arc<Shared>,
+    store: &dyn Store,
+) -> Result<Shards, StartError> {
+    let count = sockets.len();
+    let owner = |record: &[u8]| {
+        let key = CallRecord::decode(record).map_or(0, |record| record.key);
+        usize::from(shard_of(key, count as u16))
+    };
+    let calls = store.open_calls(count, &owner).map_err(StartError::Store)?;
+    let journals = store.journals(count).map_err(StartError::Store)?;
+    let parts = sockets
+        .into_iter()
+        .zip((0_u16..).zip(calls.into_iter().zip(journals)));
+    let shards = parts.map(|(sockets, (shard, (calls, journal)))| {
+        let shared = Arc::clone(shared);
+        (sockets, move |now| {
+            Engine::new(shard, shared, calls, journal, now)
+        })
+    });
+    Shards::start(shards.collect(), clock, message_limit).map_err(StartError::Thread)
+}
+
+fn unix_s(clock: Clock) -> i64 {
+    clock.now().unix_ms.div_euclid(1_000)
+}
+
+fn random_u64() -> Result<u64, StartError> {
+    let mut bytes = [0; 8];
+    random(&mut bytes).map_err(StartError::Random)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Fills `bytes` with what nobody can guess.
+///
+/// # Errors
+/// The system has none.
+#[expect(clippy::disallowed_methods, reason = "chance is drawn here")]
+pub fn random(bytes: &mut [u8]) -> io::Result<()> {
+    getrandom::fill(bytes).map_err(io::Error::other)
+}
+
+/// Why a server did not start, or ended by itself.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration is wrong.
+    Config(ConfigErrors),
+    /// An address cannot be listened on.
+    Bind(BindError),
+    /// The store cannot be used.
+    Store(StoreError),
+    /// The subscribers cannot be read.
+    Load(LoadError),
+    /// No thread or descriptor is left.
+    Thread(io::Error),
+    /// The system gives no random numbers.
+    Random(io::Error),
+    /// Logging cannot begin.
+    Logging(io::Error),
+    /// The API cannot be served.
+    Api {
+        /// Where.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// A shard ended by itself; the log says why.
+    ShardFailed,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(errors) => errors.fmt(f),
+            Self::Bind(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Load(error) => error.fmt(f),
+            Self::Thread(error) => {
+                write!(
+                    f,
+                    "cannot start a thread: {error}; see the limits of the process"
+                )
+            }
+            Self::Random(error) => write!(f, "the system gives no random numbers: {error}"),
+            Self::Logging(error) => write!(f, "cannot start logging: {error}"),
+            Self::Api { address, source } => {
+                write!(f, "cannot serve the API on {address}: {source}")?;
+                match source.kind() {
+                    io::ErrorKind::AddrInUse => f.write_str(
+                        "; another program uses the port: stop it, or change api.listen",
+                    ),
+                    _ => f.write_str("; change api.listen"),
+                }
+            }
+            Self::ShardFailed => f.write_str("a shard ended by itself; the log says why"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The policy of a configuration, as a server would use it; for checking a file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check(config: &Config) -> Result<Policy, ConfigErrors> {
+    compile(config, &System)
+}
+
+#[cfg(test)]
+mod tests;
