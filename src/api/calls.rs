@@ -211,7 +211,7 @@ pub(super) async fn decisions(
         ),
         None => None,
     };
-    state.traces().collect(state.shared());
+    state.collect_traces();
     let traces = state.traces().newest(limit, |trace| {
         wanted.is_none_or(|handle| trace.callee == Some(handle))
             && query

@@ -36,7 +36,7 @@ pub async fn run(state: ApiState, mut ending: watch::Receiver<bool>) {
                 Err(RecvError::Closed) => return,
             },
             _ = ticks.tick() => {
-                state.traces().collect(state.shared());
+                state.collect_traces();
                 idle_ticks = count_readers(&state, idle_ticks);
                 tell_calls(&state);
             }

@@ -254,7 +254,7 @@ impl Scrape {
 }
 
 fn histogram(encoder: &mut DescriptorEncoder<'_>, histogram: &Histogram) -> fmt::Result {
-    let bounds = histogram.bounds_s.iter().copied().chain([f64::MAX]);
+    let bounds = histogram.bounds_s.iter().copied().chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(histogram.counts.iter().copied()).collect();
     let count = buckets.iter().map(|(_, count)| count).sum();
     let (name, help) = (histogram.name, histogram.help);

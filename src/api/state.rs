@@ -12,7 +12,7 @@ use super::problem::{Failure, Kind};
 use super::tokens::Tokens;
 use super::traces::Traces;
 use crate::presence::{Directory, Problems, Roster};
-use crate::proxy::{Keys, Shared};
+use crate::proxy::{Keys, Shared, Trace};
 use crate::store::Store;
 
 /// What the API asks of the process around it: the clock, chance, and the configuration.
@@ -35,6 +35,11 @@ pub trait Host: Send + Sync {
 
     /// What the process counts beside what the shards count in [`Shared`].
     fn measures(&self) -> Measures;
+
+    /// Moves the decisions of this moment into `traces`. A host that logs them does it on the way.
+    fn collect_traces(&self, shared: &Shared, traces: &Traces) {
+        traces.collect(shared);
+    }
 }
 
 /// Numbers of the process around, for the metrics.
@@ -104,6 +109,15 @@ impl ApiState {
     /// The state of these parts.
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// Keeps a decision for those who ask.
+    pub fn keep_trace(&self, trace: Trace) {
+        self.0.traces.push(trace);
+    }
+
+    pub(super) fn collect_traces(&self) {
+        self.0.host.collect_traces(&self.0.shared, &self.0.traces);
     }
 
     pub(super) fn admin_token(&self) -> Option<Arc<SecretHash>> {

@@ -15,19 +15,24 @@ pub struct Traces(Mutex<VecDeque<Trace>>);
 impl Traces {
     /// Takes over what the shards traced since the last time; the oldest give way.
     pub fn collect(&self, shared: &Shared) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for shard in &shared.shards {
-            // At most one queueful, so that a busy shard cannot keep the lock.
+            // At most one queueful, so that a busy shard cannot keep the others waiting.
             for _ in 0..shard.traces.capacity() {
                 let Some(trace) = shard.traces.pop() else {
                     break;
                 };
-                if kept.len() == TRACE_LIMIT {
-                    kept.pop_front();
-                }
-                kept.push_back(trace);
+                self.push(trace);
             }
         }
+    }
+
+    /// Keeps a decision; the oldest gives way.
+    pub fn push(&self, trace: Trace) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == TRACE_LIMIT {
+            kept.pop_front();
+        }
+        kept.push_back(trace);
     }
 
     /// At most `limit` decisions that `is_wanted`, the newest first.

@@ -22,6 +22,7 @@ mod lines;
 mod offline;
 mod output;
 mod reload;
+mod serve;
 mod settings;
 mod status;
 mod subscriber;
@@ -75,6 +76,8 @@ impl Setting {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Route calls: the server itself
+    Serve(serve::Serve),
     /// Check a configuration file and say what is wrong with it
     CheckConfig(check_config::CheckConfig),
     /// Create or replace subscribers from JSON Lines or CSV
@@ -121,6 +124,7 @@ pub fn run() -> ExitCode {
         json: cli.json,
     };
     let outcome = match cli.command {
+        Command::Serve(command) => command.run(),
         Command::CheckConfig(command) => command.run(&setting),
         Command::Import(command) => command.run(&setting),
         Command::Export(command) => command.run(&setting),

@@ -1,11 +1,59 @@
 //! One log line for each call, as many in a second as the configuration allows.
 
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::clock::Clock;
+use crate::config::Config;
 use crate::engine::{Now, Shared};
 use crate::proxy::Trace;
 
+type Sink = Box<dyn Fn(Trace) + Send + Sync>;
+
+/// Takes the shards' decisions, for the log and for whoever else wants them.
+pub(super) struct Collector {
+    shared: Arc<Shared>,
+    clock: Clock,
+    config: Arc<ArcSwap<Config>>,
+    chronicle: Mutex<Chronicle>,
+    sink: OnceLock<Sink>,
+}
+
+impl Collector {
+    pub(super) fn new(shared: Arc<Shared>, clock: Clock, config: Arc<ArcSwap<Config>>) -> Self {
+        Self {
+            shared,
+            clock,
+            config,
+            chronicle: Mutex::default(),
+            sink: OnceLock::new(),
+        }
+    }
+
+    /// Hands every decision to `sink` from now on; the first sink counts.
+    pub(super) fn hand_to(&self, sink: impl Fn(Trace) + Send + Sync + 'static) {
+        let _ = self.sink.set(Box::new(sink));
+    }
+
+    /// Logs what was decided since the last time, and hands it on.
+    pub(super) fn collect(&self) {
+        let calls_per_s = self.config.load().log.calls_per_s;
+        let mut chronicle = self
+            .chronicle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        chronicle.collect(&self.shared, self.clock.now(), calls_per_s, &|trace| {
+            if let Some(sink) = self.sink.get() {
+                sink(trace);
+            }
+        });
+    }
+}
+
 /// Counts what was logged in the running second.
 #[derive(Debug, Default)]
-pub(super) struct Chronicle {
+struct Chronicle {
     second: i64,
     logged: u32,
     suppressed: u64,
@@ -13,13 +61,7 @@ pub(super) struct Chronicle {
 
 impl Chronicle {
     /// Takes what the shards traced since the last time, logs it, and hands it on.
-    pub(super) fn collect(
-        &mut self,
-        shared: &Shared,
-        now: Now,
-        calls_per_s: u32,
-        sink: &dyn Fn(Trace),
-    ) {
+    fn collect(&mut self, shared: &Shared, now: Now, calls_per_s: u32, sink: &dyn Fn(Trace)) {
         self.begin_second(now.unix_ms.div_euclid(1_000));
         for shard in &shared.shards {
             // At most one queueful, so that a busy shard cannot keep the others waiting.

@@ -5,17 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::proxy::Counter;
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($(#[doc = $help:literal] $name:ident,)*) => {
         /// One shard's numbers; written by that shard alone.
         #[derive(Debug, Default)]
         pub struct HostCounters {
-            $($(#[$doc])* pub $name: Counter,)*
+            $(#[doc = $help] pub $name: Counter,)*
         }
 
         impl HostCounters {
-            /// The numbers by name, in a stable order.
-            pub fn plain(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name.get()),)*].into_iter()
+            /// Each number with its name and its meaning, in a stable order.
+            pub fn plain(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$((stringify!($name), $help.trim_ascii(), self.$name.get()),)*].into_iter()
             }
         }
     };
@@ -50,7 +50,7 @@ counters! {
     unreachable,
     /// Messages that caused a panic and were dropped.
     panics,
-    /// Gauge: datagrams the kernel dropped because this shard was too slow.
+    /// Datagrams that the kernel dropped because a shard was too slow.
     kernel_drops,
 }
 
@@ -83,7 +83,7 @@ pub const LATENCY_BOUNDS_NS: [u64; 18] = [
     1_000_000_000,
 ];
 
-/// How long something took; written by one thread at a time.
+/// How long something took, and how often.
 #[derive(Debug, Default)]
 pub struct Latency {
     buckets: [AtomicU64; LATENCY_BOUNDS_NS.len() + 1],
@@ -94,13 +94,9 @@ impl Latency {
     pub(super) fn record(&self, ns: u64) {
         let bucket = LATENCY_BOUNDS_NS.partition_point(|bound| *bound < ns);
         if let Some(count) = self.buckets.get(bucket) {
-            count.store(
-                count.load(Ordering::Relaxed).wrapping_add(1),
-                Ordering::Relaxed,
-            );
+            count.fetch_add(1, Ordering::Relaxed);
         }
-        let sum = self.sum_ns.load(Ordering::Relaxed).wrapping_add(ns);
-        self.sum_ns.store(sum, Ordering::Relaxed);
+        self.sum_ns.fetch_add(ns, Ordering::Relaxed);
     }
 
     /// Samples in each bucket, not cumulated: first those up to [`LATENCY_BOUNDS_NS`], then the rest.

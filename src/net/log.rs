@@ -78,11 +78,6 @@ impl Logging {
             let _ = self.level.reload(EnvFilter::new(level));
         }
     }
-
-    /// How many lines were dropped because nobody read them in time.
-    pub fn dropped(&self) -> u64 {
-        self.lines.dropped.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for Logging {

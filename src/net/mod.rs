@@ -2,7 +2,7 @@
 //!
 //! One thread per shard receives datagrams by the batch, hands them to its engine and sends what
 //! the engine wants sent (`shard`). Beside them a few threads do what may wait: the store's upkeep,
-//! names, the log of calls (`background`). Nothing here decides about a call or knows a header.
+//! names, the log of calls (`upkeep`). Nothing here decides about a call or knows a header.
 //!
 //! Entry points: [`serve`] for a whole run, [`Server::start`] for what it runs.
 
@@ -22,6 +22,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod timed;
+mod upkeep;
 
 pub use clock::Clock;
 pub use counters::{HostCounters, LATENCY_BOUNDS_NS, Latency};

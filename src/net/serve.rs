@@ -1,7 +1,7 @@
 //! A whole run of the server: start, ready, reload on SIGHUP, drain on SIGTERM, end.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ where
             source,
         };
         let api = start_api(Arc::clone(&server), told).await.map_err(failed)?;
-        println!("{}", ready_line(&server, api.address));
+        say(&ready_line(&server, api.address));
         tracing::info!(listeners = listeners(&server), api = %api.address, "ready");
         let result = signals.serve_until_end(&server).await;
         ending.send_replace(true);
@@ -79,6 +79,12 @@ where
 /// `READY sip=udp:127.0.0.1:5060,udp:[::1]:5060 api=http://127.0.0.1:8080`.
 fn ready_line(server: &Server, api: SocketAddr) -> String {
     format!("READY sip={} api=http://{api}", listeners(server))
+}
+
+/// Writes a line to standard output; that nobody reads it is no fault.
+fn say(line: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
 fn listeners(server: &Server) -> String {

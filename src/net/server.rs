@@ -4,21 +4,20 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use socket2::Socket;
 use tokio::sync::watch;
 
 use super::background::Background;
-use super::chronicle::Chronicle;
+use super::chronicle::Collector;
 use super::clock::Clock;
 use super::counters::Latency;
-use super::names::Resolver;
 use super::shard::{Gauges, Shards};
 use super::socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
 use super::timed::Timed;
+use super::upkeep::{Upkeep, unix_s};
 use crate::call::CallRecord;
 use crate::config::{self, Config, ConfigErrors, compile};
 use crate::engine::{Engine, Shared, shard_of};
@@ -26,14 +25,6 @@ use crate::presence::{Directory, LoadError, NumberPlan, Roster};
 use crate::proxy::Trace;
 use crate::proxy::policy::Policy;
 use crate::store::{Embedded, Options, Store, StoreError};
-
-/// How often the store is looked after, and statuses whose time is over are dropped.
-const UPKEEP: Duration = Duration::from_secs(1);
-/// How often decisions are collected from the shards.
-const CHRONICLE: Duration = Duration::from_millis(100);
-/// How often names that calls wait for are looked at, and by how many threads.
-const NAMES: Duration = Duration::from_millis(25);
-const RESOLVERS: usize = 4;
 
 /// Reads the configuration anew.
 pub type Reader = Box<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
@@ -51,13 +42,7 @@ pub struct Server {
     reloading: Mutex<()>,
     config: Arc<ArcSwap<Config>>,
     draining: watch::Sender<bool>,
-    hooks: Arc<Hooks>,
-}
-
-/// What the rest of the process wants to be told.
-#[derive(Default)]
-struct Hooks {
-    on_trace: OnceLock<Box<dyn Fn(Trace) + Send + Sync>>,
+    collector: Arc<Collector>,
     on_reload: Mutex<Vec<ReloadHook>>,
 }
 
@@ -90,24 +75,16 @@ impl Server {
         let limit = config.limits.message_bytes;
         let shards = start_shards(sockets, clock, limit, &shared, &*store)?;
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let hooks = Arc::new(Hooks::default());
+        let (in_force, of_shards) = (Arc::clone(&config), Arc::clone(&shared));
+        let collector = Arc::new(Collector::new(of_shards, clock, in_force));
         let upkeep = Upkeep {
-            roster,
-            shared,
-            store,
+            roster: Arc::clone(&roster),
+            shared: Arc::clone(&shared),
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            collector: Arc::clone(&collector),
             clock,
-            config,
-            hooks,
         };
         let background = upkeep.start().map_err(StartError::Thread)?;
-        let Upkeep {
-            roster,
-            shared,
-            store,
-            config,
-            hooks,
-            ..
-        } = upkeep;
         Ok(Self {
             shards,
             _background: background,
@@ -120,7 +97,8 @@ impl Server {
             reloading: Mutex::new(()),
             config,
             draining: watch::Sender::new(false),
-            hooks,
+            collector,
+            on_reload: Mutex::default(),
         })
     }
 
@@ -142,7 +120,6 @@ impl Server {
         let config = Arc::new(config);
         self.config.store(Arc::clone(&config));
         let hooks = self
-            .hooks
             .on_reload
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -178,13 +155,17 @@ impl Server {
 
     /// Hands every decision to `sink` after it was logged; the first sink counts.
     pub fn on_trace(&self, sink: impl Fn(Trace) + Send + Sync + 'static) {
-        let _ = self.hooks.on_trace.set(Box::new(sink));
+        self.collector.hand_to(sink);
+    }
+
+    /// Logs and hands on the decisions of this moment, so that whoever asks now finds them.
+    pub fn collect_traces(&self) {
+        self.collector.collect();
     }
 
     /// Calls `hook` with each configuration that is put in force from now on.
     pub fn on_reload(&self, hook: impl Fn(&Config) + Send + 'static) {
         let mut hooks = self
-            .hooks
             .on_reload
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
@@ -229,77 +210,6 @@ impl Server {
     /// What the shards' hosts count.
     pub fn gauges(&self) -> Gauges {
         self.shards.gauges()
-    }
-}
-
-/// What the background works on.
-struct Upkeep {
-    roster: Arc<Roster>,
-    shared: Arc<Shared>,
-    store: Arc<Timed<Embedded>>,
-    clock: Clock,
-    config: Arc<ArcSwap<Config>>,
-    hooks: Arc<Hooks>,
-}
-
-impl Upkeep {
-    fn start(&self) -> io::Result<Background> {
-        let mut background = Background::default();
-        self.look_after_store(&mut background)?;
-        self.expire(&mut background)?;
-        self.collect_traces(&mut background)?;
-        let (shared, system) = (Arc::clone(&self.shared), Box::new(System));
-        let resolver = Arc::new(Resolver::new(shared, self.clock, system));
-        for _ in 0..RESOLVERS {
-            let resolver = Arc::clone(&resolver);
-            background.every("names", NAMES, move || resolver.resolve_wanted())?;
-        }
-        Ok(background)
-    }
-
-    fn look_after_store(&self, background: &mut Background) -> io::Result<()> {
-        let (store, clock) = (Arc::clone(&self.store), self.clock);
-        let mut last_fault = String::new();
-        background.every("store", UPKEEP, move || {
-            let fault = store
-                .maintain(unix_s(clock))
-                .err()
-                .map(|fault| fault.to_string());
-            let fault = fault.unwrap_or_default();
-            if fault != last_fault {
-                match fault.is_empty() {
-                    true => tracing::info!("the store is well again"),
-                    false => tracing::error!(fault, "the store"),
-                }
-                last_fault = fault;
-            }
-        })
-    }
-
-    /// Statuses whose `until` has passed; the roster waits for the disk, so apart from the store.
-    fn expire(&self, background: &mut Background) -> io::Result<()> {
-        let roster = Arc::clone(&self.roster);
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        background.every("expire", UPKEEP, move || {
-            let expired = runtime.block_on(roster.expire());
-            if expired > 0 {
-                tracing::debug!(expired, "statuses ended");
-            }
-        })
-    }
-
-    fn collect_traces(&self, background: &mut Background) -> io::Result<()> {
-        let (shared, config) = (Arc::clone(&self.shared), Arc::clone(&self.config));
-        let (hooks, clock) = (Arc::clone(&self.hooks), self.clock);
-        let mut chronicle = Chronicle::default();
-        background.every("chronicle", CHRONICLE, move || {
-            let calls_per_s = config.load().log.calls_per_s;
-            chronicle.collect(&shared, clock.now(), calls_per_s, &|trace| {
-                if let Some(sink) = hooks.on_trace.get() {
-                    sink(trace);
-                }
-            });
-        })
     }
 }
 
@@ -396,10 +306,6 @@ fn start_shards(
         })
     });
     Shards::start(shards.collect(), clock, message_limit).map_err(StartError::Thread)
-}
-
-fn unix_s(clock: Clock) -> i64 {
-    clock.now().unix_ms.div_euclid(1_000)
 }
 
 fn random_u64() -> Result<u64, StartError> {

@@ -1,0 +1,73 @@
+//! What may wait, in threads beside the shards: the store, statuses that end, names, the log.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::background::Background;
+use super::chronicle::Collector;
+use super::clock::Clock;
+use super::names::Resolver;
+use super::socket::System;
+use crate::engine::Shared;
+use crate::presence::Roster;
+use crate::store::Store;
+
+/// How often the store is looked after, and statuses whose time is over are dropped.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// How often decisions are collected from the shards.
+const COLLECT: Duration = Duration::from_millis(50);
+/// How often names that calls wait for are looked at, and by how many threads.
+const NAMES: Duration = Duration::from_millis(50);
+const RESOLVERS: usize = 2;
+
+/// What the threads work on.
+pub(super) struct Upkeep {
+    pub roster: Arc<Roster>,
+    pub shared: Arc<Shared>,
+    pub store: Arc<dyn Store>,
+    pub collector: Arc<Collector>,
+    pub clock: Clock,
+}
+
+impl Upkeep {
+    /// Starts the threads; they work once more at their end.
+    pub(super) fn start(self) -> io::Result<Background> {
+        let mut background = Background::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let (roster, collector) = (self.roster, self.collector);
+        // Apart from the store's upkeep, as both wait for the disk.
+        background.every("expire", UPKEEP, move || {
+            runtime.block_on(roster.expire());
+        })?;
+        background.every("chronicle", COLLECT, move || collector.collect())?;
+        let resolver = Arc::new(Resolver::new(self.shared, self.clock, Box::new(System)));
+        for _ in 0..RESOLVERS {
+            let resolver = Arc::clone(&resolver);
+            background.every("names", NAMES, move || resolver.resolve_wanted())?;
+        }
+        look_after(self.store, self.clock, &mut background)?;
+        Ok(background)
+    }
+}
+
+/// Keeps the store well; each fault is logged when it begins and when it ends.
+fn look_after(store: Arc<dyn Store>, clock: Clock, background: &mut Background) -> io::Result<()> {
+    let mut told = String::new();
+    background.every("store", UPKEEP, move || {
+        let fault = store.maintain(unix_s(clock)).err();
+        let fault = fault.map(|fault| fault.to_string()).unwrap_or_default();
+        if fault != told {
+            match fault.is_empty() {
+                true => tracing::info!("the store is well again"),
+                false => tracing::error!(fault, "the store"),
+            }
+            told = fault;
+        }
+    })
+}
+
+/// Seconds since 1970.
+pub(super) fn unix_s(clock: Clock) -> i64 {
+    clock.now().unix_ms.div_euclid(1_000)
+}

@@ -1,0 +1,301 @@
+//! The real binary: start, calls, reload, drain, end.
+#![expect(clippy::disallowed_methods, reason = "phones have sockets, and clocks")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const ANNA: &str = r#"{"id":"anna","display_name":"Anna Arndt","aliases":["101"],"status":"dnd"}"#;
+const BERT: &str = r#"{"id":"bert","display_name":"Bert Busch","aliases":["102"]}"#;
+
+/// A directory with a configuration and a store.
+struct Site {
+    directory: tempfile::TempDir,
+    more: String,
+}
+
+/// A running server; dropping it kills it.
+struct Server {
+    child: Child,
+    _stdout: BufReader<ChildStdout>,
+    sip: SocketAddr,
+    api: SocketAddr,
+}
+
+impl Site {
+    fn new(more: &str) -> Self {
+        let site = Self {
+            directory: tempfile::tempdir().unwrap(),
+            more: more.to_owned(),
+        };
+        site.write("");
+        site
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("pointsman.toml")
+    }
+
+    fn write(&self, sip: &str) {
+        let text = format!(
+            "[store]\npath = {:?}\n[api]\nlisten = \"127.0.0.1:0\"\n{}\n[sip]\n\
+             listen = [\"udp:127.0.0.1:0\"]\nshards = 2\ndomains = [\"example.com\"]\n{sip}\n",
+            self.directory.path().join("store"),
+            self.more,
+        );
+        std::fs::write(self.file(), text).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
+        command.args(["serve", "--config"]).arg(self.file());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn serve(&self) -> Server {
+        let mut child = self.command().spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut ready = String::new();
+        stdout.read_line(&mut ready).unwrap();
+        let after = |mark: &str| {
+            let rest = ready
+                .split_once(mark)
+                .unwrap_or_else(|| panic!("{ready:?}"))
+                .1;
+            rest.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        assert!(ready.starts_with("READY "), "{ready:?}");
+        let (sip, api) = (after("sip=udp:"), after("api=http://"));
+        Server {
+            child,
+            _stdout: stdout,
+            sip,
+            api,
+        }
+    }
+
+    /// What a server that does not start says.
+    fn fail(&self) -> String {
+        let output = self.command().output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+impl Server {
+    fn signal(&self, signal: &str) {
+        let command = format!("kill -{signal} {}", self.child.id());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &command])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn http(&self, request: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(self.api).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn add(&self, subscriber: &str) {
+        let answer = self.http("POST /api/v1/subscribers", subscriber);
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    }
+
+    /// Waits for the end; the exit code and the log.
+    fn ended(mut self) -> (Option<i32>, String) {
+        let mut log = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        (self.child.wait().unwrap().code(), log)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn phone() -> UdpSocket {
+    let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
+    phone
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    phone
+}
+
+fn invite(phone: &UdpSocket, to: SocketAddr, number: &str, call_id: &str) {
+    let from = phone.local_addr().unwrap();
+    let message = format!(
+        "INVITE sip:{number}@example.com SIP/2.0\r\n\
+         Via: SIP/2.0/UDP {from};branch=z9hG4bK{call_id}\r\nMax-Forwards: 70\r\n\
+         From: <sip:bob@example.org>;tag=1\r\nTo: <sip:{number}@example.com>\r\n\
+         Call-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContact: <sip:bob@{from}>\r\n\
+         Content-Length: 0\r\n\r\n"
+    );
+    phone.send_to(message.as_bytes(), to).unwrap();
+}
+
+/// The status of the final response to a call.
+fn call(to: SocketAddr, number: &str, call_id: &str) -> u16 {
+    let phone = phone();
+    invite(&phone, to, number, call_id);
+    loop {
+        let mut buffer = [0; 4_096];
+        let length = phone.recv(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        let status: u16 = text.split(' ').nth(1).unwrap().parse().unwrap();
+        if status >= 200 {
+            return status;
+        }
+    }
+}
+
+/// Waits until `is_so`.
+fn until(is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it never came true");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_server_starts_reloads_and_ends() {
+    let site = Site::new("[log]\nformat = \"json\"");
+    let server = site.serve();
+    server.add(ANNA);
+    assert!(server.http("GET /healthz", "").starts_with("HTTP/1.1 200"));
+    assert!(server.http("GET /readyz", "").starts_with("HTTP/1.1 200"));
+    assert_eq!(call(server.sip, "101", "first"), 480);
+    let decisions = server.http("GET /api/v1/decisions", "");
+    assert!(decisions.contains("\"call_id\":\"first\""), "{decisions}");
+    assert!(
+        server
+            .http("GET /metrics", "")
+            .contains("pointsman_datagrams_received_total ")
+    );
+
+    site.write("dnd_status = 700");
+    server.signal("HUP");
+    let answer = server.http("POST /api/v1/reload", "");
+    assert!(
+        answer.contains("dnd_status") && answer.contains("480, 486, 603"),
+        "{answer}"
+    );
+    assert_eq!(call(server.sip, "101", "second"), 480);
+    site.write("dnd_status = 603\nreceive_buffer_bytes = 100000");
+    let answer = server.http("POST /api/v1/reload", "");
+    assert!(answer.contains("sip.receive_buffer_bytes"), "{answer}");
+    assert_eq!(call(server.sip, "101", "third"), 603);
+    site.write("dnd_status = 486");
+    server.signal("HUP");
+    let number = std::cell::Cell::new(0);
+    until(|| {
+        number.set(number.get() + 1);
+        call(server.sip, "101", &format!("hup-{}", number.get())) == 486
+    });
+
+    server.signal("TERM");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0), "{log}");
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let call = lines
+        .iter()
+        .find(|line| line["call_id"] == "first")
+        .unwrap();
+    assert_eq!(
+        (&call["status"], &call["decision"]),
+        (&480.into(), &"reject".into())
+    );
+    assert!(log.contains("the running configuration stays"), "{log}");
+}
+
+#[test]
+fn a_server_that_ends_lets_open_calls_finish_and_takes_no_new_ones() {
+    let pbx = phone();
+    let site = Site::new("[shutdown]\ngrace_s = 60");
+    site.write(&format!("next_hop = \"sip:{}\"", pbx.local_addr().unwrap()));
+    let server = site.serve();
+    server.add(BERT);
+    let caller = phone();
+    invite(&caller, server.sip, "102", "ringing");
+    let mut buffer = [0; 4_096];
+    let length = pbx.recv(&mut buffer).unwrap();
+    assert!(buffer[..length].starts_with(b"INVITE "));
+
+    server.signal("TERM");
+    let number = std::cell::Cell::new(0);
+    until(|| {
+        number.set(number.get() + 1);
+        call(server.sip, "999", &format!("late-{}", number.get())) == 503
+    });
+    assert!(server.http("GET /readyz", "").starts_with("HTTP/1.1 503"));
+    server.signal("TERM");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(
+        log.contains("ending at once") && log.contains("calls=1"),
+        "{log}"
+    );
+}
+
+#[test]
+fn what_keeps_a_server_from_starting_is_said() {
+    let site = Site::new("");
+    let server = site.serve();
+    let locked = site.fail();
+    assert!(locked.contains("in use by another process"), "{locked}");
+    let other = Site::new("");
+    other.write(&format!("x = 1\nlisten = \"udp:{}\"", server.sip));
+    let unreadable = other.fail();
+    assert!(unreadable.contains("duplicate key"), "{unreadable}");
+    other.write("nexthop = \"sip:127.0.0.1\"");
+    let unknown = other.fail();
+    assert!(
+        unknown.contains("pointsman.toml:10:1: sip.nexthop:"),
+        "{unknown}"
+    );
+    let text = std::fs::read_to_string(other.file()).unwrap();
+    let text = text.replace("127.0.0.1:0\"]", &format!("{}\"]", server.sip));
+    std::fs::write(other.file(), text.replace("nexthop", "next_hop")).unwrap();
+    let in_use = other.fail();
+    assert!(in_use.contains("another program uses the port"), "{in_use}");
+    let open = Site::new("");
+    let text = std::fs::read_to_string(open.file()).unwrap();
+    std::fs::write(
+        open.file(),
+        text.replace("listen = \"127.0.0.1:0\"", "listen = \"0.0.0.0:0\""),
+    )
+    .unwrap();
+    assert!(open.fail().contains("there is no token"));
+}
