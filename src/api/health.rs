@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::problem::{Failure, Kind};
-use super::state::{ApiState, Phase};
+use super::state::ApiState;
 use super::{Refusals, metrics as text};
 
 /// What a reload changed.
@@ -28,14 +28,11 @@ pub(super) fn open_routes() -> Router<ApiState> {
 }
 
 async fn ready(State(state): State<ApiState>) -> Result<&'static str, Failure> {
-    match state.phase() {
-        Phase::Ready => Ok("ready\n"),
-        Phase::Starting => Err(Failure::new(Kind::Unavailable, "the server is starting")),
-        Phase::Draining => Err(Failure::new(
-            Kind::Unavailable,
-            "the server is ending: it takes no new calls",
-        )),
+    if state.shared().is_draining() {
+        let text = "the server is ending: it takes no new calls";
+        return Err(Failure::new(Kind::Unavailable, text));
     }
+    Ok("ready\n")
 }
 
 /// Read the metrics

@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::state::{ApiState, Histogram, Phase};
+use super::state::{ApiState, Histogram};
 use crate::proxy::{Counters, LabelCounters};
 
 /// A plain number of the shards: its name, whether it can fall, and what it means.
@@ -203,7 +203,7 @@ impl Scrape {
     fn encode_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let state = &self.0;
         let listeners = state.events().listeners() as u64;
-        let is_ready = u64::from(state.phase() == Phase::Ready);
+        let is_ready = u64::from(!state.shared().is_draining());
         let shards = state.shared().shards.len() as u64;
         gauge(
             encoder,

@@ -53,7 +53,7 @@ pub enum Kind {
     UnsupportedMediaType,
     /// The request names a host that is not this server (DNS rebinding).
     Misdirected,
-    /// The server is starting, draining, or at a limit.
+    /// The server is ending, or at a limit.
     Unavailable,
     /// The store refused.
     Storage,

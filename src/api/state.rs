@@ -68,17 +68,6 @@ pub struct Histogram {
     pub sum_s: f64,
 }
 
-/// How far the process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Reading the store, opening sockets.
-    Starting,
-    /// Calls are routed.
-    Ready,
-    /// The end is near: no new calls.
-    Draining,
-}
-
 /// What the handlers work on; cheap to clone.
 #[derive(Clone)]
 pub struct ApiState(Arc<Parts>);
@@ -101,8 +90,8 @@ pub struct Parts {
     pub events: Arc<Events>,
     /// The decisions of late.
     pub traces: Traces,
-    /// How far the process is.
-    pub phase: watch::Receiver<Phase>,
+    /// Whether the API ends: streams end with it.
+    pub ending: watch::Receiver<bool>,
 }
 
 impl ApiState {
@@ -162,12 +151,8 @@ impl ApiState {
         &self.0.traces
     }
 
-    pub(super) fn phase(&self) -> Phase {
-        *self.0.phase.borrow()
-    }
-
-    pub(super) fn phases(&self) -> watch::Receiver<Phase> {
-        self.0.phase.clone()
+    pub(super) fn ending(&self) -> watch::Receiver<bool> {
+        self.0.ending.clone()
     }
 
     pub(super) fn now(&self) -> Timestamp {

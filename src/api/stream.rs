@@ -16,7 +16,8 @@ use super::Refusals;
 use super::auth::Caller;
 use super::events::{Event, EventKind, Events, Heard, Listener};
 use super::problem::{Failure, Kind};
-use super::state::{ApiState, Phase};
+use super::serve::ended;
+use super::state::ApiState;
 
 /// How often a stream without events says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -68,7 +69,7 @@ async fn forward(
     mut listener: Listener,
     frames: mpsc::Sender<Result<Frame, Infallible>>,
 ) {
-    let mut phases = state.phases();
+    let mut ending = state.ending();
     let hello = Frame::default().comment("pointsman");
     if frames.send(Ok(hello)).await.is_err() {
         return;
@@ -77,7 +78,7 @@ async fn forward(
         let heard = tokio::select! {
             heard = listener.next() => heard,
             () = frames.closed() => return,
-            _ = phases.wait_for(|phase| *phase == Phase::Draining) => return,
+            () = ended(&mut ending) => return,
         };
         let frame = match heard {
             Some(Heard::Event(event)) if may_see(&caller, &event) => frame(state.events(), &event),

@@ -18,7 +18,7 @@ use tower::ServiceExt as _;
 
 use super::auth::PeerAddress;
 use super::events::Events;
-use super::state::{ApiState, Histogram, Host, Measures, Parts, Phase};
+use super::state::{ApiState, Histogram, Host, Measures, Parts};
 use super::tokens::Tokens;
 use super::traces::Traces;
 use crate::call::{CallRecord, Entry, EntryKind};
@@ -69,7 +69,7 @@ struct World {
     state: ApiState,
     router: Router,
     store: Memory,
-    phase: watch::Sender<Phase>,
+    _ending: Arc<watch::Sender<bool>>,
     token: Option<String>,
     peer: SocketAddr,
 }
@@ -171,7 +171,7 @@ fn world_over(store: Memory, admin: Option<&str>) -> World {
     let plan = NumberPlan::for_region("DE").unwrap();
     let roster =
         Roster::start(Arc::new(store.clone()), Arc::clone(&directory), plan, clock).unwrap();
-    let (phase, phases) = watch::channel(Phase::Ready);
+    let (stop, ending) = watch::channel(false);
     let state = ApiState::new(Parts {
         roster: Arc::new(roster),
         store: Arc::new(store.clone()),
@@ -181,14 +181,14 @@ fn world_over(store: Memory, admin: Option<&str>) -> World {
         admin_token: arc_swap::ArcSwapOption::empty(),
         events: Arc::new(Events::new("run")),
         traces: Traces::default(),
-        phase: phases,
+        ending,
     });
     state.set_admin_token(admin);
     World {
         router: super::router(state.clone()),
         state,
         store,
-        phase,
+        _ending: Arc::new(stop),
         token: admin.map(str::to_owned),
         peer: "127.0.0.1:50000".parse().unwrap(),
     }
@@ -201,7 +201,7 @@ impl World {
             state: self.state.clone(),
             router: self.router.clone(),
             store: self.store.clone(),
-            phase: self.phase.clone(),
+            _ending: Arc::clone(&self._ending),
             token: token.map(str::to_owned),
             peer: self.peer,
         }

@@ -35,7 +35,7 @@ impl Calls {
                 cell(text(call, "call_id")),
             ]);
         }
-        say_table(&table, "no calls")?;
+        say_table(table, "no calls")?;
         let total = field(&answer, "total").as_u64().unwrap_or(0);
         if total > calls.len() as u64 {
             eprintln!("… of {total} calls; raise --limit to see more");

@@ -8,8 +8,8 @@ use serde_json::json;
 use super::Setting;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::{say, say_json};
-use crate::config::{Config, ConfigErrors, compile};
-use crate::net::System;
+use crate::config::{Config, ConfigErrors};
+use crate::net;
 use crate::proxy::Policy;
 
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ impl CheckConfig {
 /// Reads and compiles a file as `serve` does.
 fn check(file: &Path) -> Result<(Config, Policy), ConfigErrors> {
     let config = Config::load(Some(file), super::environment())?;
-    let policy = compile(&config, &System)?;
+    let policy = net::check(&config)?;
     Ok((config, policy))
 }
 

@@ -22,6 +22,7 @@ const FIELDS: [&str; 9] = [
     "settings",
 ];
 const PARTS: [&str; 6] = ["all", "available", "away", "break", "dnd", "in_call"];
+const UNCLOSED: &str = "a quote is not closed, or text follows a closing quote";
 /// Over how many further lines a quoted field may go on.
 const RECORD_LINES: usize = 16;
 
@@ -99,13 +100,18 @@ impl<R: BufRead> CsvLines<R> {
     fn whole_record(&mut self, line: Vec<u8>) -> io::Result<Result<Vec<u8>, String>> {
         let mut record = line;
         let mut taken = 0;
-        while is_quote_open(&record, self.delimiter) {
+        loop {
+            match Quotes::of(&record, self.delimiter) {
+                Quotes::Closed => break,
+                Quotes::Broken => return Ok(Err(UNCLOSED.to_owned())),
+                Quotes::Open => {}
+            }
             if self.ahead.len() == taken {
                 self.ahead.extend(read_line(&mut self.input)?);
             }
             match self.ahead.get(taken) {
                 Some(Raw::Bytes(next)) if taken < RECORD_LINES => record.extend(next),
-                _ => return Ok(Err("a quote is not closed".to_owned())),
+                _ => return Ok(Err(UNCLOSED.to_owned())),
             }
             taken += 1;
         }
@@ -128,20 +134,40 @@ impl<R: BufRead> CsvLines<R> {
     }
 }
 
-/// Whether the record ends inside a quoted field.
-fn is_quote_open(record: &[u8], delimiter: u8) -> bool {
-    let mut is_field_start = true;
-    let mut is_open = false;
-    for byte in record {
-        if *byte == b'"' && (is_open || is_field_start) {
-            // A doubled quote closes and opens again.
-            is_open = !is_open;
-            is_field_start = !is_open;
-        } else {
-            is_field_start = !is_open && *byte == delimiter;
+/// How a record stands to its quotes.
+#[derive(Debug, PartialEq, Eq)]
+enum Quotes {
+    /// Every quoted field has its end.
+    Closed,
+    /// The record ends inside a quoted field.
+    Open,
+    /// Something stands between a closing quote and the next field: the quote opened elsewhere.
+    Broken,
+}
+
+impl Quotes {
+    fn of(record: &[u8], delimiter: u8) -> Self {
+        let mut is_field_start = true;
+        let mut is_open = false;
+        let mut bytes = record.iter().copied().peekable();
+        while let Some(byte) = bytes.next() {
+            match (byte, is_open) {
+                (b'"', true) if bytes.peek() == Some(&b'"') => {
+                    bytes.next();
+                }
+                (b'"', true) => {
+                    is_open = false;
+                    let ends = |next: &u8| [delimiter, b'\r', b'\n'].contains(next);
+                    if !bytes.peek().is_none_or(ends) {
+                        return Self::Broken;
+                    }
+                }
+                (b'"', false) if is_field_start => is_open = true,
+                _ => is_field_start = byte == delimiter,
+            }
         }
+        if is_open { Self::Open } else { Self::Closed }
     }
-    is_open
 }
 
 fn delimiter_of(header: &[u8]) -> u8 {
@@ -311,10 +337,17 @@ mod tests {
         input.push_str("s39,5\" screen\n");
         let lines = read(&input);
         assert_eq!(lines.len(), 41);
-        assert_eq!(lines[0].document, Err("a quote is not closed".into()));
+        assert_eq!(lines[0].document, Err(UNCLOSED.into()));
         assert_eq!(lines[40].number, 42);
         let last = json!({"id": "s39", "display_name": "5\" screen"});
         assert_eq!(lines[40].document, Ok(last));
+    }
+
+    #[test]
+    fn a_quote_that_a_later_line_seems_to_close_costs_its_own_line_only() {
+        let lines = read("id,display_name\na,\"open\nb,\"B\"\nc,C\n");
+        let read: Vec<bool> = lines.iter().map(|line| line.document.is_ok()).collect();
+        assert_eq!(read, [false, true, true]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Journal {
                 cell(&labels(field(entry, "reasons"))),
             ]);
         }
-        say_table(&table, "no calls yet")
+        say_table(table, "no calls yet")
     }
 }
 

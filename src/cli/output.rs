@@ -61,9 +61,12 @@ pub(super) fn table(headers: &[&str]) -> Table {
 ///
 /// # Errors
 /// As [`say`].
-pub(super) fn say_table(table: &Table, nothing: &str) -> Outcome {
+pub(super) fn say_table(mut table: Table, nothing: &str) -> Outcome {
     if table.is_empty() {
         return say(nothing);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
     }
     say(&table.trim_fmt())
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::exit::{CliError, Exit, Outcome};
 use crate::api::events::Events;
-use crate::api::state::{ApiState, Histogram, Host, Measures, Parts, Phase};
+use crate::api::state::{ApiState, Histogram, Host, Measures, Parts};
 use crate::api::tokens::Tokens;
 use crate::api::traces::Traces;
 use crate::api::{gazette, router, serve};
@@ -56,7 +56,6 @@ struct Process {
 async fn start_api(server: Arc<Server>, ending: watch::Receiver<bool>) -> io::Result<RunningApi> {
     let listener = TcpListener::bind(server.config().api.listen).await?;
     let address = listener.local_addr()?;
-    let (phase, phases) = watch::channel(Phase::Ready);
     let state = ApiState::new(Parts {
         roster: Arc::clone(server.roster()),
         store: server.store(),
@@ -69,25 +68,18 @@ async fn start_api(server: Arc<Server>, ending: watch::Receiver<bool>) -> io::Re
         admin_token: ArcSwapOption::empty(),
         events: Arc::new(Events::new(epoch()?)),
         traces: Traces::default(),
-        phase: phases,
+        ending: ending.clone(),
     });
     put_token_in_force(&state, &server.config());
     let of_hook = state.clone();
     server.on_reload(move |config| put_token_in_force(&of_hook, config));
     let of_hook = state.clone();
     server.on_trace(move |trace| of_hook.keep_trace(trace));
-    let mut draining = server.draining();
     let task = tokio::spawn(async move {
         let router = router(state.clone());
         let gazette = tokio::spawn(gazette::run(state, ending.clone()));
-        let told = tokio::spawn(async move {
-            let _ = draining.wait_for(|draining| *draining).await;
-            phase.send_replace(Phase::Draining);
-            phase.closed().await;
-        });
         serve::serve(listener, router, ending).await;
         gazette.abort();
-        told.abort();
     });
     Ok(RunningApi { address, task })
 }

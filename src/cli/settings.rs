@@ -169,7 +169,7 @@ pub(super) fn say_settings(settings: &Value) -> Outcome {
             }
         }
     }
-    say_table(&table, "nothing is set: calls are connected; dnd rejects")
+    say_table(table, "nothing is set: calls are connected; dnd rejects")
 }
 
 fn words(value: &Value) -> String {

@@ -155,5 +155,5 @@ fn say_statuses(statuses: &[Value]) -> Outcome {
             cell(&local_time(text(status, "since"))),
         ]);
     }
-    say_table(&table, "nobody")
+    say_table(table, "nobody")
 }

@@ -109,7 +109,7 @@ impl List {
                 cell(&field(subscriber, "calls").to_string()),
             ]);
         }
-        say_table(&table, "no subscribers")?;
+        say_table(table, "no subscribers")?;
         if more {
             eprintln!("… and more: raise --limit or narrow with --search");
         }

@@ -42,7 +42,7 @@ pub(super) struct Delete {
     /// Id of the subscriber
     id: String,
     /// Id of the token, as `list` shows it
-    token: String,
+    token_id: String,
 }
 
 impl Token {
@@ -88,13 +88,13 @@ impl List {
                 cell(&local_time(text(token, "created_at"))),
             ]);
         }
-        say_table(&table, "no tokens")
+        say_table(table, "no tokens")
     }
 }
 
 impl Delete {
     fn run(&self, setting: &Setting) -> Outcome {
-        let path = format!("{}/{}", path(&self.id), escape(&self.token));
+        let path = format!("{}/{}", path(&self.id), escape(&self.token_id));
         setting.client()?.json(Method::DELETE, &path, None)?;
         if setting.json {
             return DONE;

@@ -183,17 +183,13 @@ async fn without_a_token_only_this_machine_is_administrator() {
 }
 
 #[tokio::test]
-async fn readiness_follows_the_phase() {
+async fn a_server_that_drains_is_alive_but_not_ready() {
     let world = world().await;
-    for (phase, status) in [
-        (Phase::Starting, 503),
-        (Phase::Ready, 200),
-        (Phase::Draining, 503),
-    ] {
-        world.phase.send(phase).unwrap();
-        assert_eq!(world.get("/readyz").await.status, status);
-        assert_eq!(world.get("/healthz").await.status, 200);
-    }
+    assert_eq!(world.get("/readyz").await.status, 200);
+    let draining = &world.state.shared().draining;
+    draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert_problem(&world.get("/readyz").await, 503, "unavailable");
+    assert_eq!(world.get("/healthz").await.status, 200);
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Calls, journal, explanations, metrics.
 
 use super::*;
+use crate::presence::CallerClass;
+use crate::proxy::{Outcome, Trace};
+use crate::routing::Reason;
 
 /// Keeps an open call of Bob with Anna.
 pub(super) fn open_call(world: &World) -> Vec<u8> {
@@ -43,6 +46,53 @@ async fn calls_in_progress_are_listed() {
         world.get("/api/v1/calls?subscriber=carol").await.json()["total"],
         0
     );
+}
+
+#[tokio::test]
+async fn decisions_are_listed_by_call_and_by_subscriber() {
+    let world = world().await;
+    let anna = world.state.directory().handle_of_id("anna");
+    for (number, callee) in [(1, anna), (2, None), (3, anna)] {
+        world.state.traces().push(Trace {
+            at_unix_ms: number * 1_000,
+            call_id: format!("c{number}").into(),
+            from: "sip:bob@example.com".into(),
+            to: "sip:101@example.com".into(),
+            source: world.peer,
+            class: CallerClass::Internal,
+            callee,
+            outcome: Outcome::Redirect,
+            reasons: [Reason::NoVoicemail].into_iter().collect(),
+            target: "+491701234567".into(),
+            status: 302,
+            setup_ms: 3,
+            ring_ms: 0,
+        });
+    }
+    let ids = async |query: &str| {
+        let listed = world
+            .get(&format!("/api/v1/decisions?{query}"))
+            .await
+            .json();
+        let decisions = listed["decisions"].as_array().unwrap().clone();
+        decisions
+            .iter()
+            .map(|d| d["call_id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids("").await, ["c3", "c2", "c1"]);
+    assert_eq!(ids("limit=1").await, ["c3"]);
+    assert_eq!(ids("subscriber=ANNA").await, ["c3", "c1"]);
+    assert_eq!(ids("call_id=c2").await, ["c2"]);
+    let listed = world.get("/api/v1/decisions?call_id=c1").await.json();
+    let decision = &listed["decisions"][0];
+    assert_eq!(
+        (&decision["decision"], &decision["callee"]),
+        (&json!("redirect"), &json!("anna"))
+    );
+    assert_eq!(decision["reasons"], json!(["no_voicemail"]));
+    let nobody = world.get("/api/v1/decisions?subscriber=x").await;
+    assert_problem(&nobody, 404, "not-found");
 }
 
 #[tokio::test]
@@ -173,6 +223,7 @@ async fn the_metrics_are_text_that_prometheus_reads() {
         "pointsman_datagrams_received_total 5",
         "pointsman_store_write_seconds_count 6",
         "pointsman_store_write_seconds_bucket{le=\"0.1\"} 3",
+        "pointsman_store_write_seconds_bucket{le=\"+Inf\"} 6",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
