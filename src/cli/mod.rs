@@ -12,7 +12,7 @@ mod check_config;
 mod client;
 mod completions;
 mod csv_lines;
-pub mod demo;
+mod demo;
 pub mod exit;
 mod explain;
 mod export;
@@ -33,7 +33,7 @@ mod watch_view;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use client::{Client, Connection};
 use exit::{CliError, Exit, Outcome};
@@ -107,14 +107,10 @@ enum Command {
     /// Make the server read its configuration file again
     Reload(reload::Reload),
     /// Route calls between simulated phones, on this machine, to see what pointsman does
-    Demo(Demo),
+    Demo(demo::Demo),
     /// Write completions for a shell
     Completions(completions::Completions),
 }
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  pointsman demo")]
-struct Demo {}
 
 /// Reads the command line, does what it says and hands back the exit code.
 pub fn run() -> ExitCode {
@@ -137,7 +133,7 @@ pub fn run() -> ExitCode {
         Command::Explain(command) => command.run(&setting),
         Command::Watch(command) => command.run(&setting),
         Command::Reload(command) => command.run(&setting),
-        Command::Demo(Demo {}) => return demo::run(),
+        Command::Demo(command) => command.run(&setting),
         Command::Completions(command) => command.run(),
     };
     end(outcome)
