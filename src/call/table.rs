@@ -36,8 +36,11 @@ struct Call {
     slot: Option<u32>,
     deadline: Ms,
     record: Box<[u8]>,
-    _marks: [Option<Mark>; 2],
+    _marks: Marks,
 }
+
+/// The caller's mark and the callee's.
+type Marks = [Option<Mark>; 2];
 
 /// Who a call marks.
 #[derive(Debug, Clone, Copy, Default)]
@@ -83,7 +86,17 @@ impl Calls {
         };
         let deadline = now + read.ends_unix_ms.abs_diff(unix_ms);
         let (key, tags) = (read.key, [read.caller_tag, read.callee_tag]);
-        self.insert(key, tags, Some(slot), deadline, record, parties);
+        let slot = Some(slot);
+        let next = None;
+        self.insert(parties, |_marks| Call {
+            key,
+            tags,
+            next,
+            slot,
+            deadline,
+            record,
+            _marks,
+        });
     }
 
     /// How many calls are open.
@@ -117,35 +130,30 @@ impl Calls {
         record.encode(&mut self.scratch);
         let slot = self.stored.insert(&self.scratch);
         let bytes = Box::from(self.scratch.as_slice());
-        Some(self.insert(record.key, tags, slot, deadline, bytes, parties))
-    }
-
-    fn insert(
-        &mut self,
-        key: u64,
-        tags: [u64; 2],
-        slot: Option<u32>,
-        deadline: Ms,
-        record: Box<[u8]>,
-        parties: Parties,
-    ) -> CallId {
-        let mark = |party: Option<Handle>| {
-            party.map(|handle| self.directory.mark(handle, MarkKind::InCall))
-        };
-        let _marks = [mark(parties.caller), mark(parties.callee)];
-        let next = self.by_key.get(&key).copied();
-        let call = Call {
+        let (key, next) = (record.key, None);
+        Some(self.insert(parties, |_marks| Call {
             key,
             tags,
             next,
             slot,
             deadline,
-            record,
+            record: bytes,
             _marks,
+        }))
+    }
+
+    /// Marks the parties and takes the call in; `make` completes it.
+    fn insert(&mut self, parties: Parties, make: impl FnOnce(Marks) -> Call) -> CallId {
+        let mark = |party: Option<Handle>| {
+            party.map(|handle| self.directory.mark(handle, MarkKind::InCall))
         };
-        let id = self.calls.insert(call);
-        self.by_key.insert(key, id);
-        id
+        let marks = [mark(parties.caller), mark(parties.callee)];
+        let by_key = &mut self.by_key;
+        self.calls.insert_with_key(|id| {
+            let mut call = make(marks);
+            call.next = by_key.insert(call.key, id);
+            call
+        })
     }
 
     /// The open call of a dialog; the tags in either order, as either side may send.

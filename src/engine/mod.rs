@@ -73,26 +73,23 @@ impl Engine {
 
     /// Takes one input. Datagrams of calls that belong to another shard are not touched.
     pub fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled {
-        match input {
+        self.proxy.begin(now, out);
+        let handled = match input {
             Input::Datagram {
                 from,
                 listener,
                 bytes,
-            } => self.handle_datagram(now, (from, listener), bytes, out),
+            } => self.handle_datagram(from, listener, bytes),
             Input::Unreachable { to } => {
-                self.proxy.handle_unreachable(to, now, out);
+                self.proxy.handle_unreachable(to);
                 Handled::Done
             }
-        }
+        };
+        self.proxy.end(out);
+        handled
     }
 
-    fn handle_datagram(
-        &mut self,
-        now: Now,
-        (from, listener): (SocketAddr, u8),
-        bytes: &[u8],
-        out: &mut Outbox,
-    ) -> Handled {
+    fn handle_datagram(&mut self, from: SocketAddr, listener: u8, bytes: &[u8]) -> Handled {
         let message = match self.index.parse(bytes) {
             Ok(message) => message,
             Err(malformed) => {
@@ -105,21 +102,20 @@ impl Engine {
         if owner != self.shard {
             return Handled::Belongs(owner);
         }
-        self.proxy.refresh_policy();
         let arrival = Arrival {
-            now,
             from,
             listener,
             call_key,
         };
-        dispatch(&mut self.proxy, &arrival, message, out);
+        dispatch(&mut self.proxy, &arrival, message);
         Handled::Done
     }
 
     /// Fires every timer that is due.
     pub fn handle_timeouts(&mut self, now: Now, out: &mut Outbox) {
-        self.proxy.refresh_policy();
-        self.proxy.handle_timeouts(now, out);
+        self.proxy.begin(now, out);
+        self.proxy.handle_timeouts();
+        self.proxy.end(out);
     }
 
     /// When [`Engine::handle_timeouts`] must be called, on the clock of [`Now::ms`].
@@ -143,10 +139,10 @@ impl Engine {
     }
 }
 
-fn dispatch(proxy: &mut Proxy, arrival: &Arrival, message: Message<'_>, out: &mut Outbox) {
+fn dispatch(proxy: &mut Proxy, arrival: &Arrival, message: Message<'_>) {
     match message.start() {
-        Start::Request { .. } => proxy.handle_request(arrival, message, out),
-        Start::Response { .. } => proxy.handle_response(arrival, message, out),
+        Start::Request { .. } => proxy.handle_request(arrival, message),
+        Start::Response { .. } => proxy.handle_response(arrival, message),
     }
 }
 

@@ -9,7 +9,7 @@ use super::invite::{Branch, Cancel, Upstream};
 use super::note::Final;
 use super::policy::{Listener, Policy};
 use super::route::Routed;
-use super::{InviteKey, Now, Outbox, Proxy};
+use super::{InviteKey, Proxy};
 use crate::message::Name;
 use crate::presence::Handle;
 use crate::transaction::{BranchId, BranchKind, InviteClient};
@@ -38,14 +38,12 @@ impl Proxy {
         source: &Source<'_>,
         routed: &Routed,
         attempt: &Attempt<'_>,
-        now: Now,
-        out: &mut Outbox,
     ) {
         let policy = Arc::clone(&self.policy);
         if !attempt.is_divert {
             self.scratch.lines.clear();
             self.scratch.tail.clear();
-            self.send_first_trying(key, source, out);
+            self.send_first_trying(key, source);
         }
         self.offer_session_timer(key, source, &policy);
         let Some(invite) = self.invites.get(key) else {
@@ -55,7 +53,7 @@ impl Proxy {
         let fits = leg < policy.limits.branches.min(usize::from(u8::MAX));
         let listener = listener_for(&policy, attempt.to, upstream).filter(|_| fits);
         let Some((number, listener)) = listener else {
-            self.answer(key, source, &Final::new(480), now, out);
+            self.answer(key, source, &Final::new(480));
             return;
         };
         let id = self.branch_id(key, leg as u8, invite.call_key, source);
@@ -77,14 +75,15 @@ impl Proxy {
         if edit(&source.message, &copy, edits).is_err() {
             return;
         }
-        let sent: Box<[u8]> = out
+        let sent: Box<[u8]> = self
+            .out
             .send(attempt.to, number, |out| {
                 edits.apply(source.message.bytes(), out)
             })
             .into();
         let base = policy.timers.base();
         let branch = Branch {
-            client: InviteClient::start(now.ms, &base),
+            client: InviteClient::start(self.now.ms, &base),
             to: attempt.to,
             listener: number,
             check: id.check,
@@ -93,14 +92,14 @@ impl Proxy {
             ringing: None,
             ring_for: attempt.ring_for_s.map(|seconds| u64::from(seconds) * 1_000),
             ring_deadline: None,
-            timer_c: now.ms + policy.timers.timer_c,
+            timer_c: self.now.ms + policy.timers.timer_c,
             cancel: Cancel::No,
             given_up: None,
         };
         if let Some(invite) = self.invites.get_mut(key) {
             invite.branches.push(branch);
         }
-        self.settle_invite(key, now);
+        self.settle_invite(key);
     }
 
     /// Our branch parameter: where the transaction lies, and the loop check of the request.

@@ -2,7 +2,7 @@
 
 use super::forward::reply_address;
 use super::invite::{Branch, Cancel};
-use super::{Arrival, InviteKey, Now, Outbox, Proxy};
+use super::{Arrival, InviteKey, Proxy};
 use crate::message::{Index, Message, Name, Reply, write_response};
 use crate::routing::Failure;
 use crate::transaction::NonInviteClient;
@@ -33,13 +33,7 @@ impl CancelReason {
 impl Proxy {
     /// A CANCEL for an INVITE that we have: answered at once, and carried to every branch that has
     /// no final response (§16.10). The same for a retransmitted CANCEL.
-    pub(super) fn on_cancel(
-        &mut self,
-        arrival: &Arrival,
-        key: InviteKey,
-        message: Message<'_>,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn on_cancel(&mut self, arrival: &Arrival, key: InviteKey, message: Message<'_>) {
         let tag = self.tag(arrival.call_key);
         let reply = Reply {
             status: 200,
@@ -50,7 +44,7 @@ impl Proxy {
         let to = message
             .top_via()
             .map_or(arrival.from, |via| reply_address(&via, arrival.from));
-        out.send(to, arrival.listener, |out| {
+        self.out.send(to, arrival.listener, |out| {
             write_response(&message, &reply, out)
         });
         let Some(invite) = self.invites.get_mut(key) else {
@@ -60,36 +54,23 @@ impl Proxy {
             return;
         }
         invite.is_cancelled = true;
-        self.cancel_branches(key, CancelReason::CallerCancelled, arrival.now, out);
-        self.settle_invite(key, arrival.now);
+        self.cancel_branches(key, CancelReason::CallerCancelled);
+        self.settle_invite(key);
     }
 
     /// Cancels every branch that may still answer.
-    pub(super) fn cancel_branches(
-        &mut self,
-        key: InviteKey,
-        reason: CancelReason,
-        now: Now,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn cancel_branches(&mut self, key: InviteKey, reason: CancelReason) {
         let count = self
             .invites
             .get(key)
             .map_or(0, |invite| invite.branches.len());
         for leg in 0..count {
-            self.cancel_branch(key, leg as u8, reason, now, out);
+            self.cancel_branch(key, leg as u8, reason);
         }
     }
 
     /// Cancels one branch: at once after a provisional response, else as soon as one comes (§9.1).
-    pub(super) fn cancel_branch(
-        &mut self,
-        key: InviteKey,
-        leg: u8,
-        reason: CancelReason,
-        now: Now,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn cancel_branch(&mut self, key: InviteKey, leg: u8, reason: CancelReason) {
         let base = self.policy.timers.base();
         let index = &mut self.scratch.stored;
         let Some(branch) = self
@@ -111,24 +92,18 @@ impl Proxy {
         }
         let mut sent = Vec::with_capacity(512);
         write_cancel(branch, reason, index, &mut sent);
-        out.send(branch.to, branch.listener, |out| {
+        self.out.send(branch.to, branch.listener, |out| {
             out.extend_from_slice(&sent)
         });
         branch.cancel = Cancel::Sent {
-            client: NonInviteClient::start(now.ms, &base),
+            client: NonInviteClient::start(self.now.ms, &base),
             sent: sent.into_boxed_slice(),
-            abandon_at: now.ms + base.t1_64(),
+            abandon_at: self.now.ms + base.t1_64(),
         };
     }
 
     /// A provisional response came: a CANCEL that had to wait can go (§9.1).
-    pub(super) fn send_wanted_cancel(
-        &mut self,
-        key: InviteKey,
-        leg: u8,
-        now: Now,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn send_wanted_cancel(&mut self, key: InviteKey, leg: u8) {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
@@ -144,17 +119,11 @@ impl Proxy {
             _ if is_answered => CancelReason::AnsweredElsewhere,
             _ => CancelReason::NoAnswer,
         };
-        self.cancel_branch(key, leg, reason, now, out);
+        self.cancel_branch(key, leg, reason);
     }
 
     /// A response to a CANCEL of ours: only its transaction is interested.
-    pub(super) fn on_cancel_response(
-        &mut self,
-        arrival: &Arrival,
-        key: InviteKey,
-        leg: u8,
-        status: u16,
-    ) {
+    pub(super) fn on_cancel_response(&mut self, key: InviteKey, leg: u8, status: u16) {
         let base = self.policy.timers.base();
         let Some(branch) = self
             .invites
@@ -164,12 +133,12 @@ impl Proxy {
             return;
         };
         if let Cancel::Sent { client, sent, .. } = &mut branch.cancel {
-            client.on_response(status, arrival.now.ms, &base);
+            client.on_response(status, self.now.ms, &base);
             if !client.is_pending() {
                 *sent = Box::default();
             }
         }
-        self.settle_invite(key, arrival.now);
+        self.settle_invite(key);
     }
 }
 

@@ -10,7 +10,7 @@ use super::forward::Origin;
 use super::handle::send_stored;
 use super::note::Final;
 use super::route::{Routed, Unroutable};
-use super::{InviteKey, Now, Outbox, Proxy};
+use super::{InviteKey, Proxy};
 use crate::message::{Message, Reply, Uri, write_response};
 use crate::presence::Handle;
 use crate::routing::{
@@ -32,8 +32,6 @@ impl Proxy {
         decision: Decision,
         source: &Source<'_>,
         routed: &Routed,
-        now: Now,
-        out: &mut Outbox,
     ) {
         let outcome = outcome_of(&decision.plan);
         self.count_decision(outcome, &decision);
@@ -53,12 +51,12 @@ impl Proxy {
                         ring_for_s,
                         is_divert: false,
                     };
-                    self.start_branch(key, source, routed, &attempt, now, out);
+                    self.start_branch(key, source, routed, &attempt);
                 }
-                None => self.answer(key, source, &Final::new(480), now, out),
+                None => self.answer(key, source, &Final::new(480)),
             },
-            Plan::Redirect(divert) => self.redirect(key, &divert, source, now, out),
-            Plan::Forward(divert) => self.retarget(key, &divert, source, routed, now, out),
+            Plan::Redirect(divert) => self.redirect(key, &divert, source),
+            Plan::Forward(divert) => self.retarget(key, &divert, source, routed),
             Plan::Reject(rejection) => {
                 let status = rejection.status(self.policy.dnd_status);
                 let headers = reason_header(rejection, status);
@@ -67,7 +65,7 @@ impl Proxy {
                     headers: &headers,
                     rejection: Some(rejection),
                 };
-                self.answer(key, source, &answer, now, out);
+                self.answer(key, source, &answer);
             }
         }
     }
@@ -82,16 +80,9 @@ impl Proxy {
     }
 
     /// 302 with the target in Contact, and how the call came there.
-    fn redirect(
-        &mut self,
-        key: InviteKey,
-        divert: &Divert,
-        source: &Source<'_>,
-        now: Now,
-        out: &mut Outbox,
-    ) {
+    fn redirect(&mut self, key: InviteKey, divert: &Divert, source: &Source<'_>) {
         let Some(mut texts) = self.write_diversion(key, divert, source, true) else {
-            self.answer(key, source, &Final::new(480), now, out);
+            self.answer(key, source, &Final::new(480));
             return;
         };
         let mut headers = std::mem::take(&mut texts.lines);
@@ -107,24 +98,16 @@ impl Proxy {
             headers: &headers,
             rejection: None,
         };
-        self.answer(key, source, &answer, now, out);
+        self.answer(key, source, &answer);
         texts.lines = headers;
         self.return_texts(texts);
     }
 
     /// A branch to the new target, announced upstream with a 181.
-    fn retarget(
-        &mut self,
-        key: InviteKey,
-        divert: &Divert,
-        source: &Source<'_>,
-        routed: &Routed,
-        now: Now,
-        out: &mut Outbox,
-    ) {
-        let hop = self.divert_hop(key, divert, source, now);
+    fn retarget(&mut self, key: InviteKey, divert: &Divert, source: &Source<'_>, routed: &Routed) {
+        let hop = self.divert_hop(key, divert, source);
         let (Some(texts), Ok(to)) = (self.write_diversion(key, divert, source, false), hop) else {
-            self.divert_failed(key, divert, source, routed, now, out);
+            self.divert_failed(key, divert, source, routed);
             return;
         };
         let (callee, ring_for_s) = match &divert.to {
@@ -137,8 +120,8 @@ impl Proxy {
             story.target = texts.uri.as_slice().into();
             story.remember(divert);
         }
-        self.send_first_trying(key, source, out);
-        self.send_being_forwarded(key, source, out);
+        self.send_first_trying(key, source);
+        self.send_being_forwarded(key, source);
         let uri = std::mem::take(&mut self.scratch.uri);
         self.scratch.lines = texts.lines;
         self.scratch.tail = texts.tail;
@@ -149,7 +132,7 @@ impl Proxy {
             ring_for_s,
             is_divert: true,
         };
-        self.start_branch(key, source, routed, &attempt, now, out);
+        self.start_branch(key, source, routed, &attempt);
         self.scratch.uri = uri;
     }
 
@@ -160,8 +143,6 @@ impl Proxy {
         divert: &Divert,
         source: &Source<'_>,
         routed: &Routed,
-        now: Now,
-        out: &mut Outbox,
     ) {
         let is_voicemail = matches!(divert.to, Destination::Voicemail { .. });
         let last = divert.hops.last().map(|hop| hop.subscriber);
@@ -170,10 +151,10 @@ impl Proxy {
         }
         let decision = last
             .filter(|_| !is_voicemail)
-            .and_then(|callee| self.decide_again(key, callee, Failure::Unreachable, now));
+            .and_then(|callee| self.decide_again(key, callee, Failure::Unreachable));
         match decision {
-            Some(decision) => self.carry_out(key, decision, source, routed, now, out),
-            None => self.answer(key, source, &Final::new(480), now, out),
+            Some(decision) => self.carry_out(key, decision, source, routed),
+            None => self.answer(key, source, &Final::new(480)),
         }
     }
 
@@ -183,7 +164,6 @@ impl Proxy {
         key: InviteKey,
         callee: Handle,
         failure: Failure,
-        now: Now,
     ) -> Option<Decision> {
         let policy = Arc::clone(&self.policy);
         let shared = Arc::clone(&self.shared);
@@ -192,7 +172,7 @@ impl Proxy {
             directory: &shared.directory,
             policy: &policy,
         };
-        let question = super::setup::question(story, callee, &policy, false, now);
+        let question = super::setup::question(story, callee, &policy, false, self.now);
         decide_after(&question, failure, &around)
     }
 
@@ -202,7 +182,6 @@ impl Proxy {
         key: InviteKey,
         divert: &Divert,
         source: &Source<'_>,
-        now: Now,
     ) -> Result<SocketAddr, Unroutable> {
         let story = self
             .invites
@@ -211,7 +190,7 @@ impl Proxy {
         let story = story.ok_or(Unroutable::Nowhere)?;
         let uri = Uri::parse(source.message.uri()).map_err(|_| Unroutable::Nowhere)?;
         self.diversion(divert, source, &uri, &story.history)
-            .hop(now.ms)
+            .hop(self.now.ms)
     }
 
     fn diversion<'a>(
@@ -267,12 +246,7 @@ impl Proxy {
     }
 
     /// 100 Trying at once (§16.2): the first thing a caller hears of us.
-    pub(super) fn send_first_trying(
-        &mut self,
-        key: InviteKey,
-        source: &Source<'_>,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn send_first_trying(&mut self, key: InviteKey, source: &Source<'_>) {
         let Origin::Received(_) = source.origin else {
             return;
         };
@@ -284,13 +258,14 @@ impl Proxy {
             source: source.origin.source(),
             ..Reply::default()
         };
-        out.send(invite.upstream.to, invite.upstream.listener, |out| {
-            write_response(&source.message, &reply, out);
-        });
+        self.out
+            .send(invite.upstream.to, invite.upstream.listener, |out| {
+                write_response(&source.message, &reply, out);
+            });
     }
 
     /// 181 Call Is Being Forwarded.
-    fn send_being_forwarded(&mut self, key: InviteKey, source: &Source<'_>, out: &mut Outbox) {
+    fn send_being_forwarded(&mut self, key: InviteKey, source: &Source<'_>) {
         let Some(invite) = self.invites.get(key) else {
             return;
         };
@@ -304,7 +279,8 @@ impl Proxy {
             to_tag: Some(&tag),
             ..Reply::default()
         };
-        let sent: Box<[u8]> = out
+        let sent: Box<[u8]> = self
+            .out
             .send(upstream.to, upstream.listener, |out| {
                 write_response(&source.message, &reply, out);
             })
@@ -316,7 +292,7 @@ impl Proxy {
     }
 
     /// A 100 for a retransmission, written from what the first branch sent.
-    pub(super) fn send_trying(&mut self, key: InviteKey, out: &mut Outbox) {
+    pub(super) fn send_trying(&mut self, key: InviteKey) {
         let Some(invite) = self.invites.get(key) else {
             return;
         };
@@ -328,7 +304,7 @@ impl Proxy {
         if let Ok(message) = self.scratch.stored.parse(&received) {
             let mut trying = Vec::with_capacity(512);
             write_response(&message, &Reply::new(100), &mut trying);
-            send_stored(upstream, &trying, out);
+            send_stored(upstream, &trying, &mut self.out);
             self.count(|c| &c.retransmissions_sent);
         }
     }

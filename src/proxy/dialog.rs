@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::facts::CallEvent;
-use super::{Arrival, Counters, InviteKey, Now, Owner, Proxy};
+use super::{Arrival, Counters, InviteKey, Owner, Proxy};
 use crate::call::{CallId, CallRecord, Entry, EntryKind, Parties};
 use crate::message::{Message, Name, NameAddr};
 use crate::presence::Handle;
@@ -53,13 +53,12 @@ impl Proxy {
         };
         self.open_call(arrival, answer, session_s);
         if answer.is_first {
-            self.note_end(answer.key, answer.message, 200, None, arrival.now);
+            self.note_end(answer.key, answer.message, 200, None);
         }
         lines
     }
 
     fn open_call(&mut self, arrival: &Arrival, answer: &Answer<'_, '_>, session_s: u32) {
-        let now = arrival.now;
         let (Ok(from), Ok(to)) = (answer.message.from_(), answer.message.to()) else {
             return;
         };
@@ -90,15 +89,15 @@ impl Proxy {
         let lasts_ms = lasts_ms(session_s, limit_ms);
         let ring_ms = story
             .first_ring_ms
-            .map_or(0, |at| now.ms.saturating_sub(at));
+            .map_or(0, |at| self.now.ms.saturating_sub(at));
         let record = CallRecord {
             key: arrival.call_key,
             caller_tag: self.keys.tag(from.tag.unwrap_or_default()),
             callee_tag: self.keys.tag(to.tag.unwrap_or_default()),
             invited_unix_ms: story.invited_unix_ms,
-            answered_unix_ms: now.unix_ms,
+            answered_unix_ms: self.now.unix_ms,
             ring_ms: u32::try_from(ring_ms).unwrap_or(u32::MAX),
-            ends_unix_ms: now.unix_ms.saturating_add_unsigned(lasts_ms),
+            ends_unix_ms: self.now.unix_ms.saturating_add_unsigned(lasts_ms),
             session_expires_s: session_s,
             call_id: answer.message.call_id().unwrap_or_default(),
             from: from.uri,
@@ -107,7 +106,7 @@ impl Proxy {
             callee: &callee,
             first_called: &first_called,
         };
-        let deadline = now.ms + lasts_ms;
+        let deadline = self.now.ms + lasts_ms;
         if let Some(id) = self.calls.open(&record, deadline, parties) {
             self.wheel.insert(deadline, Owner::Call(id));
             self.count(|c| &c.calls_answered);
@@ -130,30 +129,35 @@ impl Proxy {
         let Some(id) = self.call_of(arrival, message) else {
             return;
         };
-        let now = arrival.now;
         let limit_s = u64::from(self.policy.timers.call_limit_s);
         let Some(answered) = self.calls.record(id).map(|record| record.answered_unix_ms) else {
             return;
         };
-        let open_for = now.unix_ms.saturating_sub(answered).max(0).unsigned_abs();
+        let open_for = self
+            .now
+            .unix_ms
+            .saturating_sub(answered)
+            .max(0)
+            .unsigned_abs();
         let left_ms = (limit_s * 1_000).saturating_sub(open_for);
         let lasts_ms = lasts_ms(session_s, left_ms);
-        let ends = now.unix_ms.saturating_add_unsigned(lasts_ms);
-        self.calls.refresh(id, now.ms + lasts_ms, ends, session_s);
-        self.wheel.insert(now.ms + lasts_ms, Owner::Call(id));
+        let ends = self.now.unix_ms.saturating_add_unsigned(lasts_ms);
+        self.calls
+            .refresh(id, self.now.ms + lasts_ms, ends, session_s);
+        self.wheel.insert(self.now.ms + lasts_ms, Owner::Call(id));
     }
 
     /// A BYE came: the dialog is over whatever the other side answers (RFC 3261 §15.1.1).
     pub(super) fn on_bye(&mut self, arrival: &Arrival, message: &Message<'_>) {
         if let Some(id) = self.call_of(arrival, message) {
-            self.close_call(id, End::Bye, arrival.now);
+            self.close_call(id, End::Bye);
         }
     }
 
     /// 481 or 408 to a request within the dialog: there is no dialog any more (§12.2.1.2).
     pub(super) fn on_dialog_refused(&mut self, arrival: &Arrival, message: &Message<'_>) {
         if let Some(id) = self.call_of(arrival, message) {
-            self.close_call(id, End::Failed, arrival.now);
+            self.close_call(id, End::Failed);
         }
     }
 
@@ -168,17 +172,17 @@ impl Proxy {
     }
 
     /// The wheel woke a call: it ends if its end has really come.
-    pub(super) fn wake_call(&mut self, id: CallId, now: Now) {
+    pub(super) fn wake_call(&mut self, id: CallId) {
         if self
             .calls
             .deadline(id)
-            .is_some_and(|deadline| deadline <= now.ms)
+            .is_some_and(|deadline| deadline <= self.now.ms)
         {
-            self.close_call(id, End::Expired, now);
+            self.close_call(id, End::Expired);
         }
     }
 
-    fn close_call(&mut self, id: CallId, end: End, now: Now) {
+    fn close_call(&mut self, id: CallId, end: End) {
         let Some(bytes) = self.calls.close(id) else {
             return;
         };
@@ -188,7 +192,11 @@ impl Proxy {
             End::Expired => &c.calls_ended_expired,
         });
         if let Some(record) = CallRecord::decode(&bytes).filter(|r| !r.callee.is_empty()) {
-            let talk_ms = now.unix_ms.saturating_sub(record.answered_unix_ms).max(0);
+            let talk_ms = self
+                .now
+                .unix_ms
+                .saturating_sub(record.answered_unix_ms)
+                .max(0);
             let entry = Entry {
                 kind: EntryKind::Answered,
                 at_unix_ms: record.invited_unix_ms,

@@ -24,7 +24,7 @@ pub(super) enum Way {
 
 impl Proxy {
     /// A request that was framed. Whatever is to be sent is in `out` when this returns.
-    pub fn handle_request(&mut self, arrival: &Arrival, message: Message<'_>, out: &mut Outbox) {
+    pub fn handle_request(&mut self, arrival: &Arrival, message: Message<'_>) {
         self.count(|c| &c.requests_received);
         let Some(method) = message.method() else {
             return;
@@ -32,22 +32,22 @@ impl Proxy {
         let via = match message.top_via() {
             Ok(via) => via,
             Err(fault) => {
-                self.reject_unroutable(arrival, message, Rejection::Malformed(fault), out);
+                self.reject_unroutable(arrival, message, Rejection::Malformed(fault));
                 return;
             }
         };
         let key = self.server_key(arrival, &message, &via, method);
         match (method, self.servers.get(&key).copied()) {
             (Method::Ack, Some(Owner::Invite(invite))) if self.awaits_ack(invite) => {
-                self.on_ack(arrival, invite);
+                self.on_ack(invite);
             }
-            (Method::Ack, _) => self.on_new_request(arrival, message, via, key, out),
+            (Method::Ack, _) => self.on_new_request(arrival, message, via, key),
             (Method::Cancel, Some(Owner::Invite(invite))) => {
-                self.on_cancel(arrival, invite, message, out);
+                self.on_cancel(arrival, invite, message);
             }
-            (_, Some(Owner::Invite(invite))) => self.repeat_invite_response(invite, out),
-            (_, Some(Owner::Relay(relay))) => self.repeat_relay_response(relay, out),
-            (_, _) => self.on_new_request(arrival, message, via, key, out),
+            (_, Some(Owner::Invite(invite))) => self.repeat_invite_response(invite),
+            (_, Some(Owner::Relay(relay))) => self.repeat_relay_response(relay),
+            (_, _) => self.on_new_request(arrival, message, via, key),
         }
     }
 
@@ -75,23 +75,16 @@ impl Proxy {
             .transaction(arrival.call_key, via, method, fallback)
     }
 
-    fn on_new_request(
-        &mut self,
-        arrival: &Arrival,
-        message: Message<'_>,
-        via: Via<'_>,
-        key: u64,
-        out: &mut Outbox,
-    ) {
+    fn on_new_request(&mut self, arrival: &Arrival, message: Message<'_>, via: Via<'_>, key: u64) {
         let reply_to = reply_address(&via, arrival.from);
         let outcome = ProxyRequest::check(message, via)
-            .and_then(|request| self.admit(arrival, &request, key, out));
+            .and_then(|request| self.admit(arrival, &request, key));
         if let Err(rejection) = outcome {
             let upstream = Upstream {
                 to: reply_to,
                 listener: arrival.listener,
             };
-            self.reject(arrival, message, upstream, rejection, out);
+            self.reject(arrival, message, upstream, rejection);
         }
     }
 
@@ -101,7 +94,6 @@ impl Proxy {
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
         key: u64,
-        out: &mut Outbox,
     ) -> Result<(), Rejection> {
         if request.method == Method::Cancel {
             return Err(Rejection::NoSuchTransaction);
@@ -117,23 +109,23 @@ impl Proxy {
         let (peer, is_known) = policy.peer(arrival.from.ip());
         let way = self.way(request, &routed, is_known)?;
         if request.method == Method::Ack {
-            return self.relay_ack(arrival, request, &routed, &way, out);
+            return self.relay_ack(arrival, request, &routed, &way);
         }
         if let Way::Ourselves = way {
-            return self.answer_ourselves(arrival, request, out);
+            return self.answer_ourselves(arrival, request);
         }
         self.check_capacity(request)?;
         match (request.method, way) {
             (Method::Invite, Way::Lookup) => {
-                self.set_up(arrival, request, &routed, peer, (key, check), out)
+                self.set_up(arrival, request, &routed, peer, (key, check))
             }
             (Method::Invite, way) => {
-                let to = self.destination(arrival, request, &routed, &way);
-                self.pass_invite(arrival, request, &routed, (key, check), to, out)
+                let to = self.destination(request, &routed, &way);
+                self.pass_invite(arrival, request, &routed, (key, check), to)
             }
             (_, way) => {
-                let to = self.destination(arrival, request, &routed, &way);
-                self.relay(arrival, request, &routed, (key, check), to, out)
+                let to = self.destination(request, &routed, &way);
+                self.relay(arrival, request, &routed, (key, check), to)
             }
         }
     }
@@ -198,7 +190,6 @@ impl Proxy {
     /// The address a request is sent to (§16.6(7)).
     pub(super) fn destination(
         &self,
-        arrival: &Arrival,
         request: &ProxyRequest<'_>,
         routed: &Routed,
         way: &Way,
@@ -216,7 +207,7 @@ impl Proxy {
             None => self.target_of(request, routed),
         };
         let uri = uri.ok_or(Unroutable::Nowhere)?;
-        address_of(&uri, &self.policy, &self.shared, arrival.now.ms)
+        address_of(&uri, &self.policy, &self.shared, self.now.ms)
     }
 
     /// Refuses what would start something new when a table is full or the process ends.
@@ -233,7 +224,7 @@ impl Proxy {
     }
 
     /// A retransmitted INVITE: the last response once more, or nothing (§17.2.1).
-    fn repeat_invite_response(&mut self, key: InviteKey, out: &mut Outbox) {
+    fn repeat_invite_response(&mut self, key: InviteKey) {
         self.count(|c| &c.retransmissions_received);
         let Some(invite) = self.invites.get(key) else {
             return;
@@ -242,20 +233,20 @@ impl Proxy {
             return;
         }
         if invite.response.is_empty() {
-            self.send_trying(key, out);
+            self.send_trying(key);
         } else {
-            send_stored(invite.upstream, &invite.response, out);
+            send_stored(invite.upstream, &invite.response, &mut self.out);
             self.count(|c| &c.retransmissions_sent);
         }
     }
 
-    fn repeat_relay_response(&mut self, key: RelayKey, out: &mut Outbox) {
+    fn repeat_relay_response(&mut self, key: RelayKey) {
         self.count(|c| &c.retransmissions_received);
         let Some(relay) = self.relays.get(key) else {
             return;
         };
         if relay.server.repeats_response() && !relay.response.is_empty() {
-            send_stored(relay.upstream, &relay.response, out);
+            send_stored(relay.upstream, &relay.response, &mut self.out);
             self.count(|c| &c.retransmissions_sent);
         }
     }
@@ -269,18 +260,18 @@ impl Proxy {
     }
 
     /// The ACK of a 300–699 ends its retransmissions; it goes no further (§17.2.1).
-    fn on_ack(&mut self, arrival: &Arrival, key: InviteKey) {
+    fn on_ack(&mut self, key: InviteKey) {
         let base = self.policy.timers.base();
         if let Some(invite) = self.invites.get_mut(key) {
-            invite.server.on_ack(arrival.now.ms, &base);
+            invite.server.on_ack(self.now.ms, &base);
             invite.response = Box::default();
         }
-        self.settle_invite(key, arrival.now);
+        self.settle_invite(key);
     }
 
     /// A timer of a context fired or its state changed: forget it when it is over, else make sure
     /// the wheel wakes it in time.
-    pub(super) fn settle_invite(&mut self, key: InviteKey, now: super::Now) {
+    pub(super) fn settle_invite(&mut self, key: InviteKey) {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
@@ -292,7 +283,8 @@ impl Proxy {
         }
         if let Some(deadline) = invite.deadline().filter(|at| *at < invite.armed) {
             invite.armed = deadline;
-            self.wheel.insert(deadline.max(now.ms), Owner::Invite(key));
+            self.wheel
+                .insert(deadline.max(self.now.ms), Owner::Invite(key));
         }
     }
 
@@ -301,7 +293,6 @@ impl Proxy {
         &mut self,
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
-        out: &mut Outbox,
     ) -> Result<(), Rejection> {
         let headers = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, \
             SUBSCRIBE, NOTIFY, REFER, MESSAGE, PUBLISH\r\nAccept: application/sdp\r\n\
@@ -315,7 +306,7 @@ impl Proxy {
             ..Default::default()
         };
         let to = reply_address(&request.via, arrival.from);
-        out.send(to, arrival.listener, |out| {
+        self.out.send(to, arrival.listener, |out| {
             write_response(&request.message, &reply, out)
         });
         Ok(())

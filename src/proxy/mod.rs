@@ -72,8 +72,6 @@ pub struct Now {
 /// How a message came in.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
-    /// When.
-    pub now: Now,
     /// Its source.
     pub from: SocketAddr,
     /// The listener that received it.
@@ -104,6 +102,10 @@ pub struct Proxy {
     journal: Box<dyn Journal>,
     wheel: Wheel<Owner>,
     scratch: Scratch,
+    /// The moment of the input being handled.
+    now: Now,
+    /// What is to be sent for it.
+    out: Outbox,
 }
 
 /// Buffers that keep their capacity from message to message.
@@ -142,16 +144,28 @@ impl Proxy {
             journal,
             wheel,
             scratch: Scratch::default(),
+            now,
+            out: Outbox::default(),
             shared,
         }
     }
 
-    /// Takes the configuration in force; the host calls it once for each batch.
-    pub fn refresh_policy(&mut self) {
+    /// Begins an input: what it is answered with goes into `out`, until [`Proxy::end`]. What an
+    /// input left that never ended (a contained panic) goes along.
+    pub fn begin(&mut self, now: Now, out: &mut Outbox) {
+        self.now = now;
+        if self.out.is_empty() {
+            std::mem::swap(&mut self.out, out);
+        }
         let current = self.shared.policy.load();
         if !Arc::ptr_eq(&current, &self.policy) {
             self.policy = Arc::clone(&current);
         }
+    }
+
+    /// Ends an input and gives the outbox back.
+    pub fn end(&mut self, out: &mut Outbox) {
+        std::mem::swap(&mut self.out, out);
     }
 
     /// The keyed hash of a Call-ID.

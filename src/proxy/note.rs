@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::carry_out::Source;
 use super::facts::{Outcome, Trace};
 use super::invite::Story;
-use super::{InviteKey, Now, Outbox, Proxy};
+use super::{InviteKey, Now, Proxy};
 use crate::call::{Entry, EntryKind};
 use crate::message::{Message, Reply, write_response};
 use crate::presence::Handle;
@@ -36,14 +36,7 @@ type Noted = (Handle, EntryKind);
 
 impl Proxy {
     /// Answers an INVITE ourselves with a 300–699, once.
-    pub(super) fn answer(
-        &mut self,
-        key: InviteKey,
-        source: &Source<'_>,
-        answer: &Final<'_>,
-        now: Now,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn answer(&mut self, key: InviteKey, source: &Source<'_>, answer: &Final<'_>) {
         let Some(invite) = self.invites.get(key).filter(|i| i.server.is_proceeding()) else {
             return;
         };
@@ -60,17 +53,17 @@ impl Proxy {
             headers: answer.headers,
             body: None,
         };
-        let sent = out.send(upstream.to, upstream.listener, |out| {
+        let sent = self.out.send(upstream.to, upstream.listener, |out| {
             write_response(&source.message, &reply, out);
         });
         let base = self.policy.timers.base();
         if let Some(invite) = self.invites.get_mut(key) {
             invite.response = sent.into();
-            invite.server.on_final(answer.status, now.ms, &base);
+            invite.server.on_final(answer.status, self.now.ms, &base);
         }
         self.count_response(answer.status);
-        self.note_end(key, &source.message, answer.status, answer.rejection, now);
-        self.settle_invite(key, now);
+        self.note_end(key, &source.message, answer.status, answer.rejection);
+        self.settle_invite(key);
     }
 
     pub(super) fn count_decision(&self, outcome: Outcome, decision: &Decision) {
@@ -91,7 +84,6 @@ impl Proxy {
         message: &Message<'_>,
         status: u16,
         rejection: Option<Rejection>,
-        now: Now,
     ) {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
@@ -100,9 +92,9 @@ impl Proxy {
         let Some(story) = invite.story.take() else {
             return;
         };
-        self.push_trace(&story, message, status, now);
+        self.push_trace(&story, message, status);
         for (handle, kind) in noted(&story, status, rejection, last_callee) {
-            self.note(handle, kind, &story, (message, status), now);
+            self.note(handle, kind, &story, (message, status));
         }
         // A further 2xx of a fork opens a call too: the story stays with the context.
         if let Some(invite) = self.invites.get_mut(key) {
@@ -110,7 +102,7 @@ impl Proxy {
         }
     }
 
-    fn push_trace(&self, story: &Story, message: &Message<'_>, status: u16, now: Now) {
+    fn push_trace(&self, story: &Story, message: &Message<'_>, status: u16) {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
         let trace = Trace {
             at_unix_ms: story.invited_unix_ms,
@@ -124,8 +116,8 @@ impl Proxy {
             reasons: story.reasons.clone(),
             target: text(&story.target),
             status,
-            setup_ms: short_ms(now.ms.saturating_sub(story.invited_ms)),
-            ring_ms: story.ring_ms(now),
+            setup_ms: short_ms(self.now.ms.saturating_sub(story.invited_ms)),
+            ring_ms: story.ring_ms(self.now),
         };
         if let Some(view) = self.shared.shards.get(self.shard) {
             view.traces.force_push(trace);
@@ -138,7 +130,6 @@ impl Proxy {
         kind: EntryKind,
         story: &Story,
         (message, status): (&Message<'_>, u16),
-        now: Now,
     ) {
         let Some(profile) = self.shared.directory.profile(handle) else {
             return;
@@ -153,7 +144,7 @@ impl Proxy {
         let entry = Entry {
             kind,
             at_unix_ms: story.invited_unix_ms,
-            ring_ms: story.ring_ms(now),
+            ring_ms: story.ring_ms(self.now),
             talk_s: 0,
             status: status.into(),
             from: message.from_().map_or(b"", |from| from.uri),

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::forward::reply_address;
 use super::invite::Upstream;
 use super::rejection::Rejection;
-use super::{Arrival, Outbox, Proxy};
+use super::{Arrival, Proxy};
 use crate::message::{Malformed, Message, Method, Name, Reply, write_response};
 use crate::transaction::branch::write_hex;
 
@@ -35,7 +35,6 @@ impl Proxy {
         message: Message<'_>,
         upstream: Upstream,
         rejection: Rejection,
-        out: &mut Outbox,
     ) {
         self.count_rejection(rejection);
         if message.method() == Some(Method::Ack) {
@@ -53,7 +52,7 @@ impl Proxy {
             headers: &headers,
             body: None,
         };
-        out.send(upstream.to, upstream.listener, |out| {
+        self.out.send(upstream.to, upstream.listener, |out| {
             write_response(&message, &reply, out)
         });
     }
@@ -64,7 +63,6 @@ impl Proxy {
         arrival: &Arrival,
         message: Message<'_>,
         rejection: Rejection,
-        out: &mut Outbox,
     ) {
         let via = message.top_via();
         let to = via.map_or(arrival.from, |via| reply_address(&via, arrival.from));
@@ -72,7 +70,7 @@ impl Proxy {
             to,
             listener: arrival.listener,
         };
-        self.reject(arrival, message, upstream, rejection, out);
+        self.reject(arrival, message, upstream, rejection);
     }
 
     /// A datagram without a message: a keep-alive, or noise that cannot be answered.

@@ -12,7 +12,7 @@ use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable};
 use super::setup::Identifiers;
-use super::{Arrival, Now, Outbox, Owner, Proxy, RelayKey};
+use super::{Arrival, Owner, Proxy, RelayKey};
 use crate::message::forward::remove_top_via;
 use crate::message::{Message, Method};
 use crate::transaction::{
@@ -53,7 +53,6 @@ impl Proxy {
         routed: &Routed,
         (server_key, check): Identifiers,
         to: Result<SocketAddr, Unroutable>,
-        out: &mut Outbox,
     ) -> Result<(), Rejection> {
         let Some(to) = self.known_destination(to)? else {
             return Ok(());
@@ -74,7 +73,7 @@ impl Proxy {
             is_in_dialog: request.is_in_dialog(),
             server: NonInviteServer::Trying,
             upstream,
-            client: NonInviteClient::start(arrival.now.ms, &base),
+            client: NonInviteClient::start(self.now.ms, &base),
             to,
             listener: number,
             check,
@@ -89,7 +88,7 @@ impl Proxy {
             leg: 0,
             check,
         };
-        let sent = self.send_copy(arrival, request, routed, (branch, to), out);
+        let sent = self.send_copy(arrival, request, routed, (branch, to));
         let sent = match sent {
             Ok(sent) => sent,
             Err(rejection) => {
@@ -101,7 +100,7 @@ impl Proxy {
         if let Some(relay) = self.relays.get_mut(key) {
             relay.sent = sent;
         }
-        self.settle_relay(key, arrival.now);
+        self.settle_relay(key);
         Ok(())
     }
 
@@ -112,14 +111,13 @@ impl Proxy {
         request: &ProxyRequest<'_>,
         routed: &Routed,
         way: &Way,
-        out: &mut Outbox,
     ) -> Result<(), Rejection> {
         let is_hopless = request.max_forwards == Some(0);
         if is_hopless || matches!(way, Way::Lookup | Way::Ourselves) || !request.is_in_dialog() {
             self.count(|c| &c.stray_acks);
             return Ok(());
         }
-        let to = self.destination(arrival, request, routed, way);
+        let to = self.destination(request, routed, way);
         let Some(to) = self.known_destination(to)? else {
             return Ok(());
         };
@@ -132,7 +130,7 @@ impl Proxy {
             leg: 0,
             check,
         };
-        self.send_copy(arrival, request, routed, (branch, to), out)
+        self.send_copy(arrival, request, routed, (branch, to))
             .map(drop)
     }
 
@@ -142,7 +140,6 @@ impl Proxy {
         request: &ProxyRequest<'_>,
         routed: &Routed,
         (branch, to): (BranchId, SocketAddr),
-        out: &mut Outbox,
     ) -> Result<Box<[u8]>, Rejection> {
         let policy = Arc::clone(&self.policy);
         let upstream = Upstream {
@@ -169,7 +166,9 @@ impl Proxy {
         };
         let edits = &mut self.scratch.edits;
         edit(&request.message, &copy, edits)?;
-        let sent = out.send(to, number, |out| edits.apply(request.message.bytes(), out));
+        let sent = self
+            .out
+            .send(to, number, |out| edits.apply(request.message.bytes(), out));
         if branch.kind == BranchKind::Stateless {
             Ok(Box::default())
         } else {
@@ -184,7 +183,6 @@ impl Proxy {
         key: RelayKey,
         id: &BranchId,
         message: &Message<'_>,
-        out: &mut Outbox,
     ) -> bool {
         let base = self.policy.timers.base();
         let (Some(status), Ok(cseq)) = (message.status(), message.cseq()) else {
@@ -200,33 +198,26 @@ impl Proxy {
         if cseq.method != relay.method {
             return false;
         }
-        let reaction = relay.client.on_response(status, arrival.now.ms, &base);
+        let reaction = relay.client.on_response(status, self.now.ms, &base);
         let (method, is_in_dialog) = (relay.method, relay.is_in_dialog);
         if reaction == Reaction::Pass {
             if status >= 200 {
                 relay.sent = Box::default();
             }
-            self.pass_relay_response(key, status, message, arrival.now, out);
+            self.pass_relay_response(key, status, message);
             match status {
                 200..=299 if method == Method::Update => self.on_refreshed(arrival, message),
                 408 | 481 if is_in_dialog => self.on_dialog_refused(arrival, message),
                 _ => {}
             }
         }
-        self.settle_relay(key, arrival.now);
+        self.settle_relay(key);
         true
     }
 
     /// Passes a response upstream. RFC 4320: no 100 (§4.1), and no 408 (§4.2): it would come too
     /// late for the client's own timer anyway.
-    fn pass_relay_response(
-        &mut self,
-        key: RelayKey,
-        status: u16,
-        message: &Message<'_>,
-        now: Now,
-        out: &mut Outbox,
-    ) {
+    fn pass_relay_response(&mut self, key: RelayKey, status: u16, message: &Message<'_>) {
         let base = self.policy.timers.base();
         let Some(relay) = self
             .relays
@@ -252,24 +243,25 @@ impl Proxy {
                 out.extend_from_slice(b"SIP/2.0 500 Server Internal Error\r\n");
             });
         }
-        relay.response = out
+        relay.response = self
+            .out
             .send(relay.upstream.to, relay.upstream.listener, |out| {
                 edits.apply(message.bytes(), out);
             })
             .into();
-        relay.server.on_response(status, now.ms, &base);
+        relay.server.on_response(status, self.now.ms, &base);
     }
 
-    pub(super) fn wake_relay(&mut self, key: RelayKey, at: Ms, now: Now, out: &mut Outbox) {
+    pub(super) fn wake_relay(&mut self, key: RelayKey, at: Ms) {
         let base = self.policy.timers.base();
         let Some(relay) = self.relays.get_mut(key).filter(|relay| relay.armed == at) else {
             return;
         };
         relay.armed = Ms::MAX;
-        relay.server.on_timeout(now.ms);
-        match relay.client.on_timeout(now.ms, &base) {
+        relay.server.on_timeout(self.now.ms);
+        match relay.client.on_timeout(self.now.ms, &base) {
             Due::Retransmit => {
-                out.send(relay.to, relay.listener, |out| {
+                self.out.send(relay.to, relay.listener, |out| {
                     out.extend_from_slice(&relay.sent)
                 });
                 self.count(|c| &c.retransmissions_sent);
@@ -277,10 +269,10 @@ impl Proxy {
             Due::TimedOut => relay.give_up(),
             Due::Ended | Due::Nothing => {}
         }
-        self.settle_relay(key, now);
+        self.settle_relay(key);
     }
 
-    fn settle_relay(&mut self, key: RelayKey, now: Now) {
+    fn settle_relay(&mut self, key: RelayKey) {
         let Some(relay) = self.relays.get_mut(key) else {
             return;
         };
@@ -293,7 +285,8 @@ impl Proxy {
         let deadline = soonest([relay.server.deadline(), relay.client.deadline()]);
         if let Some(deadline) = deadline.filter(|at| *at < relay.armed) {
             relay.armed = deadline;
-            self.wheel.insert(deadline.max(now.ms), Owner::Relay(key));
+            self.wheel
+                .insert(deadline.max(self.now.ms), Owner::Relay(key));
         }
     }
 
@@ -308,12 +301,12 @@ impl Proxy {
     }
 
     /// The transport refused a request: nobody is told (RFC 4320), the client's timer will.
-    pub(super) fn fail_relay(&mut self, key: RelayKey, now: Now, _out: &mut Outbox) {
+    pub(super) fn fail_relay(&mut self, key: RelayKey) {
         if let Some(relay) = self.relays.get_mut(key) {
             relay.client.on_transport_failure();
             relay.give_up();
         }
-        self.settle_relay(key, now);
+        self.settle_relay(key);
     }
 }
 

@@ -10,7 +10,7 @@ use super::handle::send_stored;
 use super::invite::Best;
 use super::note::Final;
 use super::route::Routed;
-use super::{Arrival, InviteKey, Now, Outbox, Proxy, RelayKey};
+use super::{Arrival, InviteKey, Proxy, RelayKey};
 use crate::message::forward::remove_top_via;
 use crate::message::{Index, Message, Method};
 use crate::presence::{Handle, MarkKind};
@@ -19,7 +19,7 @@ use crate::transaction::{BranchId, BranchKind, Reaction};
 
 impl Proxy {
     /// A response that was framed. One that answers nothing of ours is dropped (RFC 6026 §7.3).
-    pub fn handle_response(&mut self, arrival: &Arrival, message: Message<'_>, out: &mut Outbox) {
+    pub fn handle_response(&mut self, arrival: &Arrival, message: Message<'_>) {
         self.count(|c| &c.responses_received);
         let (Some(status), Ok(via), Ok(cseq)) =
             (message.status(), message.top_via(), message.cseq())
@@ -34,11 +34,11 @@ impl Proxy {
                 let key = InviteKey::from(slotmap::KeyData::from_ffi(branch.context));
                 match cseq.method {
                     Method::Cancel if self.knows_branch(key, &branch) => {
-                        self.on_cancel_response(arrival, key, branch.leg, status);
+                        self.on_cancel_response(key, branch.leg, status);
                         true
                     }
                     Method::Invite if self.knows_branch(key, &branch) => {
-                        self.on_invite_response(arrival, key, branch.leg, &message, out);
+                        self.on_invite_response(arrival, key, branch.leg, &message);
                         true
                     }
                     _ => false,
@@ -46,7 +46,7 @@ impl Proxy {
             }
             Some(branch) if branch.kind == BranchKind::NonInvite => {
                 let key = RelayKey::from(slotmap::KeyData::from_ffi(branch.context));
-                self.on_relay_response(arrival, key, &branch, &message, out)
+                self.on_relay_response(arrival, key, &branch, &message)
             }
             _ => false,
         };
@@ -69,7 +69,6 @@ impl Proxy {
         key: InviteKey,
         leg: u8,
         message: &Message<'_>,
-        out: &mut Outbox,
     ) {
         let base = self.policy.timers.base();
         let Some(status) = message.status() else {
@@ -82,21 +81,21 @@ impl Proxy {
         else {
             return;
         };
-        let reaction = branch.client.on_response(status, arrival.now.ms, &base);
+        let reaction = branch.client.on_response(status, self.now.ms, &base);
         if matches!(reaction, Reaction::Ack | Reaction::PassAndAck) {
-            self.acknowledge(key, leg, message, out);
+            self.acknowledge(key, leg, message);
         }
         if matches!(reaction, Reaction::Pass | Reaction::PassAndAck) {
             match status {
-                100..=199 => self.on_provisional(arrival, key, leg, message, out),
-                200..=299 => self.on_success(arrival, key, leg, message, out),
+                100..=199 => self.on_provisional(key, leg, message),
+                200..=299 => self.on_success(arrival, key, leg, message),
                 _ => {
                     self.on_refused(arrival, key, message);
-                    self.on_failure(arrival.now, key, leg, Failed::Answered(message), out);
+                    self.on_failure(key, leg, Failed::Answered(message));
                 }
             }
         }
-        self.settle_invite(key, arrival.now);
+        self.settle_invite(key);
     }
 
     /// A re-INVITE that is answered 481 or 408 found no dialog (§12.2.1.2).
@@ -109,7 +108,7 @@ impl Proxy {
 
     /// The ACK of a 300–699 is ours to send (§17.1.1.3). What was sent is kept for that until the
     /// transaction ends.
-    fn acknowledge(&mut self, key: InviteKey, leg: u8, message: &Message<'_>, out: &mut Outbox) {
+    fn acknowledge(&mut self, key: InviteKey, leg: u8, message: &Message<'_>) {
         let index = &mut self.scratch.stored;
         let Some(branch) = self
             .invites
@@ -119,21 +118,14 @@ impl Proxy {
             return;
         };
         if let Ok(sent) = index.parse(&branch.sent) {
-            out.send(branch.to, branch.listener, |out| {
+            self.out.send(branch.to, branch.listener, |out| {
                 write_ack(&sent, message, out)
             });
         }
     }
 
     /// Steps 2 and 5 of §16.7 for a 1xx: timer C starts again, ringing begins, it is passed on.
-    fn on_provisional(
-        &mut self,
-        arrival: &Arrival,
-        key: InviteKey,
-        leg: u8,
-        message: &Message<'_>,
-        out: &mut Outbox,
-    ) {
+    fn on_provisional(&mut self, key: InviteKey, leg: u8, message: &Message<'_>) {
         let status = message.status().unwrap_or(100);
         let timer_c = self.policy.timers.timer_c;
         let directory = Arc::clone(&self.shared.directory);
@@ -145,34 +137,28 @@ impl Proxy {
             return;
         };
         if status > 100 {
-            branch.timer_c = arrival.now.ms + timer_c;
+            branch.timer_c = self.now.ms + timer_c;
         }
         let begins_ringing = (180..=189).contains(&status) && branch.ring_deadline.is_none();
         if begins_ringing && branch.ringing.is_none() {
             branch.ringing = branch
                 .callee
                 .map(|callee| directory.mark(callee, MarkKind::Ringing));
-            branch.ring_deadline = branch.ring_for.map(|ring_for| arrival.now.ms + ring_for);
+            branch.ring_deadline = branch.ring_for.map(|ring_for| self.now.ms + ring_for);
         }
+        let now_ms = self.now.ms;
         if begins_ringing && let Some(story) = self.story_of(key) {
-            story.first_ring_ms.get_or_insert(arrival.now.ms);
+            story.first_ring_ms.get_or_insert(now_ms);
         }
-        self.send_wanted_cancel(key, leg, arrival.now, out);
+        self.send_wanted_cancel(key, leg);
         if status > 100 && is_wanted {
-            self.forward_response(key, message, b"", out);
+            self.forward_response(key, message, b"");
         }
     }
 
     /// Steps 5 and 10 for a 2xx: it is passed on at once, the call is open, the others are
     /// cancelled.
-    fn on_success(
-        &mut self,
-        arrival: &Arrival,
-        key: InviteKey,
-        leg: u8,
-        message: &Message<'_>,
-        out: &mut Outbox,
-    ) {
+    fn on_success(&mut self, arrival: &Arrival, key: InviteKey, leg: u8, message: &Message<'_>) {
         let base = self.policy.timers.base();
         let Some(invite) = self.invites.get_mut(key) else {
             return;
@@ -181,7 +167,7 @@ impl Proxy {
             return;
         }
         let is_first = invite.server.is_proceeding();
-        invite.server.on_final(200, arrival.now.ms, &base);
+        invite.server.on_final(200, self.now.ms, &base);
         invite.response = Box::default();
         invite.best = None;
         let Some(branch) = invite.branch(leg) else {
@@ -196,22 +182,15 @@ impl Proxy {
             is_first,
         };
         let lines = self.on_answer(arrival, &answer);
-        self.forward_response(key, message, &lines, out);
+        self.forward_response(key, message, &lines);
         if is_first {
-            self.cancel_branches(key, CancelReason::AnsweredElsewhere, arrival.now, out);
+            self.cancel_branches(key, CancelReason::AnsweredElsewhere);
         }
     }
 
     /// Steps 4 to 9 for a 300–699, or for a branch that failed without one: what the callee wants
     /// then, else the best response.
-    pub(super) fn on_failure(
-        &mut self,
-        now: Now,
-        key: InviteKey,
-        leg: u8,
-        failed: Failed<'_, '_>,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn on_failure(&mut self, key: InviteKey, leg: u8, failed: Failed<'_, '_>) {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
@@ -234,15 +213,15 @@ impl Proxy {
             return;
         }
         if has_pending {
-            self.cancel_branches(key, CancelReason::AnsweredElsewhere, now, out);
+            self.cancel_branches(key, CancelReason::AnsweredElsewhere);
             return;
         }
         let again = callee
             .zip(failure)
             .filter(|_| !is_cancelled)
-            .and_then(|(callee, failure)| self.try_again(key, leg, callee, failure, now, out));
+            .and_then(|(callee, failure)| self.try_again(key, leg, callee, failure));
         if again.is_none() {
-            self.pass_best(key, leg, now, out);
+            self.pass_best(key, leg);
         }
     }
 
@@ -253,12 +232,10 @@ impl Proxy {
         leg: u8,
         callee: Handle,
         failure: Failure,
-        now: Now,
-        out: &mut Outbox,
     ) -> Option<()> {
-        let decision = self.decide_again(key, callee, failure, now)?;
+        let decision = self.decide_again(key, callee, failure)?;
         self.with_received(key, leg, |proxy, source| {
-            proxy.carry_out(key, decision, source, &Routed::default(), now, out);
+            proxy.carry_out(key, decision, source, &Routed::default());
         })
     }
 
@@ -306,7 +283,7 @@ impl Proxy {
     }
 
     /// Step 9 for the best response; where no branch had any to give, one of ours.
-    fn pass_best(&mut self, key: InviteKey, leg: u8, now: Now, out: &mut Outbox) {
+    fn pass_best(&mut self, key: InviteKey, leg: u8) {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
@@ -326,36 +303,30 @@ impl Proxy {
                 (false, false) => 408,
             };
             self.with_received(key, leg, |proxy, source| {
-                proxy.answer(key, source, &Final::new(status), now, out);
+                proxy.answer(key, source, &Final::new(status));
             });
             return;
         };
         let mut index = Index::new();
         if let Ok(message) = index.parse(&best.bytes) {
-            self.forward_final(key, &message, now, out);
+            self.forward_final(key, &message);
         }
     }
 
     /// Passes a 300–699 upstream and keeps it for retransmission.
-    fn forward_final(&mut self, key: InviteKey, message: &Message<'_>, now: Now, out: &mut Outbox) {
+    fn forward_final(&mut self, key: InviteKey, message: &Message<'_>) {
         let base = self.policy.timers.base();
         let status = upstream_status(message.status().unwrap_or(500));
-        self.forward_response(key, message, b"", out);
+        self.forward_response(key, message, b"");
         if let Some(invite) = self.invites.get_mut(key) {
-            invite.server.on_final(status, now.ms, &base);
+            invite.server.on_final(status, self.now.ms, &base);
         }
-        self.note_end(key, message, status, None, now);
+        self.note_end(key, message, status, None);
     }
 
     /// Steps 3, 8 and 9: our Via goes, the rest stays as it is, and it is sent to where the
     /// request came from. A 503 becomes a 500: it would stop upstream from using us at all.
-    pub(super) fn forward_response(
-        &mut self,
-        key: InviteKey,
-        message: &Message<'_>,
-        lines: &[u8],
-        out: &mut Outbox,
-    ) {
+    pub(super) fn forward_response(&mut self, key: InviteKey, message: &Message<'_>, lines: &[u8]) {
         let status = message.status().unwrap_or(500);
         let edits = &mut self.scratch.edits;
         edits.clear();
@@ -373,9 +344,11 @@ impl Proxy {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
-        let sent = out.send(invite.upstream.to, invite.upstream.listener, |out| {
-            edits.apply(message.bytes(), out);
-        });
+        let sent = self
+            .out
+            .send(invite.upstream.to, invite.upstream.listener, |out| {
+                edits.apply(message.bytes(), out);
+            });
         if !(200..300).contains(&status) {
             invite.response = sent.into();
         }
@@ -390,12 +363,12 @@ impl Proxy {
     }
 
     /// Sends the kept final response once more (timer G).
-    pub(super) fn repeat_final(&mut self, key: InviteKey, out: &mut Outbox) {
+    pub(super) fn repeat_final(&mut self, key: InviteKey) {
         let Some(invite) = self.invites.get(key) else {
             return;
         };
         if !invite.response.is_empty() {
-            send_stored(invite.upstream, &invite.response, out);
+            send_stored(invite.upstream, &invite.response, &mut self.out);
             self.count(|c| &c.retransmissions_sent);
         }
     }

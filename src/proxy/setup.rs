@@ -15,7 +15,7 @@ use super::policy::{Peer, Policy, UnknownCallee};
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable, is_ours};
-use super::{Arrival, InviteKey, Now, Outbox, Owner, Proxy};
+use super::{Arrival, InviteKey, Now, Owner, Proxy};
 use crate::message::{Name, Uri};
 use crate::presence::{Directory, Handle, ProfileGuard, Target};
 use crate::routing::{Caller, History, Question, Subscribers, decide};
@@ -70,7 +70,6 @@ impl Proxy {
         routed: &Routed,
         peer: &Peer,
         identifiers: Identifiers,
-        out: &mut Outbox,
     ) -> Result<(), Rejection> {
         let policy = std::sync::Arc::clone(&self.policy);
         let shared = std::sync::Arc::clone(&self.shared);
@@ -84,7 +83,7 @@ impl Proxy {
             .and_then(|span| request.message.bytes().get(span));
         let uri = target.map_or(Ok(request.uri), Uri::parse)?;
         let Some(callee) = around.resolve_uri(&uri) else {
-            return self.unknown_callee(arrival, request, routed, identifiers, out);
+            return self.unknown_callee(arrival, request, routed, identifiers);
         };
         let history = if peer.trust_diversion {
             read_history(&request.message, |uri| around.resolve_uri(uri))
@@ -93,7 +92,7 @@ impl Proxy {
         };
         let story = self.story(arrival, request, peer, Some(callee), history);
         let decision = {
-            let question = question(&story, callee, &policy, request.is_emergency(), arrival.now);
+            let question = question(&story, callee, &policy, request.is_emergency(), self.now);
             decide(&question, &around)
         };
         let key = self.insert_invite(arrival, request, identifiers.0, Some(Box::new(story)));
@@ -101,7 +100,7 @@ impl Proxy {
             message: request.message,
             origin: Origin::Received(arrival.from),
         };
-        self.carry_out(key, decision, &source, routed, arrival.now, out);
+        self.carry_out(key, decision, &source, routed);
         Ok(())
     }
 
@@ -120,8 +119,8 @@ impl Proxy {
             history,
             forwarding: peer.forwarding,
             voicemail: peer.voicemail_forwarding,
-            invited_ms: arrival.now.ms,
-            invited_unix_ms: arrival.now.unix_ms,
+            invited_ms: self.now.ms,
+            invited_unix_ms: self.now.unix_ms,
             first_ring_ms: None,
             source: arrival.from,
             outcome: Outcome::Connect,
@@ -138,12 +137,11 @@ impl Proxy {
         request: &ProxyRequest<'_>,
         routed: &Routed,
         identifiers: Identifiers,
-        out: &mut Outbox,
     ) -> Result<(), Rejection> {
         match (self.policy.unknown_callee, &self.policy.next_hop) {
             (UnknownCallee::NextHop, Some(hop)) => {
                 let to = Ok(hop.address);
-                self.pass_invite(arrival, request, routed, identifiers, to, out)
+                self.pass_invite(arrival, request, routed, identifiers, to)
             }
             _ => Err(Rejection::NotFound),
         }
@@ -157,7 +155,6 @@ impl Proxy {
         routed: &Routed,
         identifiers: Identifiers,
         to: Result<SocketAddr, Unroutable>,
-        out: &mut Outbox,
     ) -> Result<(), Rejection> {
         let Some(to) = self.known_destination(to)? else {
             return Ok(());
@@ -181,7 +178,7 @@ impl Proxy {
             ring_for_s: None,
             is_divert: false,
         };
-        self.start_branch(key, &source, routed, &attempt, arrival.now, out);
+        self.start_branch(key, &source, routed, &attempt);
         Ok(())
     }
 

@@ -3,27 +3,28 @@
 use super::cancel::CancelReason;
 use super::invite::{Cancel, InviteDue};
 use super::response::Failed;
-use super::{InviteKey, Now, Outbox, Owner, Proxy, RelayKey};
+use super::{InviteKey, Owner, Proxy, RelayKey};
 use crate::transaction::{InviteServer, Ms, Wheel};
 
 impl Proxy {
     /// Everything that is due by now.
-    pub fn handle_timeouts(&mut self, now: Now, out: &mut Outbox) {
+    pub fn handle_timeouts(&mut self) {
         let mut due = Vec::new();
-        self.wheel.fire(now.ms, |_: &mut Wheel<Owner>, at, owner| {
-            due.push((at, owner))
-        });
+        self.wheel
+            .fire(self.now.ms, |_: &mut Wheel<Owner>, at, owner| {
+                due.push((at, owner))
+            });
         for (at, owner) in due {
             match owner {
-                Owner::Invite(key) => self.wake_invite(key, at, now, out),
-                Owner::Relay(key) => self.wake_relay(key, at, now, out),
-                Owner::Call(id) => self.wake_call(id, now),
+                Owner::Invite(key) => self.wake_invite(key, at),
+                Owner::Relay(key) => self.wake_relay(key, at),
+                Owner::Call(id) => self.wake_call(id),
             }
         }
     }
 
     /// An entry of the wheel is stale when the context has been armed for something sooner since.
-    fn wake_invite(&mut self, key: InviteKey, at: Ms, now: Now, out: &mut Outbox) {
+    fn wake_invite(&mut self, key: InviteKey, at: Ms) {
         let base = self.policy.timers.base();
         let Some(invite) = self
             .invites
@@ -33,28 +34,32 @@ impl Proxy {
             return;
         };
         invite.armed = Ms::MAX;
-        while let Some(due) = self.invites.get_mut(key).and_then(|i| i.due(now.ms, &base)) {
-            self.on_invite_due(key, due, now, out);
+        while let Some(due) = self
+            .invites
+            .get_mut(key)
+            .and_then(|i| i.due(self.now.ms, &base))
+        {
+            self.on_invite_due(key, due);
         }
-        self.settle_invite(key, now);
+        self.settle_invite(key);
     }
 
-    fn on_invite_due(&mut self, key: InviteKey, due: InviteDue, now: Now, out: &mut Outbox) {
+    fn on_invite_due(&mut self, key: InviteKey, due: InviteDue) {
         match due {
-            InviteDue::RepeatResponse => self.repeat_final(key, out),
+            InviteDue::RepeatResponse => self.repeat_final(key),
             InviteDue::NoAck => {}
-            InviteDue::RepeatInvite(leg) => self.repeat_invite(key, leg, out),
-            InviteDue::RepeatCancel(leg) => self.repeat_cancel(key, leg, out),
+            InviteDue::RepeatInvite(leg) => self.repeat_invite(key, leg),
+            InviteDue::RepeatCancel(leg) => self.repeat_cancel(key, leg),
             InviteDue::BranchTimedOut(leg) => {
-                self.on_failure(now, key, leg, Failed::TimedOut, out);
+                self.on_failure(key, leg, Failed::TimedOut);
             }
             InviteDue::RangLongEnough(leg) | InviteDue::GiveUp(leg) => {
-                self.cancel_branch(key, leg, CancelReason::NoAnswer, now, out);
+                self.cancel_branch(key, leg, CancelReason::NoAnswer);
             }
         }
     }
 
-    fn repeat_invite(&mut self, key: InviteKey, leg: u8, out: &mut Outbox) {
+    fn repeat_invite(&mut self, key: InviteKey, leg: u8) {
         let Some(branch) = self
             .invites
             .get_mut(key)
@@ -62,13 +67,13 @@ impl Proxy {
         else {
             return;
         };
-        out.send(branch.to, branch.listener, |out| {
+        self.out.send(branch.to, branch.listener, |out| {
             out.extend_from_slice(&branch.sent)
         });
         self.count(|c| &c.retransmissions_sent);
     }
 
-    fn repeat_cancel(&mut self, key: InviteKey, leg: u8, out: &mut Outbox) {
+    fn repeat_cancel(&mut self, key: InviteKey, leg: u8) {
         let Some(branch) = self
             .invites
             .get_mut(key)
@@ -77,7 +82,7 @@ impl Proxy {
             return;
         };
         if let Cancel::Sent { sent, .. } = &branch.cancel {
-            out.send(branch.to, branch.listener, |out| {
+            self.out.send(branch.to, branch.listener, |out| {
                 out.extend_from_slice(sent)
             });
         }
@@ -86,7 +91,7 @@ impl Proxy {
 
     /// The network says that an address cannot be reached (RFC 3261 §16.9, §18.4): branches that
     /// wait for a first answer from there fail at once.
-    pub fn handle_unreachable(&mut self, to: std::net::SocketAddr, now: Now, out: &mut Outbox) {
+    pub fn handle_unreachable(&mut self, to: std::net::SocketAddr) {
         let waiting: Vec<_> = self
             .invites
             .iter()
@@ -103,12 +108,12 @@ impl Proxy {
             {
                 branch.client.on_transport_failure();
             }
-            self.on_failure(now, key, leg, Failed::Transport, out);
-            self.settle_invite(key, now);
+            self.on_failure(key, leg, Failed::Transport);
+            self.settle_invite(key);
         }
         let relays: Vec<RelayKey> = self.relays_waiting_for(to).collect();
         for key in relays {
-            self.fail_relay(key, now, out);
+            self.fail_relay(key);
         }
     }
 }
