@@ -1,7 +1,8 @@
 //! The demonstration as a stranger runs it: the real binary, over real UDP on this machine.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -76,6 +77,42 @@ fn people_get_a_table_in_their_language() {
     assert!(err.is_empty(), "{err}");
 }
 
+fn pointsman(arguments: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let err = text(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {err}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_kept_demo_can_be_explored_and_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut kept = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+        .args(["demo", "--keep", "--json"])
+        .env("TMPDIR", temporary.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(kept.stderr.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    let (_, api) = line.split_once("the API on ").unwrap();
+    let ask = |arguments: &[&str]| pointsman(&[&["--json", "--api", api], arguments].concat());
+    assert_eq!(ask(&["subscriber", "show", "bob"])["status"], "away");
+    let why = ask(&["explain", "--from", "150", "--to", "102"]).to_string();
+    assert!(why.contains("+491701234567"), "{why}");
+    assert_eq!(ask(&["calls"]).to_string().matches("call_id").count(), 0);
+    let ended = Command::new("kill")
+        .args(["-INT", &kept.id().to_string()])
+        .status();
+    assert!(ended.unwrap().success());
+    assert_eq!(kept.wait().unwrap().code(), Some(0));
+    assert_eq!(temporary.path().read_dir().unwrap().count(), 0);
+}
+
 #[test]
 fn help_says_what_it_takes_and_how_it_ends() {
     let output = demo(&["--help"]);
@@ -83,6 +120,7 @@ fn help_says_what_it_takes_and_how_it_ends() {
     for part in [
         "--lang",
         "--drain",
+        "--keep",
         "--json",
         "free ports",
         "It ends with 0 if every call",

@@ -19,7 +19,7 @@ use crate::api::{gazette, router, serve};
 use crate::config::Config;
 use crate::net::{self, Clock, LATENCY_BOUNDS_NS, Latency, RunningApi, Server};
 use crate::presence::{Problem, Problems};
-use crate::proxy::Shared;
+use crate::proxy::{Shared, Trace};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -54,6 +54,15 @@ struct Process {
 }
 
 async fn start_api(server: Arc<Server>, ending: watch::Receiver<bool>) -> io::Result<RunningApi> {
+    start_api_and_tell(server, ending, |_| ()).await
+}
+
+/// Serves the API of a server; each decision is told to `tell` as well.
+pub(super) async fn start_api_and_tell(
+    server: Arc<Server>,
+    ending: watch::Receiver<bool>,
+    tell: impl Fn(&Trace) + Send + Sync + 'static,
+) -> io::Result<RunningApi> {
     let listener = TcpListener::bind(server.config().api.listen).await?;
     let address = listener.local_addr()?;
     let state = ApiState::new(Parts {
@@ -74,7 +83,10 @@ async fn start_api(server: Arc<Server>, ending: watch::Receiver<bool>) -> io::Re
     let of_hook = state.clone();
     server.on_reload(move |config| put_token_in_force(&of_hook, config));
     let of_hook = state.clone();
-    server.on_trace(move |trace| of_hook.keep_trace(trace));
+    server.on_trace(move |trace| {
+        tell(&trace);
+        of_hook.keep_trace(trace);
+    });
     let task = tokio::spawn(async move {
         let router = router(state.clone());
         let gazette = tokio::spawn(gazette::run(state, ending.clone()));

@@ -20,6 +20,7 @@ mod timing;
 mod wire;
 
 use std::io::IsTerminal;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ with 1; a call that came out otherwise says what was expected.
 Examples:
   pointsman demo
   pointsman demo --lang de
+  pointsman demo --keep
   pointsman demo --json | jq '.calls[] | select(.ok | not)'")]
 pub(super) struct Demo {
     /// The language of the table; LANG otherwise
@@ -62,6 +64,9 @@ pub(super) struct Demo {
     /// Wait until every table is empty, failed calls' timer D of 32 seconds included
     #[arg(long)]
     drain: bool,
+    /// Stay up afterwards, with the colleagues and the HTTP API, until Ctrl-C
+    #[arg(long)]
+    keep: bool,
 }
 
 /// The languages of `--lang`.
@@ -82,12 +87,14 @@ impl Demo {
         let stage = Stage::set()?;
         let start_ms = stage.clock.now().ms;
         let mut played = play_all(&stage)?;
+        stop_if_interrupted(&stage)?;
         played.sort_by_key(|played| {
             SCENARIOS
                 .iter()
                 .position(|scenario| scenario.key == played.scenario.key)
         });
         let leftovers = self.drain(&stage);
+        stop_if_interrupted(&stage)?;
         let report = Report {
             stage: &stage,
             language: self.language(),
@@ -99,6 +106,9 @@ impl Demo {
             true => say_json(&report.document())?,
             false => say(&report.table())?,
         };
+        if self.keep {
+            keep(&stage);
+        }
         match report.is_ok() {
             true => Ok(Exit::Done),
             false => Err(CliError::failed("not everything came out as expected")),
@@ -121,13 +131,38 @@ impl Demo {
         loop {
             let left = stage.leftovers();
             let is_over = left.is_nothing() && !(self.drain && left.waiting_for_timer_d > 0);
-            if is_over || stage.clock.now().ms >= end {
+            if is_over || stage.clock.now().ms >= end || is_interrupted(stage) {
                 spinner.finish_and_clear();
                 return left;
             }
             spinner.tick();
             std::thread::park_timeout(Duration::from_millis(50));
         }
+    }
+}
+
+fn is_interrupted(stage: &Stage) -> bool {
+    stage.interrupted().load(Ordering::Relaxed)
+}
+
+fn stop_if_interrupted(stage: &Stage) -> Result<(), CliError> {
+    match is_interrupted(stage) {
+        true => Err(CliError::failed("interrupted")),
+        false => Ok(()),
+    }
+}
+
+/// Stays up until somebody wants the end.
+fn keep(stage: &Stage) {
+    let (sip, api) = (stage.proxy(), stage.api());
+    eprintln!(
+        "The server stays up until Ctrl-C: SIP on udp:{sip}, the API on http://{api}\nTry:\n  \
+         pointsman --api http://{api} subscriber list\n  \
+         pointsman --api http://{api} explain --from 150 --to 102\n  \
+         pointsman --api http://{api} status set anna dnd"
+    );
+    while !is_interrupted(stage) {
+        std::thread::park_timeout(Duration::from_millis(100));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Places one call and watches what comes of it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cast::BREAK_S;
 use super::phone::{Line, Phone};
@@ -54,6 +56,7 @@ pub(super) struct Got {
 struct Set {
     wire: Wire,
     phone: Phone,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Set {
@@ -70,7 +73,11 @@ impl Set {
             others,
             call_id: format!("{}{purpose}-{}", scenario.key, wire.local().port()),
         });
-        Ok(Self { wire, phone })
+        Ok(Self {
+            wire,
+            phone,
+            interrupted: Arc::clone(stage.interrupted()),
+        })
     }
 
     fn dial(&mut self, uri: &str, to: SocketAddr) {
@@ -79,11 +86,12 @@ impl Set {
         self.wire.send(out);
     }
 
-    /// Lets the phone work until something is the case; whether it is, in time.
+    /// Lets the phone work until something is the case; whether it is, in time. An interrupted
+    /// demo waits for nothing.
     fn until(&mut self, limit_ms: u64, is_so: impl Fn(&Phone) -> bool) -> bool {
         let end = self.wire.now() + limit_ms;
         while !is_so(&self.phone) {
-            if self.wire.now() >= end {
+            if self.wire.now() >= end || self.interrupted.load(Ordering::Relaxed) {
                 return false;
             }
             self.wire.step(&mut self.phone);

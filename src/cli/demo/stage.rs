@@ -6,11 +6,17 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::cast;
 use super::wire::System;
 use crate::cli::exit::CliError;
+use crate::cli::serve::start_api_and_tell;
 use crate::config::Config;
 use crate::net::{Clock, Server};
 use crate::presence::{Change, Directory, Source, Status};
@@ -31,10 +37,14 @@ pub(super) const DOMAIN: &str = "example.com";
 pub(super) struct Stage {
     pub server: Arc<Server>,
     pub clock: Clock,
+    api: SocketAddr,
+    interrupted: Arc<AtomicBool>,
+    ending: watch::Sender<bool>,
     traces: Arc<Traces>,
     pbx: System,
     public_network: System,
     voicemail: System,
+    _runtime: Runtime,
     _directory: Scratch,
 }
 
@@ -74,12 +84,13 @@ impl Leftovers {
 }
 
 impl Stage {
-    /// Starts everything; the colleagues are stored through the roster, as the API does it.
+    /// Starts everything, the server's API included.
     ///
     /// # Errors
     /// Something cannot be started, with the reason.
     pub(super) fn set() -> Result<Self, CliError> {
-        let clock = Clock::start();
+        let (clock, interrupted) = (Clock::start(), Arc::new(AtomicBool::new(false)));
+        let runtime = runtime(&interrupted)?;
         let start = |name: &str, book| {
             let system = System::start(name, HOME, clock, book);
             system.map_err(|error| CliError::failed(format!("the simulated {name}: {error}")))
@@ -93,42 +104,40 @@ impl Stage {
         let config = read().map_err(|error| CliError::failed(error.to_string()))?;
         let server = Server::start(config, Box::new(read));
         let server = Arc::new(server.map_err(|error| CliError::failed(error.to_string()))?);
+        runtime.block_on(seat_the_cast(&server))?;
+        let (ending, told) = watch::channel(false);
         let traces = Arc::new(Traces::default());
         let kept = Arc::clone(&traces);
-        server.on_trace(move |trace| {
+        let api = start_api_and_tell(Arc::clone(&server), told, move |trace| {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.entry(trace.call_id.to_string())
-                .or_default()
-                .push(trace);
+            let of_call = kept.entry(trace.call_id.to_string()).or_default();
+            of_call.push(trace.clone());
         });
-        let stage = Self {
+        let api = runtime.block_on(api);
+        let api = api.map_err(|error| CliError::failed(format!("the API: {error}")))?;
+        Ok(Self {
             server,
             clock,
+            api: api.address,
+            interrupted,
+            ending,
             traces,
             pbx,
             public_network,
             voicemail,
+            _runtime: runtime,
             _directory: directory,
-        };
-        stage.seat_the_cast()?;
-        Ok(stage)
+        })
     }
 
-    fn seat_the_cast(&self) -> Result<(), CliError> {
-        let failed = |error: &dyn std::fmt::Display| CliError::failed(format!("the cast: {error}"));
-        let now = self.server.clock().timestamp();
-        let cast = cast::subscribers(now).map_err(|error| failed(&error))?;
-        let changes = cast.into_iter().map(|subscriber| Change::Create {
-            subscriber: Box::new(subscriber),
-            source: Source::Import,
-        });
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let runtime = runtime.map_err(|error| failed(&error))?;
-        let changed = runtime.block_on(self.server.roster().change_many(changes.collect()));
-        changed
-            .into_iter()
-            .try_for_each(|changed| changed.map(|_| ()))
-            .map_err(|error| failed(&error))
+    /// Where the server's HTTP API is.
+    pub(super) fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Becomes true when somebody wants the demo to end: SIGINT or SIGTERM.
+    pub(super) fn interrupted(&self) -> &Arc<AtomicBool> {
+        &self.interrupted
     }
 
     /// Where the server takes calls.
@@ -161,6 +170,7 @@ impl Stage {
 
     /// The first decision about a call.
     pub(super) fn trace(&self, call_id: &str) -> Option<Trace> {
+        self.server.collect_traces();
         let kept = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get(call_id)?.first().cloned()
     }
@@ -201,6 +211,48 @@ impl Stage {
             .read_calls(&mut |_| left.stored_calls += 1);
         left
     }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.ending.send_replace(true);
+    }
+}
+
+/// What serves the API, and waits for signals.
+fn runtime(interrupted: &Arc<AtomicBool>) -> Result<Runtime, CliError> {
+    let failed = |error: io::Error| CliError::failed(format!("cannot start: {error}"));
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(1).thread_name("api").enable_all();
+    let runtime = runtime.build().map_err(failed)?;
+    let entered = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    drop(entered);
+    let interrupted = Arc::clone(interrupted);
+    runtime.spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        interrupted.store(true, Ordering::Relaxed);
+    });
+    Ok(runtime)
+}
+
+/// Stores the colleagues through the roster, as the API does it.
+async fn seat_the_cast(server: &Server) -> Result<(), CliError> {
+    let failed = |error: &dyn std::fmt::Display| CliError::failed(format!("the cast: {error}"));
+    let cast = cast::subscribers(server.clock().timestamp()).map_err(|error| failed(&error))?;
+    let changes = cast.into_iter().map(|subscriber| Change::Create {
+        subscriber: Box::new(subscriber),
+        source: Source::Import,
+    });
+    let changed = server.roster().change_many(changes.collect()).await;
+    changed
+        .into_iter()
+        .try_for_each(|changed| changed.map(|_| ()))
+        .map_err(|error| failed(&error))
 }
 
 /// The configuration file that the demo runs on.
