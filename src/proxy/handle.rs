@@ -157,13 +157,22 @@ impl Proxy {
                 Err(Rejection::RelayDenied)
             };
         }
-        let has_user = target.is_some_and(|uri| !uri.user.is_empty());
+        let has_user = target.as_ref().is_some_and(|uri| !uri.user.is_empty());
+        let is_subscriber = target.is_some_and(|uri| self.around().resolve_uri(&uri).is_some());
         match request.method {
             Method::Invite if !request.is_in_dialog() && has_user => Ok(Way::Lookup),
-            Method::Options if !has_user => Ok(Way::Ourselves),
+            Method::Options if !request.is_in_dialog() && !is_subscriber => Ok(Way::Ourselves),
             _ if self.policy.next_hop.is_some() => Ok(Way::NextHop),
             _ if self.policy.unknown_callee == UnknownCallee::Reject => Err(Rejection::NotFound),
             _ => Err(Rejection::NowhereToGo),
+        }
+    }
+
+    /// The directory as the configuration in force sees it.
+    fn around(&self) -> Neighbourhood<'_> {
+        Neighbourhood {
+            directory: &self.shared.directory,
+            policy: &self.policy,
         }
     }
 

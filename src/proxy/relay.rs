@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::branch::{ffi, listener_for};
+use super::carry_out::without_top_via;
 use super::forward::{Copy, Origin, edit, reply_address};
 use super::handle::Way;
 use super::invite::Upstream;
@@ -14,7 +15,7 @@ use super::route::{Routed, Unroutable};
 use super::setup::Identifiers;
 use super::{Arrival, Owner, Proxy, RelayKey};
 use crate::message::forward::remove_top_via;
-use crate::message::{Message, Method};
+use crate::message::{Message, Method, Reply, write_response};
 use crate::transaction::{
     BranchId, BranchKind, Due, Ms, NonInviteClient, NonInviteServer, Reaction, soonest,
 };
@@ -300,8 +301,30 @@ impl Proxy {
             .map(|(key, _)| key)
     }
 
-    /// The transport refused a request: nobody is told (RFC 4320), the client's timer will.
+    /// The transport refused a request: as if it were answered 503 (RFC 3261 §16.9), so upstream
+    /// gets a 500.
     pub(super) fn fail_relay(&mut self, key: RelayKey) {
+        let base = self.policy.timers.base();
+        if let Some(relay) = self
+            .relays
+            .get_mut(key)
+            .filter(|relay| relay.server.is_open())
+        {
+            let received = without_top_via(&relay.sent, &mut self.scratch);
+            let reply = Reply {
+                to_tag: Some(b"pm500"),
+                ..Reply::new(500)
+            };
+            if let Ok(message) = self.scratch.stored.parse(&received) {
+                let sent = self
+                    .out
+                    .send(relay.upstream.to, relay.upstream.listener, |out| {
+                        write_response(&message, &reply, out);
+                    });
+                relay.response = sent.into();
+                relay.server.on_response(500, self.now.ms, &base);
+            }
+        }
         if let Some(relay) = self.relays.get_mut(key) {
             relay.client.on_transport_failure();
             relay.give_up();

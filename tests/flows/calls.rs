@@ -222,6 +222,21 @@ fn options_to_ourselves_is_answered_here() {
     let sent = world.receive(CALLER, request("OPTIONS", "sip:192.0.2.1:5060", "a", ""));
     assert_eq!(statuses(&sent, CALLER), [200]);
     assert!(sent[0].header("Allow").unwrap().contains("INVITE"));
+    let sent = world.receive(CALLER, request("OPTIONS", "sip:ping@example.com", "b", ""));
+    assert_eq!(
+        statuses(&sent, CALLER),
+        [200],
+        "a health check names anybody"
+    );
+}
+
+#[test]
+fn options_to_a_subscriber_go_to_the_pbx_and_fail_with_it() {
+    let mut world = World::new(policy(), &[BOB]);
+    let sent = world.receive(CALLER, request("OPTIONS", "sip:bob@example.com", "a", ""));
+    find(&sent, PBX, "OPTIONS");
+    assert_eq!(statuses(&world.unreachable(PBX), CALLER), [500]);
+    world.assert_drained();
 }
 
 #[test]
