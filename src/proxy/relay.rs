@@ -312,7 +312,7 @@ impl Proxy {
         {
             let received = without_top_via(&relay.sent, &mut self.scratch);
             let reply = Reply {
-                to_tag: Some(b"pm500"),
+                to_tag: Some(&tag),
                 ..Reply::new(500)
             };
             if let Ok(message) = self.scratch.stored.parse(&received) {
