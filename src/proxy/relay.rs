@@ -304,6 +304,8 @@ impl Proxy {
     /// The transport refused a request: as if it were answered 503 (RFC 3261 §16.9), so upstream
     /// gets a 500.
     pub(super) fn fail_relay(&mut self, key: RelayKey) {
+        let server_key = self.relays.get(key).map_or(0, |relay| relay.server_key);
+        let tag = self.tag(server_key);
         let base = self.policy.timers.base();
         if let Some(relay) = self
             .relays
