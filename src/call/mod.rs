@@ -5,6 +5,7 @@
 //! every moment. This folder must not know sockets, transactions or decisions. Entry point:
 //! [`Calls`].
 
+mod ended;
 mod identity;
 mod journal;
 mod record;

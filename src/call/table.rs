@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use slotmap::{SlotMap, new_key_type};
 
+use super::ended::Ended;
 use super::identity::Identity;
 use super::record::{CallRecord, RECORD_LIMIT};
 use crate::presence::{Directory, Handle, Mark, MarkKind};
@@ -21,6 +22,7 @@ new_key_type! {
 pub struct Calls {
     calls: SlotMap<CallId, Call>,
     by_key: HashMap<u64, CallId, BuildHasherDefault<Identity>>,
+    ended: Ended,
     stored: Box<dyn OpenCalls>,
     directory: Arc<Directory>,
     scratch: Vec<u8>,
@@ -65,6 +67,7 @@ impl Calls {
         let mut calls = Self {
             calls: SlotMap::with_key(),
             by_key: HashMap::default(),
+            ended: Ended::default(),
             stored,
             directory,
             scratch: Vec::with_capacity(RECORD_LIMIT),
@@ -115,7 +118,8 @@ impl Calls {
     }
 
     /// Opens a call: its record is in the store and its parties are marked when this returns.
-    /// `None` where this dialog is open already (a retransmitted 2xx).
+    /// `None` where this dialog is open already (a retransmitted 2xx), or has ended before its 2xx
+    /// came.
     pub fn open(
         &mut self,
         record: &CallRecord<'_>,
@@ -123,7 +127,8 @@ impl Calls {
         parties: Parties,
     ) -> Option<CallId> {
         let tags = [record.caller_tag, record.callee_tag];
-        if self.find(record.key, tags[0], tags[1]).is_some() {
+        let is_known = self.find(record.key, tags[0], tags[1]).is_some();
+        if is_known || self.ended.contains(record.key, tags) {
             return None;
         }
         self.scratch.clear();
@@ -210,6 +215,12 @@ impl Calls {
         }
         self.unlink(call.key, id, call.next);
         Some(call.record)
+    }
+
+    /// A dialog is over, whether it was open or not: a 2xx that the network held up does not open
+    /// it again. The tags in either order.
+    pub fn remember_end(&mut self, key: u64, tags: [u64; 2], now: Ms) {
+        self.ended.remember(key, tags, now);
     }
 
     fn unlink(&mut self, key: u64, id: CallId, next: Option<CallId>) {

@@ -147,28 +147,39 @@ impl Proxy {
         self.wheel.insert(self.now.ms + lasts_ms, Owner::Call(id));
     }
 
-    /// A BYE came: the dialog is over whatever the other side answers (RFC 3261 §15.1.1).
-    pub(super) fn on_bye(&mut self, arrival: &Arrival, message: &Message<'_>) {
-        if let Some(id) = self.call_of(arrival, message) {
-            self.close_call(id, End::Bye);
-        }
+    /// A BYE came: the dialog is over whatever the other side answers (RFC 3261 §15.1.1), and its
+    /// 2xx may be overtaken by it. `is_routed`: it carries our token, so such a dialog there was.
+    pub(super) fn on_bye(&mut self, arrival: &Arrival, message: &Message<'_>, is_routed: bool) {
+        self.end_dialog(arrival, message, End::Bye, is_routed);
     }
 
     /// 481 or 408 to a request within the dialog: there is no dialog any more (§12.2.1.2).
     pub(super) fn on_dialog_refused(&mut self, arrival: &Arrival, message: &Message<'_>) {
-        if let Some(id) = self.call_of(arrival, message) {
-            self.close_call(id, End::Failed);
+        self.end_dialog(arrival, message, End::Failed, true);
+    }
+
+    fn end_dialog(&mut self, arrival: &Arrival, message: &Message<'_>, end: End, is_known: bool) {
+        let Some([from, to]) = self.tags_of(message) else {
+            return;
+        };
+        let call = self.calls.find(arrival.call_key, from, to);
+        if is_known || call.is_some() {
+            self.calls
+                .remember_end(arrival.call_key, [from, to], self.now.ms);
+        }
+        if let Some(id) = call {
+            self.close_call(id, end);
         }
     }
 
     fn call_of(&self, arrival: &Arrival, message: &Message<'_>) -> Option<CallId> {
-        let tag = |address: Result<NameAddr<'_>, _>| {
-            address
-                .ok()
-                .map(|address: NameAddr<'_>| self.keys.tag(address.tag.unwrap_or_default()))
-        };
-        let from = tag(message.from_())?;
-        self.calls.find(arrival.call_key, from, tag(message.to())?)
+        let [from, to] = self.tags_of(message)?;
+        self.calls.find(arrival.call_key, from, to)
+    }
+
+    fn tags_of(&self, message: &Message<'_>) -> Option<[u64; 2]> {
+        let tag = |address: NameAddr<'_>| self.keys.tag(address.tag.unwrap_or_default());
+        Some([tag(message.from_().ok()?), tag(message.to().ok()?)])
     }
 
     /// The wheel woke a call: it ends if its end has really come.

@@ -184,7 +184,7 @@ impl Branch {
             } => (client.deadline(), pending.then_some(*abandon_at)),
             _ => (None, None),
         };
-        let ring = self.ring_deadline.filter(|_| pending);
+        let ring = self.ring_deadline.filter(|_| pending && abandon.is_none());
         let timer_c = Some(self.timer_c).filter(|_| pending && abandon.is_none());
         soonest([self.client.deadline(), ring, timer_c, cancel, abandon])
     }

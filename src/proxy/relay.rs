@@ -59,7 +59,7 @@ impl Proxy {
             return Ok(());
         };
         if request.method == Method::Bye {
-            self.on_bye(arrival, &request.message);
+            self.on_bye(arrival, &request.message, routed.is_ours);
         }
         let upstream = Upstream {
             to: reply_address(&request.via, arrival.from),
@@ -105,7 +105,8 @@ impl Proxy {
         Ok(())
     }
 
-    /// The ACK of a 2xx goes where its Route says, or nowhere: there is nothing to answer.
+    /// The ACK of a 2xx goes where its Route says, or nowhere: there is nothing to answer. The ACK
+    /// of a response that we made without keeping state is for us (§8.2.7).
     pub(super) fn relay_ack(
         &mut self,
         arrival: &Arrival,
@@ -114,7 +115,13 @@ impl Proxy {
         way: &Way,
     ) -> Result<(), Rejection> {
         let is_hopless = request.max_forwards == Some(0);
-        if is_hopless || matches!(way, Way::Lookup | Way::Ourselves) || !request.is_in_dialog() {
+        let own_tag = self.tag(arrival.call_key);
+        let is_for_us = request.to.tag == Some(&*own_tag);
+        if is_hopless
+            || is_for_us
+            || matches!(way, Way::Lookup | Way::Ourselves)
+            || !request.is_in_dialog()
+        {
             self.count(|c| &c.stray_acks);
             return Ok(());
         }

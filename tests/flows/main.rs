@@ -15,4 +15,5 @@ mod cancelling;
 mod dialogs;
 mod diverting;
 mod failing;
+mod found;
 mod refusing;
