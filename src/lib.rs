@@ -10,7 +10,7 @@
 //! 3. [`proxy::Proxy::handle_request`] finds its server transaction, or checks it once and routes it
 //!    (RFC 3261 §16.3 to §16.5): it belongs to a dialog, is for one of ours, or is refused.
 //! 4. For one of ours, `proxy::setup` looks the callee up in the [`presence::Directory`], wait-free,
-//!    and asks **[`routing::decide`]: the function that decides**. It is pure: a question of plain
+//!    and asks **[`routing::decide()`]: the function that decides**. It is pure: a question of plain
 //!    data gives a [`routing::Decision`], a plan with its reasons.
 //! 5. `proxy::carry_out` does what the plan says: a branch to the PBX (edits over the received bytes),
 //!    a 302, a branch to another target, or a rejection. A failed branch is decided again by

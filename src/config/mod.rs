@@ -5,7 +5,7 @@
 //! names its place, its key and what is allowed; all faults of a file are reported together.
 //! This folder opens no socket and asks no name server: [`Surroundings`] answers for the system.
 //!
-//! Entry points: [`Config::load`], then [`compile`] for the call path's [`Policy`].
+//! Entry points: [`Config::load`], then [`compile()`] for the call path's [`Policy`].
 //!
 //! [`Policy`]: crate::proxy::policy::Policy
 

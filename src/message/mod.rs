@@ -7,7 +7,7 @@
 //! Nothing here knows transactions, sockets or the clock; nothing panics on any bytes, and nothing
 //! allocates once its scratch is warm.
 //!
-//! Entry points: [`Index::parse`], [`check`], [`Edits`], [`forward`], [`write_response`].
+//! Entry points: [`Index::parse`], [`check()`], [`Edits`], [`forward`], [`write_response`].
 
 mod address;
 mod check;

@@ -4,7 +4,7 @@
 //! the engine wants sent (`shard`). Beside them a few threads do what may wait: the store's upkeep,
 //! names, the log of calls (`upkeep`). Nothing here decides about a call or knows a header.
 //!
-//! Entry points: [`serve`] for a whole run, [`Server::start`] for what it runs.
+//! Entry points: [`serve()`] for a whole run, [`Server::start`] for what it runs.
 
 mod background;
 mod batch;

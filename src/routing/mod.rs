@@ -1,13 +1,13 @@
 //! What happens to one call, decided from plain data.
 //!
-//! [`decide`] answers the first question, where an INVITE for a subscriber goes; [`decide_after`]
+//! [`decide()`] answers the first question, where an INVITE for a subscriber goes; [`decide_after`]
 //! the second, where it goes when the subscriber could not be connected. Both follow forwardings
 //! from subscriber to subscriber, so that one INVITE gets its final answer, and say why.
 //!
 //! This folder does no I/O, reads no clock and knows no transaction or message; the same question
 //! always has the same answer.
 //!
-//! Entry points: [`decide`], [`decide_after`], [`Question`], [`Decision`].
+//! Entry points: [`decide()`], [`decide_after`], [`Question`], [`Decision`].
 
 mod decide;
 mod decision;
