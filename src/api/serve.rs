@@ -96,3 +96,114 @@ async fn answer(
 pub(super) async fn ended(ending: &mut watch::Receiver<bool>) {
     let _ = ending.wait_for(|ending| *ending).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::{Body, Bytes};
+    use axum::extract::Extension;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::task::JoinHandle;
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use super::*;
+
+    struct Running {
+        address: SocketAddr,
+        stop: watch::Sender<bool>,
+        task: JoinHandle<()>,
+    }
+
+    /// Serves the address of who asks at `/`, and a stream that ends with the server at `/stream`.
+    async fn start() -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, ending) = watch::channel(false);
+        let told = ending.clone();
+        let router = Router::new()
+            .route(
+                "/",
+                get(
+                    |Extension(PeerAddress(peer)): Extension<PeerAddress>| async move {
+                        peer.ip().to_string()
+                    },
+                ),
+            )
+            .route("/stream", get(|| async move { stream(told.clone()) }));
+        let task = tokio::spawn(serve(listener, router, ending));
+        Running {
+            address,
+            stop,
+            task,
+        }
+    }
+
+    fn stream(mut ending: watch::Receiver<bool>) -> Body {
+        let (sender, parts) = tokio::sync::mpsc::channel::<Result<Bytes, Infallible>>(1);
+        tokio::spawn(async move {
+            let _ = sender.send(Ok("begun".into())).await;
+            ended(&mut ending).await;
+        });
+        Body::from_stream(ReceiverStream::new(parts))
+    }
+
+    impl Running {
+        /// A connection on which `text` was sent, and what came back first.
+        async fn say(&self, text: &str) -> (TcpStream, String) {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            stream.write_all(text.as_bytes()).await.unwrap();
+            let mut answer = vec![0; 4_096];
+            let length = stream.read(&mut answer).await.unwrap();
+            answer.truncate(length);
+            (stream, String::from_utf8(answer).unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handler_knows_who_asks() {
+        let running = start().await;
+        let (_, answer) = running.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        assert!(answer.ends_with("127.0.0.1"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_http_is_refused_and_disturbs_nobody() {
+        let running = start().await;
+        let (_, answer) = running.say("INVITE sip:a@b SIP/2.0\r\n\r\n").await;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
+            "{answer}"
+        );
+        let long = format!(
+            "GET / HTTP/1.1\r\nx: {}\r\n\r\n",
+            "y".repeat(2 * HEAD_LIMIT_BYTES)
+        );
+        let (_, answer) = running.say(&long).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+        let (_, answer) = running.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_neither_for_idle_connections_nor_for_streams() {
+        let running = start().await;
+        let (_idle, _) = running.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let (mut open, begun) = running.say("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(begun.contains("200 OK"), "{begun}");
+        running.stop.send(true).unwrap();
+        tokio::time::timeout(DRAIN_TIMEOUT / 2, running.task)
+            .await
+            .expect("the listener ends at once")
+            .unwrap();
+        let mut rest = String::new();
+        open.read_to_string(&mut rest).await.unwrap();
+        assert!(
+            rest.ends_with("0\r\n\r\n"),
+            "the stream has its end: {rest}"
+        );
+        assert!(TcpStream::connect(running.address).await.is_err());
+    }
+}
