@@ -10,6 +10,9 @@ use crate::call::{CallId, CallRecord, Entry, EntryKind, Parties};
 use crate::message::{Message, Name, NameAddr};
 use crate::presence::Handle;
 
+/// How many dialogs one INVITE opens at most, however many phones a fork reaches.
+const FORK_LIMIT: usize = 64;
+
 /// A 2xx to an INVITE.
 pub(super) struct Answer<'a, 'm> {
     pub key: InviteKey,
@@ -63,13 +66,17 @@ impl Proxy {
             return;
         };
         let directory = Arc::clone(&self.shared.directory);
-        let Some(story) = self
-            .invites
-            .get(answer.key)
-            .and_then(|i| i.story.as_deref())
-        else {
+        let callee_tag = self.keys.tag(to.tag.unwrap_or_default());
+        let Some(invite) = self.invites.get_mut(answer.key) else {
             return;
         };
+        if invite.answered.contains(&callee_tag) || invite.answered.len() >= FORK_LIMIT {
+            return;
+        }
+        let Some(story) = invite.story.as_deref() else {
+            return;
+        };
+        invite.answered.push(callee_tag);
         let name = |handle: Option<Handle>| handle.and_then(|handle| directory.profile(handle));
         let parties = Parties {
             caller: story.caller.subscriber,
@@ -93,7 +100,7 @@ impl Proxy {
         let record = CallRecord {
             key: arrival.call_key,
             caller_tag: self.keys.tag(from.tag.unwrap_or_default()),
-            callee_tag: self.keys.tag(to.tag.unwrap_or_default()),
+            callee_tag,
             invited_unix_ms: story.invited_unix_ms,
             answered_unix_ms: self.now.unix_ms,
             ring_ms: u32::try_from(ring_ms).unwrap_or(u32::MAX),

@@ -32,6 +32,9 @@ pub(super) struct Invite {
     pub best: Option<Best>,
     /// Upstream sent a CANCEL: no branch is started any more.
     pub is_cancelled: bool,
+    /// The callees' tags whose 2xx opened a call, hashed. The same 2xx again opens none, even where
+    /// the BYE has overtaken it.
+    pub answered: SmallVec<[u64; 1]>,
     /// The deadline the timer wheel holds for this context.
     pub armed: Ms,
     /// `None` for a re-INVITE: nothing was decided.

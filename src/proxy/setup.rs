@@ -219,6 +219,7 @@ impl Proxy {
             response: Box::default(),
             best: None,
             is_cancelled: false,
+            answered: SmallVec::new(),
             armed: Ms::MAX,
             story,
         });

@@ -99,6 +99,19 @@ fn a_second_2xx_of_the_same_dialog_is_passed_but_counted_once() {
 }
 
 #[test]
+fn a_2xx_that_crosses_the_bye_opens_the_call_no_second_time() {
+    let mut world = World::new(policy(), &[BOB]);
+    let (ok, copy) = answered(&mut world, "a");
+    let bye = world.receive(CALLER, in_dialog(&ok, "BYE", 2, false, ""));
+    let bye = find(&bye, PBX, "BYE");
+    let sent = world.receive(PBX, respond(&copy, "200 OK", ""));
+    assert_eq!(statuses(&sent, CALLER), [200], "the caller acknowledges it again");
+    assert_eq!(world.marks("bob"), (0, 0));
+    world.receive(PBX, respond(&bye, "200 OK", ""));
+    world.assert_drained();
+}
+
+#[test]
 fn each_2xx_of_a_fork_is_a_call_of_its_own() {
     let mut world = World::new(policy(), &[BOB]);
     let (first, copy) = answered(&mut world, "a");
