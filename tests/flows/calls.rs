@@ -105,7 +105,11 @@ fn a_2xx_that_crosses_the_bye_opens_the_call_no_second_time() {
     let bye = world.receive(CALLER, in_dialog(&ok, "BYE", 2, false, ""));
     let bye = find(&bye, PBX, "BYE");
     let sent = world.receive(PBX, respond(&copy, "200 OK", ""));
-    assert_eq!(statuses(&sent, CALLER), [200], "the caller acknowledges it again");
+    assert_eq!(
+        statuses(&sent, CALLER),
+        [200],
+        "the caller acknowledges it again"
+    );
     assert_eq!(world.marks("bob"), (0, 0));
     world.receive(PBX, respond(&bye, "200 OK", ""));
     world.assert_drained();

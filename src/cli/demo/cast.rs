@@ -1,35 +1,19 @@
 //! Who takes part: the colleagues with their settings, and how their phones behave.
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::answerer::{Book, Manner};
-use crate::presence::{Problems, Subscriber};
+use crate::presence::Subscriber;
 
 /// One subscriber a line, as `pointsman import` reads them.
 const CAST: &str = include_str!("cast.jsonl");
 /// How long a phone rings before somebody answers, milliseconds.
 const PICK_UP_MS: u64 = 250;
-/// How long Tom's break lasts from the beginning of the demo.
-pub(super) const BREAK_S: i64 = 2;
 
-/// The colleagues. Tom's break ends while the demo runs.
+/// The colleagues.
 ///
 /// # Errors
 /// The first document that is not valid.
-pub(super) fn subscribers(now: Timestamp) -> Result<Vec<Subscriber>, Problems> {
-    let documents = CAST.lines().map(|line| {
-        let mut subscriber: Subscriber = serde_json::from_str(line)
-            .map_err(|error| Problems(vec![problem(&error.to_string())]))?;
-        if subscriber.id == "tom" {
-            subscriber.until = Some(now + SignedDuration::from_secs(BREAK_S));
-        }
-        Ok(subscriber)
-    });
-    documents.collect()
-}
-
-fn problem(text: &str) -> crate::presence::Problem {
-    crate::presence::Problem::new("cast", text)
+pub(super) fn subscribers() -> serde_json::Result<Vec<Subscriber>> {
+    CAST.lines().map(serde_json::from_str).collect()
 }
 
 /// The PBX: the colleagues' phones by extension, id or number.
@@ -102,7 +86,7 @@ mod tests {
     #[test]
     fn every_document_of_the_cast_is_valid() {
         let plan = NumberPlan::for_region("DE").unwrap();
-        let cast = subscribers(Timestamp::UNIX_EPOCH).unwrap();
+        let cast = subscribers().unwrap();
         assert_eq!(cast.len(), CAST.lines().count());
         for subscriber in cast {
             subscriber.validate(&plan).unwrap();

@@ -209,7 +209,7 @@ type Ended = (&'static Scenario, std::io::Result<play::Got>);
 fn finish((scenario, got): Ended, bar: &ProgressBar) -> Result<Played, CliError> {
     let got = got.map_err(|error| {
         CliError::failed(format!(
-            "the phone of {} has no socket: {error}",
+            "the call {} cannot be placed: {error}",
             scenario.key
         ))
     })?;

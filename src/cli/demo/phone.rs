@@ -310,7 +310,7 @@ impl Phone {
             .is_some_and(|(waits, _)| *waits == method);
         if is_awaited && status >= 200 {
             self.waiting = None;
-            self.has_ended |= method == Method::Bye;
+            self.has_ended |= method == Method::Bye && status < 300;
         }
     }
 
@@ -488,6 +488,18 @@ mod tests {
         assert!(!desk.phone.has_ended());
         desk.hears(&bye, 200);
         assert!(desk.phone.has_ended() && desk.phone.deadline().is_none());
+    }
+
+    #[test]
+    fn a_bye_that_is_refused_ends_no_call_properly() {
+        let mut desk = Desk::dialled();
+        let invite = desk.invite();
+        desk.hears(&invite, 200);
+        desk.out.clear();
+        desk.phone.hang_up(1_000, &mut desk.out);
+        let bye = desk.invite();
+        desk.hears(&bye, 481);
+        assert!(!desk.phone.has_ended() && desk.phone.deadline().is_none());
     }
 
     #[test]

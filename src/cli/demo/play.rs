@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::cast::BREAK_S;
+use jiff::SignedDuration;
+
 use super::phone::{Line, Phone};
 use super::scenarios::{Caller, Course, SCENARIOS, Scenario};
 use super::sip::{Start, address_of, user_of};
@@ -18,13 +19,15 @@ use crate::proxy::Trace;
 const TALK_MS: u64 = 400;
 /// How long a phone waits for what must come.
 const PATIENCE_MS: u64 = 15_000;
+/// How long a break lasts that ends by itself.
+const BREAK: SignedDuration = SignedDuration::from_secs(2);
 /// How long a decision or a mark may take to be seen.
 const NOTICE_MS: u64 = 1_000;
 
 /// What came of a call.
 #[derive(Debug, Default)]
 pub(super) struct Got {
-    /// The callee's effective status when the scenario began.
+    /// The callee's effective status when a break began that ends before the call.
     pub status_before: Option<Status>,
     /// The same just before the call.
     pub status: Option<Status>,
@@ -109,7 +112,8 @@ impl Set {
         let mut out = Out::new();
         self.phone.hang_up(self.wire.now(), &mut out);
         self.wire.send(out);
-        self.until(PATIENCE_MS, Phone::has_ended)
+        self.until(PATIENCE_MS, |phone| phone.deadline().is_none());
+        self.phone.has_ended()
     }
 }
 
@@ -119,12 +123,9 @@ impl Set {
 /// There is no socket for a phone.
 pub(super) fn play(stage: &Stage, scenario: &Scenario) -> std::io::Result<Got> {
     let mut set = Set::new(stage, scenario, "")?;
-    let mut got = Got {
-        status_before: scenario.callee.and_then(|id| stage.effective_status(id)),
-        ..Got::default()
-    };
+    let mut got = Got::default();
     if scenario.course == Course::AfterTheBreak {
-        await_end_of_break(stage, scenario, &mut set);
+        got.status_before = sit_out_break(stage, scenario, &mut set)?;
     }
     let mut first = occupy(stage, scenario)?;
     got.status = scenario.callee.and_then(|id| stage.effective_status(id));
@@ -156,13 +157,23 @@ pub(super) fn play(stage: &Stage, scenario: &Scenario) -> std::io::Result<Got> {
     Ok(got)
 }
 
-/// Until the roster has dropped the status whose time is over, which it does once a second.
-fn await_end_of_break(stage: &Stage, scenario: &Scenario, set: &mut Set) {
+/// Begins a break, tells the status then, and waits until the roster has dropped it: its time is
+/// over, and the roster looks once a second.
+fn sit_out_break(
+    stage: &Stage,
+    scenario: &Scenario,
+    set: &mut Set,
+) -> std::io::Result<Option<Status>> {
+    let id = scenario.callee.unwrap_or_default();
+    let begun = stage.begin_break(id, BREAK);
+    begun.map_err(std::io::Error::other)?;
+    let status = stage.effective_status(id);
     let has_ended = || {
-        let profile = scenario.callee.and_then(|id| stage.directory().get(id));
+        let profile = stage.directory().get(id);
         profile.is_none_or(|profile| profile.status() == Status::Available)
     };
-    set.until(BREAK_S as u64 * 1_000 + PATIENCE_MS, |_| has_ended());
+    set.until(PATIENCE_MS, |_| has_ended());
+    Ok(status)
 }
 
 /// The call that is open before: answered, and seen as a mark.

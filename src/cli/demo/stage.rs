@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::SignedDuration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -19,7 +20,7 @@ use crate::cli::exit::CliError;
 use crate::cli::serve::start_api_and_tell;
 use crate::config::Config;
 use crate::net::{Clock, Server};
-use crate::presence::{Change, Directory, Source, Status};
+use crate::presence::{Change, ChangeError, Directory, Source, Status};
 use crate::proxy::{Shared, Trace};
 
 /// Where everything runs but the trunks.
@@ -44,7 +45,7 @@ pub(super) struct Stage {
     pbx: System,
     public_network: System,
     voicemail: System,
-    _runtime: Runtime,
+    runtime: Runtime,
     _directory: Scratch,
 }
 
@@ -125,7 +126,7 @@ impl Stage {
             pbx,
             public_network,
             voicemail,
-            _runtime: runtime,
+            runtime,
             _directory: directory,
         })
     }
@@ -166,6 +167,20 @@ impl Stage {
         let now_unix_s = self.clock.now().unix_ms.div_euclid(1_000);
         let handle = self.directory().handle_of_id(id)?;
         Some(self.directory().effective_status(handle, now_unix_s))
+    }
+
+    /// Sends a subscriber into a break that ends by itself.
+    pub(super) fn begin_break(&self, id: &str, lasts: SignedDuration) -> Result<(), ChangeError> {
+        let change = Change::SetStatus {
+            id: id.to_owned(),
+            status: Status::Break,
+            message: None,
+            until: Some(self.server.clock().timestamp() + lasts),
+            source: Source::Api,
+            if_version: None,
+        };
+        let changed = self.runtime.block_on(self.server.roster().change(change));
+        changed.map(|_| ())
     }
 
     /// The first decision about a call.
@@ -243,7 +258,7 @@ fn runtime(interrupted: &Arc<AtomicBool>) -> Result<Runtime, CliError> {
 /// Stores the colleagues through the roster, as the API does it.
 async fn seat_the_cast(server: &Server) -> Result<(), CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::failed(format!("the cast: {error}"));
-    let cast = cast::subscribers(server.clock().timestamp()).map_err(|error| failed(&error))?;
+    let cast = cast::subscribers().map_err(|error| failed(&error))?;
     let changes = cast.into_iter().map(|subscriber| Change::Create {
         subscriber: Box::new(subscriber),
         source: Source::Import,
