@@ -315,11 +315,9 @@ impl<'q, S: Subscribers> Walk<'q, S> {
     }
 
     fn is_for_caller(&self, step: &Step) -> bool {
+        let resolve = |target: &Target| self.subscribers.resolve(target);
         match step {
-            Step::Forward(target) => self
-                .question
-                .caller
-                .is(target, self.subscribers.resolve(target)),
+            Step::Forward(target) => self.question.caller.is(target, resolve),
             _ => false,
         }
     }

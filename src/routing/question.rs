@@ -125,10 +125,10 @@ impl<'a> Question<'a> {
 }
 
 impl Caller<'_> {
-    /// Whether `target`, which resolves to `subscriber`, is this caller.
-    pub fn is(&self, target: &Target, subscriber: Option<Handle>) -> bool {
-        if subscriber.is_some() || self.subscriber.is_some() {
-            return subscriber == self.subscriber;
+    /// Whether a target is this caller; `resolve` tells which subscriber a target is.
+    pub fn is(&self, target: &Target, resolve: impl FnOnce(&Target) -> Option<Handle>) -> bool {
+        if self.subscriber.is_some() {
+            return resolve(target) == self.subscriber;
         }
         match target {
             Target::Number { key, .. } => !key.is_empty() && key.as_bytes() == self.key,
@@ -173,10 +173,9 @@ impl Subscribers for Lookup<'_> {
                 .any(|domain| domain.eq_ignore_ascii_case(host))
         };
         match target {
-            Target::Number { dialled, key } => self
-                .directory
-                .find(key.as_bytes())
-                .or_else(|| self.directory.find_dialled(dialled.as_bytes(), self.plan)),
+            Target::Number { dialled, .. } => {
+                self.directory.find_dialled(dialled.as_bytes(), self.plan)
+            }
             Target::Uri { .. } => {
                 if target.host().is_some_and(|host| !is_ours(host)) {
                     return None;
