@@ -147,6 +147,15 @@ fn resident_bytes() -> usize {
     pages * 4096
 }
 
+/// What this process has used of all cores so far.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = stat.rsplit(')').next().unwrap();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.map(|field| field.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
 fn clock() -> Clock {
     Arc::new(jiff::Timestamp::now)
 }
@@ -155,10 +164,11 @@ fn clock() -> Clock {
 fn once(_: &mut Criterion) {
     let plan = NumberPlan::for_region("DE").unwrap();
     for size in [100_000, 1_000_000] {
-        let before = resident_bytes();
+        let (before, busy) = (resident_bytes(), cpu());
         let directory = filled(size, &plan);
         let bytes = (resident_bytes() - before) / size;
-        println!("{size} plain subscribers with 3 keys: {bytes} bytes each");
+        let each = (cpu() - busy).as_nanos() / size as u128;
+        println!("{size} plain subscribers with 3 keys: {bytes} bytes, put in {each} ns each");
         drop(directory);
     }
     load(&plan);
@@ -194,7 +204,7 @@ fn load(plan: &NumberPlan) {
     embedded.write(&batch).unwrap();
     drop((batch, store));
     let directory = Arc::new(Directory::new(1));
-    let started = Instant::now();
+    let (started, busy) = (Instant::now(), cpu());
     let roster = Roster::start(
         Arc::new(embedded),
         Arc::clone(&directory),
@@ -202,9 +212,10 @@ fn load(plan: &NumberPlan) {
         clock(),
     );
     println!(
-        "{} subscribers loaded from disk: {:?}",
+        "{} subscribers loaded from disk: {:?}, {:?} of CPU",
         directory.len(),
-        started.elapsed()
+        started.elapsed(),
+        cpu() - busy
     );
     drop(roster);
 }
@@ -226,13 +237,14 @@ fn import(plan: NumberPlan) {
     let roster = Roster::start(Arc::new(store), Arc::clone(&directory), plan, clock()).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let changes = puts(0, 100_000);
-    let started = Instant::now();
+    let (started, busy) = (Instant::now(), cpu());
     let answers = runtime.block_on(roster.change_many(changes));
     assert!(answers.iter().all(Result::is_ok));
     println!(
-        "{} subscribers imported to disk: {:?}",
+        "{} subscribers imported to disk: {:?}, {:?} of CPU",
         directory.len(),
-        started.elapsed()
+        started.elapsed(),
+        cpu() - busy
     );
 }
 

@@ -3,12 +3,14 @@
 //! Reading takes no lock and allocates nothing; a writer beside it slows nobody down. Changes come
 //! one at a time, from the roster.
 
+use std::borrow::Cow;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use smallvec::SmallVec;
 
 use super::index::Index;
 use super::model::{Status, Subscriber};
@@ -194,21 +196,27 @@ impl Directory {
     pub fn put_profile(&self, profile: Arc<Profile>) -> Result<Handle, PutError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let present = self.handle_of_id(profile.id());
-        let keys: Vec<String> = profile.keys().collect();
+        let former = present.and_then(|handle| self.records.full(handle));
+        if let (Some(handle), Some(former)) = (present, &former)
+            && former.has_keys_of(&profile)
+        {
+            self.records.publish(handle, profile);
+            return Ok(handle);
+        }
+        let keys: SmallVec<[Cow<'_, str>; 4]> = profile.keys().collect();
         self.refuse_taken(&keys, present)?;
         let handle = match present {
             Some(handle) => handle,
             None => self.allocate(&mut writer)?,
         };
         self.make_room(keys.len(), &mut writer);
-        let former = self.records.full(handle);
-        self.records.publish(handle, profile);
+        self.records.publish(handle, Arc::clone(&profile));
         let index = self.index.load();
-        let new = keys
-            .iter()
-            .filter(|key| !former.as_ref().is_some_and(|f| owns(f, key)));
-        for packed in new.filter_map(|key| index.pack(key.as_bytes())) {
-            index.insert(&packed, handle);
+        let is_new = |key: &str| !former.as_ref().is_some_and(|f| f.has_key(key.as_bytes()));
+        for key in keys.iter().filter(|key| is_new(key)) {
+            index
+                .pack(key.as_bytes())
+                .map(|packed| index.insert(&packed, handle));
             writer.used = writer.used.saturating_add(1);
             writer.keys = writer.keys.saturating_add(1);
         }
@@ -307,7 +315,7 @@ impl Directory {
         }
     }
 
-    fn refuse_taken(&self, keys: &[String], own: Option<Handle>) -> Result<(), PutError> {
+    fn refuse_taken(&self, keys: &[Cow<'_, str>], own: Option<Handle>) -> Result<(), PutError> {
         for key in keys {
             if let Some(other) = self
                 .find(key.as_bytes())
@@ -318,7 +326,7 @@ impl Directory {
                     .map(|p| p.id().to_owned())
                     .unwrap_or_default();
                 return Err(PutError::Taken {
-                    key: key.clone(),
+                    key: key.to_string(),
                     owner,
                 });
             }
@@ -436,10 +444,6 @@ impl Ord for ById {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.cmp(&other.0)
     }
-}
-
-fn owns(profile: &Profile, key: &str) -> bool {
-    profile.has_key(key.as_bytes())
 }
 
 fn drop_key(index: &Index, key: &str, handle: Handle, writer: &mut Writer) {

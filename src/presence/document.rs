@@ -1,7 +1,9 @@
 //! Reading documents from JSON with errors that name the key, the fault and what is allowed.
 
+use std::fmt;
+
 use jiff::Timestamp;
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde_json::{Map, Value};
 
 use super::model::{
@@ -93,9 +95,19 @@ macro_rules! deserialize_by_name {
     ($($named:ty),+) => {$(
         impl<'de> Deserialize<'de> for $named {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let name = String::deserialize(deserializer)?;
-                Self::from_name(&name)
-                    .ok_or_else(|| D::Error::custom(unknown_name(&name, &Self::ALL.map(Self::name))))
+                struct Name;
+                impl Visitor<'_> for Name {
+                    type Value = $named;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        write!(f, "one of {}", <$named>::ALL.map(<$named>::name).join(", "))
+                    }
+                    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<$named, E> {
+                        let allowed = <$named>::ALL.map(<$named>::name);
+                        <$named>::from_name(name)
+                            .ok_or_else(|| E::custom(unknown_name(name, &allowed)))
+                    }
+                }
+                deserializer.deserialize_str(Name)
             }
         }
     )+};

@@ -97,10 +97,17 @@ impl NumberPlan {
         if !is_number(cheap.as_bytes()) {
             return cheap.to_owned();
         }
-        let prefixed = cheap.starts_with('+');
-        self.valid_e164(cheap)
-            .filter(|_| prefixed || self.prefix_is_optional)
-            .unwrap_or_else(|| self.keep_short(alias, cheap))
+        let is_global = alias.trim_start_matches(is_separator).starts_with('+');
+        let is_national = cheap.starts_with('+') || self.prefix_is_optional;
+        if is_global {
+            return cheap.to_owned();
+        }
+        let valid = if is_national {
+            self.valid_e164(cheap)
+        } else {
+            None
+        };
+        valid.unwrap_or_else(|| self.keep_short(alias, cheap))
     }
 
     /// The key of a user part as a caller dialled it: `%` escapes resolved, parameters taken off,
@@ -214,8 +221,11 @@ impl NumberPlan {
     /// numbers, new blocks); else it is an extension.
     fn keep_short(&self, alias: &str, cheap: &str) -> String {
         let written: String = alias.chars().filter(|&c| !is_separator(c)).collect();
-        let long = written.starts_with('+') || written.len() >= 7;
-        if long { cheap.to_owned() } else { written }
+        if written.len() >= 7 {
+            cheap.to_owned()
+        } else {
+            written
+        }
     }
 }
 

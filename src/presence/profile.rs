@@ -1,5 +1,7 @@
 //! A subscriber in the immutable, compact form that readers share.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::model::{CallerClass, Language, Settings, Source, Status, Subscriber};
@@ -107,8 +109,19 @@ impl Profile {
 
     /// Every key under which the directory finds this subscriber: the id in lower case, and the
     /// aliases.
-    pub fn keys(&self) -> impl Iterator<Item = String> {
-        std::iter::once(self.id().to_ascii_lowercase()).chain(self.aliases().map(str::to_owned))
+    pub fn keys(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let id = self.id();
+        let id = if id.bytes().any(|b| b.is_ascii_uppercase()) {
+            Cow::Owned(id.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(id)
+        };
+        std::iter::once(id).chain(self.aliases().map(Cow::Borrowed))
+    }
+
+    /// Whether another version is found under the same keys.
+    pub(super) fn has_keys_of(&self, other: &Self) -> bool {
+        self.id().eq_ignore_ascii_case(other.id()) && self.aliases().eq(other.aliases())
     }
 
     /// Whether the directory finds this subscriber under that key.

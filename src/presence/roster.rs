@@ -3,6 +3,7 @@
 //! Whatever waits is checked, written to the store as one batch, and only then shown to readers
 //! and answered: what has been acknowledged is on disk.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -22,6 +23,8 @@ use crate::store::Store;
 const QUEUE: usize = 4096;
 /// How many changes of an import travel and are written together.
 const GROUP: usize = 1000;
+/// How many such groups of one import are under way at once.
+const GROUPS: usize = 4;
 /// How many events a slow listener may lag behind.
 const EVENTS: usize = 16_384;
 
@@ -44,6 +47,12 @@ pub struct Roster {
 pub(super) struct Job {
     pub(super) changes: Vec<Change>,
     pub(super) answer: oneshot::Sender<Answers>,
+}
+
+/// Some changes of an import on their way: an error for each that was refused at once.
+struct Group {
+    refused: Vec<Option<ChangeError>>,
+    answered: oneshot::Receiver<Answers>,
 }
 
 impl Roster {
@@ -107,12 +116,13 @@ impl Roster {
     pub async fn change_many(&self, changes: Vec<Change>) -> Vec<Result<Changed, ChangeError>> {
         let mut answers = Vec::with_capacity(changes.len());
         let mut changes = changes.into_iter().peekable();
-        while changes.peek().is_some() {
-            let group = changes
-                .by_ref()
-                .take(GROUP)
-                .map(|change| self.check(change));
-            answers.extend(self.change_group(group.collect()).await);
+        let mut under_way = VecDeque::with_capacity(GROUPS);
+        while changes.peek().is_some() || !under_way.is_empty() {
+            if under_way.len() < GROUPS && changes.peek().is_some() {
+                under_way.push_back(self.send_group(changes.by_ref().take(GROUP)).await);
+            } else if let Some(group) = under_way.pop_front() {
+                answers.extend(group.answers().await);
+            }
         }
         answers
     }
@@ -141,27 +151,28 @@ impl Roster {
             .count()
     }
 
-    async fn change_group(&self, group: Vec<Result<Change, ChangeError>>) -> Answers {
-        let valid: Vec<Change> = group.iter().flatten().cloned().collect();
-        let mut answered = self.answers_to(valid).await.into_iter();
-        group
-            .into_iter()
-            .map(|checked| match checked {
-                Ok(_) => answered.next().unwrap_or_else(|| Err(writer_gone())),
-                Err(error) => Err(error),
-            })
-            .collect()
-    }
-
-    async fn answers_to(&self, changes: Vec<Change>) -> Answers {
-        let (answer, answered) = oneshot::channel();
-        let Some(jobs) = self.jobs.as_ref() else {
-            return Vec::new();
-        };
-        if jobs.send(Job { changes, answer }).await.is_err() {
-            return Vec::new();
+    /// Checks and sends some changes while the writer is at work on others.
+    async fn send_group(&self, changes: impl Iterator<Item = Change>) -> Group {
+        let mut refused = Vec::new();
+        let mut valid = Vec::new();
+        for change in changes {
+            match self.check(change) {
+                Ok(change) => {
+                    valid.push(change);
+                    refused.push(None);
+                }
+                Err(error) => refused.push(Some(error)),
+            }
         }
-        answered.await.unwrap_or_default()
+        let (answer, answered) = oneshot::channel();
+        if let Some(jobs) = self.jobs.as_ref() {
+            let job = Job {
+                changes: valid,
+                answer,
+            };
+            jobs.send(job).await.ok();
+        }
+        Group { refused, answered }
     }
 
     /// What can be told without knowing the other subscribers is told by the caller's own thread.
@@ -248,6 +259,18 @@ impl Roster {
         } else {
             Err(ChangeError::Invalid(Problems(problems)))
         }
+    }
+}
+
+impl Group {
+    /// Waits for the writer. What was refused before has its answer in its place.
+    async fn answers(self) -> Answers {
+        let mut answered = self.answered.await.unwrap_or_default().into_iter();
+        let answer = |refused: Option<ChangeError>| match refused {
+            Some(error) => Err(error),
+            None => answered.next().unwrap_or_else(|| Err(writer_gone())),
+        };
+        self.refused.into_iter().map(answer).collect()
     }
 }
 

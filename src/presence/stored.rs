@@ -1,15 +1,17 @@
 //! A subscriber as the store keeps it, and the way from the store into the directory.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::directory::{Directory, PutError};
-use super::model::Subscriber;
+use super::model::{Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::profile::Profile;
 use crate::store::{Store, StoreError};
@@ -57,8 +59,62 @@ pub(super) fn to_stored(subscriber: &Subscriber) -> Result<Vec<u8>, String> {
     serde_json::to_vec(&stored).map_err(|error| error.to_string())
 }
 
+/// The same for reading; what it refuses is read again with errors that name the key.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored<'a> {
+    format: u64,
+    version: u64,
+    #[serde(borrow)]
+    subscriber: Document<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    display_name: Cow<'a, str>,
+    #[serde(default)]
+    aliases: Vec<String>,
+    language: Option<Language>,
+    status: Status,
+    status_message: Option<String>,
+    until: Option<Timestamp>,
+    source: Option<Source>,
+    since: Option<Timestamp>,
+    #[serde(default, rename = "version")]
+    _version: u64,
+    #[serde(default)]
+    settings: Settings,
+}
+
 /// The subscriber of such bytes.
 pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
+    match serde_json::from_slice::<Stored<'_>>(value) {
+        Ok(Stored {
+            format: FORMAT,
+            version,
+            subscriber,
+        }) => Ok(Subscriber {
+            id: subscriber.id.into_owned(),
+            display_name: subscriber.display_name.into_owned(),
+            aliases: subscriber.aliases,
+            language: subscriber.language,
+            status: subscriber.status,
+            status_message: subscriber.status_message,
+            until: subscriber.until,
+            source: subscriber.source,
+            since: subscriber.since,
+            version,
+            settings: subscriber.settings,
+        }),
+        _ => from_any_stored(value),
+    }
+}
+
+fn from_any_stored(value: &[u8]) -> Result<Subscriber, String> {
     let stored: Value = serde_json::from_slice(value).map_err(|error| error.to_string())?;
     match stored.get("format").and_then(Value::as_u64) {
         Some(FORMAT) => {}
@@ -250,6 +306,8 @@ mod tests {
             for subscriber in all {
                 let subscriber = Subscriber { version, ..subscriber };
                 let stored = to_stored(&subscriber).unwrap();
+                prop_assert!(serde_json::from_slice::<Stored<'_>>(&stored).is_ok());
+                prop_assert_eq!(&from_any_stored(&stored).unwrap(), &subscriber);
                 prop_assert_eq!(from_stored(&stored).unwrap(), subscriber);
             }
         }

@@ -246,11 +246,12 @@ impl Writer {
 impl Pending {
     fn note(&mut self, id: String, before: Option<Arc<Profile>>, after: Option<Arc<Profile>>) {
         for key in before.iter().flat_map(|profile| profile.keys()) {
-            self.keys.insert(key, None);
+            self.keys.insert(key.into_owned(), None);
         }
         if let Some(profile) = &after {
             for key in profile.keys() {
-                self.keys.insert(key, Some(profile.id().to_owned()));
+                self.keys
+                    .insert(key.into_owned(), Some(profile.id().to_owned()));
             }
             self.created += usize::from(before.is_none());
         }
