@@ -1,7 +1,11 @@
 //! Who is known under a key, and the routing word: 1 k to 1 M subscribers, alone and beside a
 //! writer. Then what a subscriber costs, and how long loading and importing take.
 
-#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a bench fails by panicking"
+)]
 #![expect(
     clippy::disallowed_methods,
     reason = "a bench reads the clock and paces its writer"
@@ -105,8 +109,9 @@ fn read(c: &mut Criterion, name: &str, share: Option<Option<f64>>) {
                 });
             });
             stop.store(true, Ordering::Relaxed);
-            if let Some(writer) = writer {
-                println!("    {} changes beside it", writer.join().unwrap());
+            let changes = writer.map_or(0, |writer| writer.join().unwrap());
+            if changes > 0 {
+                println!("    {changes} changes beside it");
             }
         });
     }
@@ -117,6 +122,65 @@ fn reads(c: &mut Criterion) {
     read(c, "directory/read", None);
     read(c, "directory/read beside 1 % a second", Some(Some(0.01)));
     read(c, "directory/read beside a busy writer", Some(None));
+}
+
+/// What one access to memory costs that must wait for the one before: the floor of a read, which
+/// has two, one into the index and one to the routing word.
+fn floor() {
+    for megabytes in [8, 170] {
+        let cells: Vec<[u64; 4]> = (0..megabytes << 15).map(|n| [n, 0, 0, 0]).collect();
+        let mut next = shuffled(cells.len() - 1);
+        let mut last = 0;
+        let mut batches: Vec<u128> = (0..2_000)
+            .map(|_| {
+                let started = Instant::now();
+                for _ in 0..1_000 {
+                    last = cells[next() + (last & 1) as usize][0];
+                }
+                black_box(last);
+                started.elapsed().as_nanos() / 1_000
+            })
+            .collect();
+        batches.sort_unstable();
+        let (best, median) = (batches[20], batches[batches.len() / 2]);
+        println!("one access to {megabytes} MB: {best} ns in the quietest 1 %, median {median} ns");
+    }
+}
+
+/// The median and the quickest of short batches: what a read costs when nothing else runs, on a
+/// machine that is shared.
+fn quiet(_: &mut Criterion) {
+    const BATCH: usize = 5_000;
+    floor();
+    let plan = NumberPlan::for_region("DE").unwrap();
+    for size in SIZES {
+        let directory = filled(size, &plan);
+        let keys = keys(size);
+        for (name, share) in [("alone", None), ("beside 1 %", Some(Some(0.01)))] {
+            let stop = AtomicBool::new(false);
+            let mut batches: Vec<u128> = thread::scope(|scope| {
+                let (directory, plan, stop) = (&directory, &plan, &stop);
+                if let Some(share) = share {
+                    scope.spawn(move || write(directory, plan, share, stop));
+                }
+                let mut next = keys.iter().cycle();
+                let batch = |_| {
+                    let started = Instant::now();
+                    for key in next.by_ref().take(BATCH) {
+                        let handle = directory.find(key).unwrap();
+                        black_box(directory.routing(handle));
+                    }
+                    started.elapsed().as_nanos() / BATCH as u128
+                };
+                let batches = (0..2_000).map(batch).collect();
+                stop.store(true, Ordering::Relaxed);
+                batches
+            });
+            batches.sort_unstable();
+            let (best, median) = (batches[20], batches[batches.len() / 2]);
+            println!("read of {size}, {name}: {best} ns in the quietest 1 %, median {median} ns");
+        }
+    }
 }
 
 fn dialled(c: &mut Criterion) {
@@ -248,5 +312,5 @@ fn import(plan: NumberPlan) {
     );
 }
 
-criterion_group!(benches, once, reads, dialled);
+criterion_group!(benches, once, quiet, reads, dialled);
 criterion_main!(benches);
