@@ -46,6 +46,7 @@ pub struct SmallBuf {
 /// The keys under which a dialled user part may be known, in the order in which they are tried.
 pub struct DialledKeys<'a> {
     plan: &'a NumberPlan,
+    user: &'a [u8],
     dialled: SmallBuf,
     normalised: SmallBuf,
     next: u8,
@@ -126,18 +127,16 @@ impl NumberPlan {
     /// Every key under which a dialled user part may be known: as dialled, so that an extension
     /// beats everything; normalised; as a national number where people dial no prefix; as E.164
     /// whose `+` a trunk has dropped.
-    pub fn dialled_keys(&self, user: &[u8]) -> DialledKeys<'_> {
-        let mut keys = DialledKeys {
+    pub fn dialled_keys<'a>(&'a self, user: &'a [u8]) -> DialledKeys<'a> {
+        let mut dialled = SmallBuf::new();
+        dialled.decode(user);
+        DialledKeys {
             plan: self,
-            dialled: SmallBuf::new(),
+            user,
+            dialled,
             normalised: SmallBuf::new(),
             next: 0,
-        };
-        if keys.dialled.decode(user) {
-            let dialled = keys.dialled.as_slice();
-            self.normalise_decoded(dialled, phone_context(user), &mut keys.normalised);
         }
-        keys
     }
 
     fn normalise_decoded<'b>(
@@ -345,10 +344,7 @@ impl DialledKeys<'_> {
             let fresh = match self.next {
                 1 => !self.dialled.as_slice().is_empty(),
                 2 => self.drop_separators(),
-                3 => {
-                    let key = self.normalised.as_slice();
-                    !key.is_empty() && key != self.dialled.as_slice()
-                }
+                3 => self.normalise(),
                 4 => self.plan.prefix_is_optional && self.rewrite_digits(true),
                 5 => self.rewrite_digits(false),
                 _ => return None,
@@ -363,6 +359,15 @@ impl DialledKeys<'_> {
             &self.normalised
         };
         Some(key.as_slice())
+    }
+
+    fn normalise(&mut self) -> bool {
+        let dialled = self.dialled.as_slice();
+        let context = phone_context(self.user);
+        let key = self
+            .plan
+            .normalise_decoded(dialled, context, &mut self.normalised);
+        !key.is_empty() && key != dialled
     }
 
     /// Makes `1-01` the extension 101; false where nothing was to drop.
