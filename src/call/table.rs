@@ -83,9 +83,10 @@ impl Calls {
             self.stored.remove(slot);
             return;
         };
+        let subscriber = |id| self.directory.handle_of_id(std::str::from_utf8(id).ok()?);
         let parties = Parties {
-            caller: self.directory.find(read.caller),
-            callee: self.directory.find(read.callee),
+            caller: subscriber(read.caller),
+            callee: subscriber(read.callee),
         };
         let deadline = now + read.ends_unix_ms.abs_diff(unix_ms);
         let (key, tags) = (read.key, [read.caller_tag, read.callee_tag]);

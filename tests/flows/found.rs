@@ -67,3 +67,41 @@ fn the_ack_of_a_stateless_503_stays_here() {
             .is_empty()
     );
 }
+
+#[test]
+fn a_refresh_without_session_expires_leaves_only_the_hard_limit() {
+    let mut world = World::new(policy(), &[BOB]);
+    let copy = called(&mut world);
+    let session = "Session-Expires: 90;refresher=uac\r\nRequire: timer\r\n";
+    let ok = answer(
+        &world.receive(PBX, respond(&copy, "200 OK", session)),
+        CALLER,
+        200,
+    );
+    let refresh = in_dialog(&ok, "UPDATE", 2, false, session);
+    let refresh = find(&world.receive(CALLER, refresh), PBX, "UPDATE");
+    world.receive(PBX, respond(&refresh, "200 OK", ""));
+    world.advance(600_000);
+    assert_eq!(
+        world.marks("bob"),
+        (1, 0),
+        "nobody needs to refresh any more"
+    );
+    world.advance(12 * 3_600_000);
+    assert_eq!(world.marks("bob"), (0, 0));
+    world.assert_drained();
+}
+
+#[test]
+fn a_restart_marks_a_subscriber_again_whatever_the_case_of_the_id() {
+    let mixed = BOB.replace("\"bob\"", "\"BoB\"");
+    let mut world = World::new(policy(), &[&mixed]);
+    let copy = called(&mut world);
+    let sent = world.receive(PBX, respond(&copy, "200 OK", ""));
+    let ok = answer(&sent, CALLER, 200);
+    let mut world = World::with_store(policy(), &[&mixed], world.store.clone(), world.now_ms);
+    assert_eq!(world.marks("BoB"), (1, 0));
+    world.receive(CALLER, in_dialog(&ok, "BYE", 2, false, ""));
+    assert_eq!(world.marks("BoB"), (0, 0));
+    world.assert_drained();
+}
