@@ -128,11 +128,10 @@ impl Proxy {
         }
     }
 
-    /// A 2xx to a re-INVITE or UPDATE moves the session's end (RFC 4028 §10).
+    /// A 2xx to a re-INVITE or UPDATE moves the session's end (RFC 4028 §10); one without
+    /// Session-Expires turns the timer off (§7.2), and only the hard limit is left.
     pub(super) fn on_refreshed(&mut self, arrival: &Arrival, message: &Message<'_>) {
-        let Some(session_s) = session_expires(message) else {
-            return;
-        };
+        let session_s = session_expires(message).unwrap_or(0);
         let Some(id) = self.call_of(arrival, message) else {
             return;
         };
