@@ -14,6 +14,8 @@ pub struct Habit {
     pub denies_dialog: bool,
     /// A second phone answers too, with a tag of its own.
     pub forks: bool,
+    /// Answers with session timers where it is asked for them.
+    pub keeps_time: bool,
 }
 
 /// What a CANCEL meets.
@@ -128,6 +130,7 @@ impl Phones {
             on_cancel: chance.weighted(CANCELS),
             denies_dialog: chance.percent(4),
             forks: chance.percent(5),
+            keeps_time: chance.percent(70),
         };
         let mut leg = Leg {
             at,
@@ -181,7 +184,7 @@ impl Phones {
 
     fn pick_up(&mut self, net: &mut Network, number: usize, leg: usize) {
         let session = self.servers[number].request.session_s();
-        let agrees = session > 0 && net.chance.percent(70);
+        let agrees = session > 0 && self.legs[leg].habit.keeps_time;
         let refresher = *net.chance.pick(&["uac", "uas"]);
         let lines = if agrees {
             format!("Require: timer\r\nSession-Expires: {session};refresher={refresher}\r\n")
@@ -252,7 +255,7 @@ impl Phones {
             return;
         };
         let session = match m.session_s() {
-            0 => String::new(),
+            s if s == 0 || !self.legs[leg].habit.keeps_time => String::new(),
             s => format!("Require: timer\r\nSession-Expires: {s};refresher=uac\r\n"),
         };
         match m.method() {
@@ -264,13 +267,19 @@ impl Phones {
             "INVITE" if self.legs[leg].ok.is_some() => self.respond(net, number, 491, ""),
             "INVITE" => {
                 self.send_ok(net, number, leg, &session);
-                self.learn_session(net, leg, &m, false);
+                self.learn_answered_session(net, number, leg);
             }
             "UPDATE" => {
                 self.respond(net, number, 200, &session);
-                self.learn_session(net, leg, &m, false);
+                self.learn_answered_session(net, number, leg);
             }
             _ => self.respond(net, number, 501, ""),
+        }
+    }
+
+    fn learn_answered_session(&mut self, net: &mut Network, number: usize, leg: usize) {
+        if let Some(response) = self.servers[number].response.clone() {
+            self.learn_session(net, leg, &response, false);
         }
     }
 

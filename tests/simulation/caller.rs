@@ -70,8 +70,11 @@ impl Phones {
             session_s: 0,
             refreshes: false,
             session_ends: u64::MAX,
+            habit: Habit {
+                keeps_time: plan.errand.headers.contains("timer"),
+                ..Habit::default()
+            },
             errand: plan.errand,
-            habit: Habit::default(),
         });
         self.send_invite(net, leg, &plan.via, "");
         if let Some(ms) = self.legs[leg].errand.cancels_after {

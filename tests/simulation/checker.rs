@@ -341,7 +341,7 @@ impl Checker {
             return;
         };
         let lasts = self.lasts(session_s, (opened + limit_ms).saturating_sub(now));
-        if let Some(dialog) = self.dialogs.get_mut(&key).filter(|_| session_s > 0) {
+        if let Some(dialog) = self.dialogs.get_mut(&key) {
             dialog.ends = now + lasts;
         }
     }

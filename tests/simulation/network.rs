@@ -25,8 +25,12 @@ pub enum Event {
     Resolved(Box<str>),
     /// A subscriber changes something.
     Change(usize),
-    /// `kill -9`, and a start with what is in the store.
-    Restart,
+    /// `kill -9`; nobody listens until the start.
+    Kill,
+    /// A start with what is in the store.
+    Start,
+    /// Somebody sends what they overheard, altered.
+    Vandal,
     /// The process is to end: no new calls from now on, and the restart after it.
     Drain,
 }

@@ -27,6 +27,7 @@ const SECRET: [u8; 32] = [9; 32];
 const CALL_LIMIT_S: u32 = 900;
 /// Calls are placed within this time.
 const SPAN_MS: u64 = 600_000;
+const VANDAL: &str = "198.51.100.66:5060";
 const SLOW_ADDRESS: &str = "203.0.113.11:5060";
 
 /// What one seed makes of a run.
@@ -76,6 +77,15 @@ pub struct Tally {
     pub answered: usize,
     pub datagrams: usize,
     pub restarts: usize,
+    pub cancelled: usize,
+    pub redirected: usize,
+    pub refused: usize,
+    /// INVITEs that a caller gave up although nothing came.
+    pub unheard: usize,
+    /// Dialogs beyond the first of a fork.
+    pub forked: usize,
+    /// Calls that the engine sent to another target by itself.
+    pub retargeted: usize,
 }
 
 pub struct World {
@@ -92,6 +102,7 @@ pub struct World {
     out: Outbox,
     plans: Vec<Option<Plan>>,
     proxy: SocketAddr,
+    is_down: bool,
 }
 
 impl World {
@@ -101,7 +112,7 @@ impl World {
         let people = People::new(scenario.subscribers, &mut net.chance);
         let store = Memory::new(SECRET);
         let (shared, engine, handles) = start(&policy, &people, &store, 0);
-        let fixed = [PBX, VOICEMAIL, EXTERNAL, CLOSED, SLOW_ADDRESS].map(address);
+        let fixed = [PBX, VOICEMAIL, EXTERNAL, CLOSED, SLOW_ADDRESS, VANDAL].map(address);
         let callers = (0..40).map(caller_address);
         let known: HashSet<SocketAddr> = fixed.into_iter().chain(callers).collect();
         let mut world = Self {
@@ -117,6 +128,7 @@ impl World {
             out: Outbox::new(),
             plans: Vec::new(),
             proxy: address(PROXY),
+            is_down: false,
             net,
         };
         world.plan();
@@ -138,15 +150,45 @@ impl World {
             );
             self.net.after(at, Event::Change(who));
         }
+        for _ in 0..self.scenario.calls / 5 {
+            let at = self.net.chance.range(0, SPAN_MS);
+            self.net.after(at, Event::Vandal);
+        }
         for _ in 0..self.scenario.restarts {
             let at = self.net.chance.range(1_000, SPAN_MS + 60_000);
             let drains = self.net.chance.percent(40);
             if drains {
                 self.net.after(at, Event::Drain);
             }
-            self.net
-                .after(at + if drains { 20_000 } else { 0 }, Event::Restart);
+            let killed = at + if drains { 20_000 } else { 0 };
+            let down_ms = self.net.chance.range(1, 8_000);
+            self.net.after(killed, Event::Kill);
+            self.net.after(killed + down_ms, Event::Start);
         }
+    }
+
+    /// Sends a request that somebody overheard, as a new one of their own: with other tags where
+    /// it belongs to a dialog. No call of others may come to harm by it.
+    fn vandalise(&mut self) {
+        let overheard = self.net.chance.below(self.net.log.len().max(1));
+        let Some(line) = self.net.log.get(overheard) else {
+            return;
+        };
+        if line.to != self.proxy || line.message.status().is_some() {
+            return;
+        }
+        let m = std::rc::Rc::clone(&line.message);
+        let via = format!(
+            "SIP/2.0/UDP {VANDAL};branch=z9hG4bKvandal{}",
+            self.net.log.len()
+        );
+        let mut text = m
+            .text
+            .replacen(m.header("Via").unwrap_or_default(), &via, 1);
+        if !m.to_tag().is_empty() {
+            text = text.replacen(&format!(";tag={}", m.sender_tag()), ";tag=guessed", 1);
+        }
+        self.net.send(address(VANDAL), self.proxy, Sip::of(&text));
     }
 
     fn random_call(&mut self, call: usize) -> Plan {
@@ -184,7 +226,8 @@ impl World {
     pub fn run(&mut self) -> Result<Tally, Violation> {
         let horizon = SPAN_MS + u64::from(CALL_LIMIT_S) * 1_000 + 600_000;
         loop {
-            let engine_at = self.engine.next_timeout().map(|at| at.max(self.net.now));
+            let engine_at = self.engine.next_timeout().filter(|_| !self.is_down);
+            let engine_at = engine_at.map(|at| at.max(self.net.now));
             match (self.net.next_at(), engine_at) {
                 (_, Some(at)) | (Some(at), None) if at > horizon && self.net.now > horizon => {
                     break;
@@ -206,6 +249,7 @@ impl World {
 
     fn step(&mut self) -> Verdict {
         match self.net.take() {
+            Some(Event::Arrives { to, .. }) if to == self.proxy && self.is_down => Ok(()),
             Some(Event::Arrives { from, to, message }) if to == self.proxy => {
                 self.checker.on_input(self.net.now, from, &message);
                 let input = Input::Datagram {
@@ -220,6 +264,7 @@ impl World {
                 self.phones.receive(&mut self.net, from, to, &message);
                 Ok(())
             }
+            Some(Event::Unreachable(_)) if self.is_down => Ok(()),
             Some(Event::Unreachable(to)) => {
                 self.engine
                     .handle(self.now(), Input::Unreachable { to }, &mut self.out);
@@ -260,7 +305,15 @@ impl World {
                 self.shared.draining.store(true, Ordering::Relaxed);
                 Ok(())
             }
-            Some(Event::Restart) => self.restart(),
+            Some(Event::Kill) => {
+                self.is_down = true;
+                Ok(())
+            }
+            Some(Event::Start) => self.restart(),
+            Some(Event::Vandal) => {
+                self.vandalise();
+                Ok(())
+            }
             None => Ok(()),
         }
     }
@@ -317,6 +370,7 @@ impl World {
             start(&self.policy, &self.people, &self.store, self.net.now);
         (self.shared, self.engine, self.handles) = (shared, engine, handles);
         self.out.clear();
+        self.is_down = false;
         self.checker.on_restart();
         self.check_state()
     }
@@ -352,11 +406,29 @@ impl World {
             .clients
             .iter()
             .filter(|client| client.request.is("INVITE") && client.request.to_tag().is_empty());
+        let answers: Vec<Option<u16>> = invites.map(|client| client.answer).collect();
+        let count = |wanted: fn(&Option<u16>) -> bool| answers.iter().filter(|a| wanted(a)).count();
+        let told = self
+            .net
+            .log
+            .iter()
+            .filter(|line| line.message.status() == Some(181));
         Tally {
             calls: self.scenario.calls,
-            answered: invites.filter(|client| client.answer == Some(200)).count(),
+            answered: count(|answer| *answer == Some(200)),
             datagrams: self.net.log.len(),
             restarts: self.scenario.restarts,
+            cancelled: count(|answer| *answer == Some(487)),
+            redirected: count(|answer| *answer == Some(302)),
+            refused: count(|answer| answer.is_some_and(|status| status > 302 && status != 487)),
+            unheard: count(Option::is_none),
+            forked: self
+                .phones
+                .legs
+                .iter()
+                .filter(|leg| leg.errand.is_extra)
+                .count(),
+            retargeted: told.count(),
         }
     }
 
@@ -469,5 +541,11 @@ impl Tally {
         self.answered += other.answered;
         self.datagrams += other.datagrams;
         self.restarts += other.restarts;
+        self.cancelled += other.cancelled;
+        self.redirected += other.redirected;
+        self.refused += other.refused;
+        self.unheard += other.unheard;
+        self.forked += other.forked;
+        self.retargeted += other.retargeted;
     }
 }
