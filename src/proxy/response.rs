@@ -221,7 +221,7 @@ impl Proxy {
             .filter(|_| !is_cancelled)
             .and_then(|(callee, failure)| self.try_again(key, leg, callee, failure));
         if again.is_none() {
-            self.pass_best(key, leg);
+            self.pass_best(key, leg, status);
         }
     }
 
@@ -282,8 +282,9 @@ impl Proxy {
         }
     }
 
-    /// Step 9 for the best response; where no branch had any to give, one of ours.
-    fn pass_best(&mut self, key: InviteKey, leg: u8) {
+    /// Step 9 for the best response; where no branch had any to give, one of ours that says how
+    /// the last of them failed.
+    fn pass_best(&mut self, key: InviteKey, leg: u8, failed_status: u16) {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
@@ -300,6 +301,7 @@ impl Proxy {
             let status = match (is_cancelled, has_rung) {
                 (true, _) => 487,
                 (false, true) => 480,
+                (false, false) if failed_status == 503 => upstream_status(503),
                 (false, false) => 408,
             };
             self.with_received(key, leg, |proxy, source| {

@@ -203,6 +203,14 @@ fn a_dead_pbx_without_a_rule_is_a_408() {
 }
 
 #[test]
+fn a_pbx_that_the_network_refuses_is_a_500_without_a_rule() {
+    let (mut world, _) = called(policy(), PLAIN);
+    let failed = answer(&world.unreachable(PBX), CALLER, 500);
+    world.receive(CALLER, ack_failure(URI, "a", &failed));
+    world.assert_drained();
+}
+
+#[test]
 fn timer_c_ends_a_branch_that_rings_for_ever() {
     let (mut world, copy) = called(policy(), PLAIN);
     world.receive(PBX, respond(&copy, "180 Ringing", ""));
