@@ -121,7 +121,7 @@ impl Proxy {
             }
             (Method::Invite, way) => {
                 let to = self.destination(request, &routed, &way);
-                self.pass_invite(arrival, request, &routed, (key, check), to)
+                self.pass_invite(arrival, request, &routed, (key, check), (to, None))
             }
             (_, way) => {
                 let to = self.destination(request, &routed, &way);

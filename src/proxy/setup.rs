@@ -18,7 +18,7 @@ use super::route::{Routed, Unroutable, is_ours};
 use super::{Arrival, InviteKey, Now, Owner, Proxy};
 use crate::message::{Name, Uri};
 use crate::presence::{Directory, Handle, ProfileGuard, Target};
-use crate::routing::{Caller, History, Question, Subscribers, decide};
+use crate::routing::{Caller, History, Question, Reason, Subscribers, decide};
 use crate::transaction::{InviteServer, Ms};
 
 /// The server transaction's key and the loop check of a request.
@@ -141,20 +141,22 @@ impl Proxy {
         match (self.policy.unknown_callee, &self.policy.next_hop) {
             (UnknownCallee::NextHop, Some(hop)) => {
                 let to = Ok(hop.address);
-                self.pass_invite(arrival, request, routed, identifiers, to)
+                let why = Some(Reason::UnknownCallee);
+                self.pass_invite(arrival, request, routed, identifiers, (to, why))
             }
             _ => Err(Rejection::NotFound),
         }
     }
 
     /// Relays an INVITE that no decision is about: to somebody we do not know, or within a dialog.
+    /// The trace of a new call tells `why`.
     pub(super) fn pass_invite(
         &mut self,
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
         routed: &Routed,
         identifiers: Identifiers,
-        to: Result<SocketAddr, Unroutable>,
+        (to, why): (Result<SocketAddr, Unroutable>, Option<Reason>),
     ) -> Result<(), Rejection> {
         let Some(to) = self.known_destination(to)? else {
             return Ok(());
@@ -164,6 +166,7 @@ impl Proxy {
             let (peer, _) = policy.peer(arrival.from.ip());
             let mut story = self.story(arrival, request, peer, None, History::default());
             story.outcome = Outcome::PassOn;
+            story.reasons.extend(why);
             Box::new(story)
         });
         let key = self.insert_invite(arrival, request, identifiers.0, story);

@@ -419,7 +419,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ("199", ""),
             Expected {
                 outcome: "pass_on",
-                ..refused(&[], &[404])
+                ..refused(&["unknown_callee"], &[404])
             },
         )
     },
