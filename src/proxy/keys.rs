@@ -11,6 +11,7 @@ pub struct Keys {
     tag: SipHasher13,
     token: SipHasher13,
     check: SipHasher13,
+    run: u64,
 }
 
 impl Keys {
@@ -31,6 +32,17 @@ impl Keys {
             tag: hasher(2),
             token: hasher(3),
             check: hasher(4),
+            run: 0,
+        }
+    }
+
+    /// The same keys for one run of the process: its branches differ from those of every other
+    /// run, although slots and generations begin anew (RFC 3261 §8.1.1.7).
+    #[must_use]
+    pub fn for_run(self, started_unix_ms: i64) -> Self {
+        Self {
+            run: self.check.hash(&started_unix_ms.to_le_bytes()),
+            ..self
         }
     }
 
@@ -72,9 +84,10 @@ impl Keys {
     }
 
     /// What routing depends on, in 32 bits of our branch (RFC 3261 §16.6(8)): the same request
-    /// coming back unchanged has the same check.
+    /// coming back unchanged has the same check, within a run.
     pub fn check(&self, call_key: u64, uri: &[u8], cseq: u32) -> u32 {
-        mix(mix(call_key, u64::from(cseq)), self.check.hash(uri)) as u32
+        let routing = mix(mix(call_key, u64::from(cseq)), self.check.hash(uri));
+        mix(routing, self.run) as u32
     }
 }
 

@@ -136,7 +136,7 @@ impl Proxy {
         Self {
             shard,
             policy: shared.policy.load_full(),
-            keys: Keys::new(&shared.secret),
+            keys: Keys::new(&shared.secret).for_run(now.unix_ms),
             invites: SlotMap::with_key(),
             relays: SlotMap::with_key(),
             servers: HashMap::default(),

@@ -105,3 +105,12 @@ fn a_restart_marks_a_subscriber_again_whatever_the_case_of_the_id() {
     assert_eq!(world.marks("BoB"), (0, 0));
     world.assert_drained();
 }
+
+#[test]
+fn a_branch_is_never_used_again_after_a_restart() {
+    let mut world = World::new(policy(), &[BOB]);
+    let first = called(&mut world);
+    let mut world = World::with_store(policy(), &[BOB], world.store.clone(), 1);
+    let second = called(&mut world);
+    assert_ne!(first.headers("Via")[0], second.headers("Via")[0]);
+}
