@@ -3,10 +3,13 @@
 use super::wire::{Reader, Writer};
 
 /// Longest texts kept of a message; longer ones are cut, matching never depends on them.
-const TEXT_LIMIT: usize = 96;
+const CALL_ID_LIMIT: usize = 72;
+const FROM_LIMIT: usize = 64;
+const TO_LIMIT: usize = 40;
+const REASONS_LIMIT: usize = 40;
 /// The largest encoded record: what a slot of the store holds.
 pub const RECORD_LIMIT: usize = 480;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// One INVITE dialog, from its 2xx on. Borrowed from the message, or from an encoded record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +42,8 @@ pub struct CallRecord<'a> {
     pub callee: &'a [u8],
     /// The id of the subscriber called first, empty where it is the one who answered.
     pub first_called: &'a [u8],
+    /// The decision's reasons as labels, separated by commas, possibly cut.
+    pub reasons: &'a [u8],
 }
 
 impl<'a> CallRecord<'a> {
@@ -54,12 +59,13 @@ impl<'a> CallRecord<'a> {
         writer.u32(self.ring_ms);
         writer.i64(self.ends_unix_ms);
         writer.u32(self.session_expires_s);
-        writer.text(self.call_id, TEXT_LIMIT);
-        writer.text(self.from, TEXT_LIMIT - 16);
-        writer.text(self.to, TEXT_LIMIT / 2);
+        writer.text(self.call_id, CALL_ID_LIMIT);
+        writer.text(self.from, FROM_LIMIT);
+        writer.text(self.to, TO_LIMIT);
         writer.text(self.caller, 64);
         writer.text(self.callee, 64);
         writer.text(self.first_called, 64);
+        writer.text(self.reasons, REASONS_LIMIT);
     }
 
     /// Reads an encoded record; `None` where it is not one of this version.
@@ -83,6 +89,7 @@ impl<'a> CallRecord<'a> {
             caller: reader.text()?,
             callee: reader.text()?,
             first_called: reader.text()?,
+            reasons: reader.text()?,
         })
     }
 
@@ -102,8 +109,8 @@ mod tests {
         #[test]
         fn a_record_is_read_as_it_was_written(
             key: u64, tags: (u64, u64), times: (i64, i64, i64), ring_ms: u32,
-            call_id in prop::collection::vec(any::<u8>(), 0..90), from in "[ -~]{0,80}",
-            to in "[ -~]{0,48}", ids in ("[a-z0-9]{0,64}", "[a-z0-9]{0,64}", "[a-z0-9]{0,64}"),
+            call_id in prop::collection::vec(any::<u8>(), 0..72), from in "[ -~]{0,64}",
+            to in "[ -~]{0,40}", ids in ("[a-z0-9]{0,64}", "[a-z0-9]{0,64}", "[a-z0-9]{0,64}"),
         ) {
             let record = CallRecord {
                 key,
@@ -120,6 +127,7 @@ mod tests {
                 caller: ids.0.as_bytes(),
                 callee: ids.1.as_bytes(),
                 first_called: ids.2.as_bytes(),
+                reasons: b"away,immediate_connect",
             };
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
@@ -131,7 +139,7 @@ mod tests {
         fn the_longest_texts_fit_a_slot(text in prop::collection::vec(any::<u8>(), 2_000)) {
             let record = CallRecord {
                 call_id: &text, from: &text, to: &text, caller: &text, callee: &text,
-                first_called: &text, ..CallRecord::default()
+                first_called: &text, reasons: &text, ..CallRecord::default()
             };
             let mut bytes = Vec::new();
             record.encode(&mut bytes);

@@ -49,7 +49,7 @@ impl Journal {
 fn seconds(value: &Value, per_second: u64) -> String {
     match value.as_u64() {
         None | Some(0) => String::new(),
-        Some(count) => format!("{} s", count.div_ceil(per_second)),
+        Some(count) => format!("{} s", (count + per_second / 2) / per_second),
     }
 }
 

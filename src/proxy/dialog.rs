@@ -92,6 +92,7 @@ impl Proxy {
                 .unwrap_or_default()
         };
         let (caller, callee, first_called) = (id_of(&caller), id_of(&callee), id_of(&first_called));
+        let reasons = story.reason_labels();
         let limit_ms = u64::from(self.policy.timers.call_limit_s) * 1_000;
         let lasts_ms = lasts_ms(session_s, limit_ms);
         let ring_ms = story
@@ -112,6 +113,7 @@ impl Proxy {
             caller: &caller,
             callee: &callee,
             first_called: &first_called,
+            reasons: &reasons,
         };
         let deadline = self.now.ms + lasts_ms;
         if let Some(id) = self.calls.open(&record, deadline, parties) {
@@ -223,7 +225,7 @@ impl Proxy {
                 from: record.from,
                 target: b"",
                 call_id: record.call_id,
-                reasons: b"",
+                reasons: record.reasons,
             };
             self.write_journal(record.callee, &entry);
         }

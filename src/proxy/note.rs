@@ -134,13 +134,7 @@ impl Proxy {
         let Some(profile) = self.shared.directory.profile(handle) else {
             return;
         };
-        let mut reasons = Vec::with_capacity(64);
-        for reason in &story.reasons {
-            if !reasons.is_empty() {
-                reasons.push(b',');
-            }
-            reasons.extend_from_slice(reason.label().as_bytes());
-        }
+        let reasons = story.reason_labels();
         let entry = Entry {
             kind,
             at_unix_ms: story.invited_unix_ms,
@@ -209,6 +203,18 @@ fn rejected_as(rejection: Rejection) -> EntryKind {
 }
 
 impl Story {
+    /// The labels of the decision's reasons, separated by commas.
+    pub(super) fn reason_labels(&self) -> Vec<u8> {
+        let mut labels = Vec::with_capacity(64);
+        for reason in &self.reasons {
+            if !labels.is_empty() {
+                labels.push(b',');
+            }
+            labels.extend_from_slice(reason.label().as_bytes());
+        }
+        labels
+    }
+
     fn ring_ms(&self, now: Now) -> u32 {
         self.first_ring_ms
             .map_or(0, |at| short_ms(now.ms.saturating_sub(at)))

@@ -277,3 +277,20 @@ fn ipv6_is_served_as_ipv4_is() {
     world.receive(pbx, respond(&bye, "200 OK", ""));
     world.assert_drained();
 }
+
+#[test]
+fn the_journal_says_who_answered_and_why_the_call_came() {
+    use pointsman::call::{Entry, EntryKind};
+    use pointsman::proxy::Keys;
+    use pointsman::store::Store;
+    let mut world = World::new(policy(), &[BOB]);
+    let (ok, _) = answered(&mut world, "a");
+    world.advance(61_000);
+    world.receive(CALLER, in_dialog(&ok, "BYE", 2, false, ""));
+    let key = Keys::new(&world.store.secret()).subscriber(b"bob");
+    let entries = world.store.read_journal(key, None, 9).unwrap();
+    assert_eq!(entries.len(), 1);
+    let entry = Entry::decode(&entries[0].1).unwrap();
+    assert_eq!((entry.kind, entry.talk_s), (EntryKind::Answered, 61));
+    assert_eq!(entry.reasons, b"available");
+}
