@@ -10,7 +10,7 @@ fn a_caller_gives_up_while_it_rings() {
     }
     let stage = Stage::new("", &[PLAIN_ANNA]);
     let pbx = stage.wait_for_call("uas_cancelled", stage.pbx());
-    let caller = stage.start(stage.calling("uac_cancel_ringing", TO_ANNA).pause_ms(200));
+    let caller = stage.start(stage.calling("uac_cancel_ringing", TO_ANNA).pause_ms(300));
     let (caller, pbx) = (caller.finish(), pbx.finish());
     assert_eq!(caller.answers(), [180, 487]);
     assert_eq!(pbx.requests(), ["INVITE", "CANCEL", "ACK"]);

@@ -14,7 +14,7 @@ fn an_available_colleague_is_connected_and_in_call_until_the_bye() {
         return;
     }
     let stage = Stage::new("", &[PLAIN_ANNA]);
-    let pbx = stage.start(stage.waiting("uas_answer", stage.pbx()).pause_ms(200));
+    let pbx = stage.start(stage.waiting("uas_answer", stage.pbx()).pause_ms(300));
     let caller = stage.start(stage.calling("uac_call", TO_ANNA).pause_ms(600));
     stage.wait_for_calls_of("anna", 1);
     let calls = stage.calls();
