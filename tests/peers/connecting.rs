@@ -15,11 +15,11 @@ fn an_available_colleague_is_connected_and_in_call_until_the_bye() {
     }
     let stage = Stage::new("", &[PLAIN_ANNA]);
     let pbx = stage.start(stage.waiting("uas_answer", stage.pbx()).pause_ms(300));
-    let caller = stage.start(stage.calling("uac_call", TO_ANNA).pause_ms(600));
+    let caller = stage.start(stage.calling("uac_talk", TO_ANNA));
     stage.wait_for_calls_of("anna", 1);
     let calls = stage.calls();
     assert_eq!((calls.len(), &calls[0]["callee"]), (1, &json!("anna")));
-    let (caller, pbx) = (caller.finish(), pbx.finish());
+    let (caller, pbx) = (caller.hang_up_and_finish(), pbx.finish());
     assert_eq!(caller.answers(), [180, 200]);
     assert_eq!(pbx.requests(), ["INVITE", "ACK", "BYE"]);
     let invite = pbx.request("INVITE");
@@ -49,12 +49,12 @@ fn a_calling_subscriber_is_in_call_too() {
     }
     let stage = Stage::new("", &[PLAIN_ANNA, PLAIN_BOB]);
     let pbx = stage.wait_for_call("uas_answer", stage.pbx());
-    let by_bob = stage.calling("uac_call", TO_ANNA).pause_ms(600);
+    let by_bob = stage.calling("uac_talk", TO_ANNA);
     let caller = stage.start(by_bob.key("caller", "\"Bob\" <sip:bob@example.com>"));
     stage.wait_for_calls_of("anna", 1);
     stage.wait_for_calls_of("bob", 1);
     assert_eq!(stage.calls()[0]["caller"], "bob");
-    let caller = caller.finish();
+    let caller = caller.hang_up_and_finish();
     pbx.finish();
     stage.assert_decided(&caller, "connect", &["available"]);
     stage.assert_free();
@@ -66,13 +66,11 @@ fn the_callee_may_hang_up() {
         return;
     }
     let stage = Stage::new("", &[PLAIN_ANNA]);
-    let hanging_up = stage
-        .waiting("uas_answer_hang_up", stage.pbx())
-        .pause_ms(400);
-    let pbx = stage.start(hanging_up);
+    let pbx = stage.wait_for_call("uas_answer_hang_up", stage.pbx());
     let caller = stage.start(stage.calling("uac_hung_up", TO_ANNA));
     stage.wait_for_calls_of("anna", 1);
-    let (caller, _) = (caller.finish(), pbx.finish());
+    pbx.hang_up_and_finish();
+    let caller = caller.finish();
     assert_eq!(caller.requests(), ["BYE"]);
     stage.assert_noted("anna", "answered");
     stage.assert_free();
@@ -86,11 +84,11 @@ fn a_second_call_waits_when_in_call_says_connect() {
     let waiting = anna("available", r#"{"in_call":{"immediate":"connect"}}"#);
     let stage = Stage::new("", &[waiting]);
     let pbx = stage.start(stage.waiting("uas_answer", stage.pbx()).calls(2));
-    let first = stage.start(stage.calling("uac_call", TO_ANNA).pause_ms(1_000));
+    let first = stage.start(stage.calling("uac_talk", TO_ANNA));
     stage.wait_for_calls_of("anna", 1);
-    let second = stage.start(stage.calling("uac_call", TO_ANNA).pause_ms(500));
+    let second = stage.start(stage.calling("uac_talk", TO_ANNA));
     stage.wait_for_calls_of("anna", 2);
-    let (first, second) = (first.finish(), second.finish());
+    let (first, second) = (first.hang_up_and_finish(), second.hang_up_and_finish());
     pbx.finish();
     stage.assert_decided(&first, "connect", &["available"]);
     stage.assert_decided(
@@ -145,12 +143,12 @@ fn a_session_timer_is_asked_for_where_the_caller_supports_it() {
     let stage = Stage::new("session_expires_s = 600", &[PLAIN_ANNA]);
     let pbx = stage.start(stage.waiting("uas_answer", stage.pbx()).calls(2));
     let supporting = stage
-        .calling("uac_call", TO_ANNA)
+        .calling("uac_talk", TO_ANNA)
         .key("extra", "Supported: timer");
-    let supporting = stage.start(supporting.pause_ms(500));
+    let supporting = stage.start(supporting);
     stage.wait_for_calls_of("anna", 1);
     assert_eq!(stage.calls()[0]["session_expires_s"], 600);
-    let supporting = supporting.finish();
+    let supporting = supporting.hang_up_and_finish();
     stage.wait_for_calls_of("anna", 0);
     let plain = stage.call(TO_ANNA);
     let pbx = pbx.finish();
@@ -188,10 +186,10 @@ fn calls_are_connected_over_ipv6() {
         format!("listen = [\"udp:{server}\", \"udp:{{server}}:5060\"]\nnext_hop = \"sip:{pbx}\"");
     let stage = Stage::new(&keys, &[PLAIN_ANNA]);
     let pbx = stage.start(stage.waiting("uas_answer", pbx));
-    let role = Role::calling("uac_call", caller, server, TO_ANNA).pause_ms(500);
+    let role = Role::calling("uac_talk", caller, server, TO_ANNA);
     let call = stage.start(role);
     stage.wait_for_calls_of("anna", 1);
-    let (call, pbx) = (call.finish(), pbx.finish());
+    let (call, pbx) = (call.hang_up_and_finish(), pbx.finish());
     assert_eq!(call.answers(), [180, 200]);
     let via = pbx.request("INVITE").headers("Via")[0].to_owned();
     assert!(via.contains(&format!("SIP/2.0/UDP {server}")), "{via}");

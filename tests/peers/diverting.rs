@@ -1,7 +1,7 @@
 //! Forwarding and voicemail, by redirect and by retarget, as the one who is diverted to sees it.
 
 use crate::stage::*;
-use crate::wait::are_peers_wanted;
+use crate::wait::{are_peers_wanted, until_true};
 
 const TO_MOBILE: &str = r#"{"away":{"immediate":{"forward":"+491701234567"}}}"#;
 const TO_VOICEMAIL: &str = r#"{"away":{"immediate":"voicemail"}}"#;
@@ -31,10 +31,10 @@ fn a_retargeted_call_reaches_the_mobile_and_is_nobodys_mark() {
     }
     let stage = Stage::new(RETARGET, &[anna("away", TO_MOBILE)]);
     let mobile = stage.wait_for_call("uas_answer", stage.mobile());
-    let caller = stage.start(stage.calling("uac_call", TO_ANNA).pause_ms(500));
-    crate::wait::until_true("a call", || stage.calls().len() == 1);
+    let caller = stage.start(stage.calling("uac_talk", TO_ANNA));
+    until_true("a call", || stage.calls().len() == 1);
     assert_eq!(stage.subscriber("anna")["calls"], 0);
-    let (caller, mobile) = (caller.finish(), mobile.finish());
+    let (caller, mobile) = (caller.hang_up_and_finish(), mobile.finish());
     assert_eq!(caller.answers(), [181, 180, 200]);
     let invite = mobile.request("INVITE");
     let line = format!("INVITE sip:+491701234567@{} SIP/2.0", stage.mobile());
@@ -55,10 +55,10 @@ fn a_call_forwarded_to_a_colleague_is_that_colleagues_call() {
     let forwarding = anna("away", r#"{"away":{"immediate":{"forward":"102"}}}"#);
     let stage = Stage::new(RETARGET, &[forwarding.as_str(), PLAIN_BOB]);
     let pbx = stage.wait_for_call("uas_answer", stage.pbx());
-    let caller = stage.start(stage.calling("uac_call", TO_ANNA).pause_ms(500));
+    let caller = stage.start(stage.calling("uac_talk", TO_ANNA));
     stage.wait_for_calls_of("bob", 1);
     assert_eq!(stage.subscriber("anna")["calls"], 0);
-    let (caller, pbx) = (caller.finish(), pbx.finish());
+    let (caller, pbx) = (caller.hang_up_and_finish(), pbx.finish());
     assert_eq!(
         pbx.request("INVITE").first_line(),
         "INVITE sip:102@example.com SIP/2.0"
@@ -104,8 +104,10 @@ fn a_call_retargeted_to_voicemail_is_nobodys_call() {
     let keys = "voicemail_forwarding = \"retarget\"";
     let stage = Stage::new(keys, &[anna("away", TO_VOICEMAIL)]);
     let voicemail = stage.wait_for_call("uas_answer", stage.voicemail());
-    let caller = stage.start(stage.calling("uac_call", TO_ANNA).pause_ms(300));
-    let caller = caller.finish();
+    let caller = stage.start(stage.calling("uac_talk", TO_ANNA));
+    until_true("a call", || stage.calls().len() == 1);
+    assert_eq!(stage.subscriber("anna")["calls"], 0);
+    let caller = caller.hang_up_and_finish();
     assert_eq!(caller.answers(), [181, 180, 200]);
     let voicemail = voicemail.finish();
     let box_of_anna = format!("sip:vm-anna@{}", stage.voicemail());
@@ -119,7 +121,6 @@ fn a_call_retargeted_to_voicemail_is_nobodys_call() {
         &["away", "immediate_voicemail"],
     );
     stage.assert_noted("anna", "voicemail");
-    assert_eq!(stage.subscriber("anna")["calls"], 0);
     stage.assert_free();
 }
 

@@ -218,9 +218,7 @@ fn the_rule_of_in_call_counts_during_a_call() {
     let settings = r#"{"available":{"busy":"voicemail"},"in_call":{"busy":"missed"}}"#;
     let stage = Stage::new("", &[anna("available", settings), PLAIN_BOB.to_owned()]);
     let talking = stage.wait_for_call("uas_answer", stage.pbx());
-    let by_anna = stage
-        .calling("uac_call", "sip:102@example.com")
-        .pause_ms(1_000);
+    let by_anna = stage.calling("uac_talk", "sip:102@example.com");
     let by_anna = by_anna.key("caller", "<sip:anna@example.com>");
     let by_anna = stage.start(by_anna);
     stage.wait_for_calls_of("anna", 1);
@@ -234,7 +232,7 @@ fn the_rule_of_in_call_counts_during_a_call() {
     assert_eq!(caller.answers(), [480]);
     let reasons = ["available", "in_call", "failed_busy", "busy_missed"];
     stage.assert_decided(&caller, "reject", &reasons);
-    by_anna.finish();
+    by_anna.hang_up_and_finish();
     talking.finish();
     stage.assert_free();
 }

@@ -85,7 +85,7 @@ fn a_second_call_is_486_when_in_call_says_reject() {
     let rejecting = anna("available", r#"{"in_call":{"immediate":"reject"}}"#);
     let stage = Stage::new("", &[rejecting]);
     let pbx = stage.wait_for_call("uas_answer", stage.pbx());
-    let first = stage.start(stage.calling("uac_call", TO_ANNA).pause_ms(700));
+    let first = stage.start(stage.calling("uac_talk", TO_ANNA));
     stage.wait_for_calls_of("anna", 1);
     let second = stage.call(TO_ANNA);
     assert_eq!(second.answers(), [486]);
@@ -95,7 +95,7 @@ fn a_second_call_is_486_when_in_call_says_reject() {
         &["available", "in_call", "immediate_reject"],
     );
     stage.wait_for_calls_of("anna", 1);
-    assert_eq!(first.finish().answers(), [180, 200]);
+    assert_eq!(first.hang_up_and_finish().answers(), [180, 200]);
     assert_eq!(pbx.finish().requests(), ["INVITE", "ACK", "BYE"]);
     stage.journal("anna", 2);
     stage.assert_free();
@@ -196,13 +196,13 @@ fn more_calls_than_the_limit_are_503_with_retry_after() {
         &[PLAIN_ANNA, PLAIN_BOB],
     );
     let pbx = stage.start(stage.waiting("uas_answer", stage.pbx()).calls(2));
-    let first = stage.start(stage.calling("uac_call", TO_ANNA).pause_ms(700));
+    let first = stage.start(stage.calling("uac_talk", TO_ANNA));
     stage.wait_for_calls_of("anna", 1);
     let second = stage.call("sip:102@example.com");
     assert_eq!(second.answers(), [503]);
     assert_eq!(second.answer(503).header("Retry-After"), "7");
     assert_eq!(stage.server.metric("pointsman_overloads_total"), 1);
-    assert_eq!(first.finish().answers(), [180, 200]);
+    assert_eq!(first.hang_up_and_finish().answers(), [180, 200]);
     stage.wait_for_calls_of("anna", 0);
     assert_eq!(stage.call("sip:102@example.com").answers(), [180, 200]);
     pbx.finish();

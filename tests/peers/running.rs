@@ -14,11 +14,9 @@ fn calls_survive_kill_9_and_their_byes_clear_the_marks() {
     }
     let mut stage = Stage::new("", &[PLAIN_ANNA, PLAIN_BOB]);
     let pbx = stage.start(stage.waiting("uas_answer", stage.pbx()).calls(4));
-    let to_anna = stage.calling("uac_call", TO_ANNA).calls(3).rate(30);
-    let to_anna = stage.start(to_anna.pause_ms(3_000));
-    let by_bob = stage
-        .calling("uac_call", "sip:199@example.com")
-        .pause_ms(3_000);
+    let to_anna = stage.calling("uac_talk", TO_ANNA).calls(3).rate(30);
+    let to_anna = stage.start(to_anna);
+    let by_bob = stage.calling("uac_talk", "sip:199@example.com");
     let by_bob = stage.start(by_bob.key("caller", "<sip:bob@example.com>"));
     stage.wait_for_calls_of("anna", 3);
     stage.wait_for_calls_of("bob", 1);
@@ -38,8 +36,8 @@ fn calls_survive_kill_9_and_their_byes_clear_the_marks() {
     let kept = stage.server.get("subscribers/anna/settings/away");
     assert_eq!(kept["immediate"], forward["immediate"], "{kept}");
     assert_eq!(stage.subscriber("bob")["status"], "away");
-    to_anna.finish();
-    by_bob.finish();
+    to_anna.hang_up_and_finish();
+    by_bob.hang_up_and_finish();
     let pbx = pbx.finish();
     let byes = pbx.requests().into_iter().filter(|method| *method == "BYE");
     assert_eq!(byes.count(), 4);
@@ -47,7 +45,6 @@ fn calls_survive_kill_9_and_their_byes_clear_the_marks() {
     assert_eq!(stage.subscriber("bob")["effective_status"], "away");
     let entry = stage.journal("anna", 3);
     assert_eq!(entry["kind"], "answered");
-    assert!(entry["talk_s"].as_u64().unwrap() >= 2, "{entry}");
 }
 
 fn call_ids(stage: &Stage) -> Vec<String> {
@@ -65,7 +62,7 @@ fn sigterm_lets_the_open_call_end_and_takes_no_new_one() {
     }
     let mut stage = Stage::new("retry_after_s = 9", &[PLAIN_ANNA, PLAIN_BOB]);
     let pbx = stage.wait_for_call("uas_answer", stage.pbx());
-    let open = stage.start(stage.calling("uac_call", TO_ANNA).pause_ms(2_000));
+    let open = stage.start(stage.calling("uac_talk", TO_ANNA));
     stage.wait_for_calls_of("anna", 1);
     assert_eq!(stage.server.ask("/readyz").0, 200);
     stage.server.signal("-TERM");
@@ -76,7 +73,7 @@ fn sigterm_lets_the_open_call_end_and_takes_no_new_one() {
     assert_eq!(refused.answers(), [503]);
     assert_eq!(refused.answer(503).header("Retry-After"), "9");
     assert_eq!(stage.subscriber("anna")["calls"], 1);
-    assert_eq!(open.finish().answers(), [180, 200]);
+    assert_eq!(open.hang_up_and_finish().answers(), [180, 200]);
     assert_eq!(pbx.finish().requests(), ["INVITE", "ACK", "BYE"]);
     let ended = stage.server.wait(Duration::from_secs(10));
     assert_eq!(ended.code(), Some(0), "{}", stage.server.log());
@@ -92,14 +89,14 @@ fn sigterm_gives_up_waiting_after_the_grace_and_the_call_is_known_afterwards() {
     }
     let mut stage = Stage::new("[shutdown]\ngrace_s = 1", &[PLAIN_ANNA]);
     let pbx = stage.wait_for_call("uas_answer", stage.pbx());
-    let open = stage.start(stage.calling("uac_call", TO_ANNA).pause_ms(3_500));
+    let open = stage.start(stage.calling("uac_talk", TO_ANNA));
     stage.wait_for_calls_of("anna", 1);
     stage.server.signal("-TERM");
     let ended = stage.server.wait(Duration::from_secs(10));
     assert_eq!(ended.code(), Some(0), "{}", stage.server.log());
     stage.restart();
     stage.wait_for_calls_of("anna", 1);
-    open.finish();
+    open.hang_up_and_finish();
     pbx.finish();
     stage.assert_noted("anna", "answered");
     stage.assert_free();

@@ -1,7 +1,7 @@
 //! SIPp as a caller or as whom the call is for, and what it sent and received.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -26,6 +26,7 @@ pub struct Role {
 pub struct Sipp {
     child: Child,
     name: String,
+    at: SocketAddr,
     folder: PathBuf,
 }
 
@@ -141,10 +142,11 @@ impl Role {
         let mut sipp = Sipp {
             child,
             name: self.scenario,
+            at: self.at,
             folder,
         };
         if self.to.is_none() {
-            sipp.wait_until_bound(self.at);
+            sipp.wait_until_bound();
         }
         sipp
     }
@@ -177,6 +179,34 @@ impl Sipp {
         self.log()
     }
 
+    /// Tells a SIPp that talks until it is told otherwise to hang up all its calls.
+    pub fn hang_up(&self) {
+        let any = if self.at.is_ipv6() {
+            "[::1]:0"
+        } else {
+            "127.0.0.1:0"
+        };
+        let test = UdpSocket::bind(any).unwrap();
+        let from = test.local_addr().unwrap();
+        let messages = self.log().0;
+        let call_ids: HashSet<_> = messages.iter().map(|m| m.header("Call-ID")).collect();
+        for call_id in call_ids {
+            let info = format!(
+                "INFO sip:{} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bKinfo\r\n\
+                 From: <sip:test@{from}>;tag=t\r\nTo: <sip:{}>\r\nCall-ID: {call_id}\r\n\
+                 CSeq: 1 INFO\r\nContent-Length: 0\r\n\r\n",
+                self.at, self.at
+            );
+            test.send_to(info.as_bytes(), self.at).unwrap();
+        }
+    }
+
+    /// Hangs up, and waits for the regular end.
+    pub fn hang_up_and_finish(self) -> Log {
+        self.hang_up();
+        self.finish()
+    }
+
     /// Ends it now, whatever it still waits for.
     pub fn stop(mut self) -> Log {
         let _ = self.child.kill();
@@ -196,7 +226,8 @@ impl Sipp {
         format!("{errors}\n{:#?}", self.log().first_lines())
     }
 
-    fn wait_until_bound(&mut self, at: SocketAddr) {
+    fn wait_until_bound(&mut self) {
+        let at = self.at;
         let (table, address) = match at.ip() {
             IpAddr::V4(ip) => ("/proc/net/udp", hex(&ip.octets())),
             IpAddr::V6(ip) => ("/proc/net/udp6", hex(&ip.octets())),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// How long anything that should happen at once may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What `look` finds, as soon as it finds something.
 pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
