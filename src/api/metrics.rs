@@ -73,7 +73,6 @@ const PLAIN: &[Plain] = &[
         false,
         "Requests that waited for a host name",
     ),
-    Plain("handovers", false, "Messages handed to another shard"),
 ];
 
 /// Writes all metrics in the OpenMetrics text format.

@@ -158,14 +158,22 @@ fn measures(server: &Server) -> Measures {
             }
         }
     }
-    let decisions: Vec<&Latency> = gauges.latencies().collect();
+    let handling: Vec<&Latency> = gauges.latencies().collect();
+    let decisions: Vec<&Latency> = gauges.decisions().collect();
     let histograms = vec![
+        histogram(
+            (
+                "decision_seconds",
+                "How long an INVITE takes to be looked up, decided and carried out",
+            ),
+            &decisions,
+        ),
         histogram(
             (
                 "handling_seconds",
                 "How long a received message takes to be handled, sampled",
             ),
-            &decisions,
+            &handling,
         ),
         histogram(
             (

@@ -123,6 +123,11 @@ impl Engine {
         self.proxy.next_timeout()
     }
 
+    /// How many INVITEs were decided so far.
+    pub fn decisions(&self) -> u64 {
+        self.proxy.decisions()
+    }
+
     /// The sizes of the tables: all zero after every scenario.
     pub fn load(&self) -> Load {
         self.proxy.load()

@@ -33,6 +33,8 @@ pub(super) struct Post {
     pub waker: Waker,
     pub counters: HostCounters,
     pub latency: Latency,
+    /// How long an INVITE takes to be decided and carried out.
+    pub decision: Latency,
 }
 
 impl Post {
@@ -43,6 +45,7 @@ impl Post {
             waker: Waker::new()?,
             counters: HostCounters::default(),
             latency: Latency::default(),
+            decision: Latency::default(),
         })
     }
 

@@ -40,6 +40,10 @@ pub trait Handler {
     fn handle_timeouts(&mut self, now: Now, out: &mut Outbox);
     /// When that must be, on the clock of [`Now::ms`].
     fn next_timeout(&self) -> Option<u64>;
+    /// How many INVITEs were decided so far.
+    fn decisions(&self) -> u64 {
+        0
+    }
     /// Shows sizes to the metrics; once for each batch.
     fn publish_gauges(&self) {}
 }
@@ -55,6 +59,10 @@ impl Handler for Engine {
 
     fn next_timeout(&self) -> Option<u64> {
         Self::next_timeout(self)
+    }
+
+    fn decisions(&self) -> u64 {
+        Self::decisions(self)
     }
 
     fn publish_gauges(&self) {
@@ -147,6 +155,11 @@ impl Gauges {
     /// How long each shard's engine takes for a datagram.
     pub fn latencies(&self) -> impl Iterator<Item = &Latency> {
         self.0.iter().map(|post| &post.latency)
+    }
+
+    /// How long each shard takes to decide an INVITE and carry the decision out.
+    pub fn decisions(&self) -> impl Iterator<Item = &Latency> {
+        self.0.iter().map(|post| &post.decision)
     }
 }
 
@@ -508,7 +521,22 @@ impl<H: Handler> Core<H> {
     }
 
     /// Lets the engine handle an input. A panic costs that input and nothing else.
+    /// Gives an input to the engine. What decides an INVITE is timed each time.
     fn handle(&mut self, now: Now, input: Input<'_>) -> Handled {
+        let is_invite =
+            matches!(input, Input::Datagram { bytes, .. } if bytes.starts_with(b"INVITE "));
+        let before = is_invite.then(|| (self.engine.decisions(), stopwatch()));
+        let handled = self.handle_contained(now, input);
+        let decided = before.filter(|(count, _)| *count != self.engine.decisions());
+        if let Some((_, start)) = decided
+            && let Some(post) = self.posts.get(usize::from(self.number))
+        {
+            post.decision.record(start.elapsed().as_nanos() as u64);
+        }
+        handled
+    }
+
+    fn handle_contained(&mut self, now: Now, input: Input<'_>) -> Handled {
         let (engine, outbox) = (&mut self.engine, &mut self.outbox);
         let handled = catch_unwind(AssertUnwindSafe(|| engine.handle(now, input, outbox)));
         handled.unwrap_or_else(|_| {

@@ -183,6 +183,12 @@ impl Proxy {
         }
     }
 
+    /// How many INVITEs were decided so far.
+    pub fn decisions(&self) -> u64 {
+        self.counters()
+            .map_or(0, |counters| counters.calls_decided.get())
+    }
+
     /// When [`Proxy::handle_timeouts`] must be called.
     pub fn next_timeout(&self) -> Option<Ms> {
         self.wheel.next()

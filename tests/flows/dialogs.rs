@@ -1,7 +1,9 @@
 //! Requests within a dialog, session timers, and calls that outlive the process.
 
 use crate::harness::*;
-use pointsman::proxy::Policy;
+use pointsman::call::{Entry, EntryKind};
+use pointsman::proxy::{Keys, Policy};
+use pointsman::store::Store;
 
 const BOB: &str = r#"{"id":"bob","display_name":"Bob"}"#;
 const URI: &str = "sip:bob@example.com";
@@ -201,6 +203,15 @@ fn a_call_outlives_the_process_and_its_bye_clears_the_mark() {
     );
     assert_eq!(world.marks("bob"), (0, 0));
     world.receive(CALLER, respond(&bye, "200 OK", ""));
+    let key = Keys::new(&world.store.secret()).subscriber(b"bob");
+    let entries = world.store.read_journal(key, None, 9).unwrap();
+    assert_eq!(entries.len(), 1);
+    let entry = Entry::decode(&entries[0].1).unwrap();
+    assert_eq!(
+        (entry.kind, entry.talk_s),
+        (EntryKind::Answered, 60),
+        "the time away counts"
+    );
     world.assert_drained();
 }
 

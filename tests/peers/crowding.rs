@@ -42,6 +42,7 @@ fn two_hundred_calls_of_all_kinds_leave_nothing_behind() {
     stage.assert_free();
     let server = &stage.server;
     assert_eq!(server.metric("pointsman_calls_decided_total"), 200);
+    assert_eq!(server.metric("pointsman_decision_seconds_count"), 200);
     assert_eq!(server.metric("pointsman_calls_answered_total"), 120);
     assert_eq!(server.metric("pointsman_calls_ended_bye_total"), 120);
     assert_eq!(server.metric("pointsman_overloads_total"), 0);
