@@ -14,7 +14,7 @@ mod harness;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use harness::{CALLER, PBX, SDP, World, address, policy, retargeting};
-use pointsman::engine::{Engine, Input, Now, Outbox};
+use pointsman::engine::{Engine, Input, Now, Outbox, Source};
 
 const SUBSCRIBERS: u32 = 100_000;
 
@@ -113,9 +113,8 @@ impl Bench {
     }
 
     fn take(&mut self, from: &str, bytes: &[u8]) -> usize {
-        let input = Input::Datagram {
-            from: address(from),
-            listener: 0,
+        let input = Input::Message {
+            source: Source::datagram(address(from), 0),
             bytes,
         };
         self.engine.handle(self.now(), input, &mut self.out);
@@ -165,11 +164,10 @@ fn full_call(c: &mut Criterion) {
             || (),
             |()| {
                 let number = bench.callee();
-                let input = Input::Datagram {
-                    from: address(CALLER),
-                    listener: 0,
-                    bytes: invite.fill(number),
-                };
+                let input = Input::Message {
+            source: Source::datagram(address(CALLER), 0),
+            bytes: invite.fill(number),
+        };
                 let now = bench.now();
                 bench.engine.handle(now, input, &mut bench.out);
                 let copy = bench.out.payload(&bench.out.transmits()[1]).to_vec();
@@ -215,7 +213,10 @@ fn full_call(c: &mut Criterion) {
                 assert_eq!(bench.take(CALLER, request("ACK", 1).as_bytes()), 1);
                 let bye = request("BYE", 2);
                 let input =
-                    Input::Datagram { from: address(CALLER), listener: 0, bytes: bye.as_bytes() };
+                    Input::Message {
+            source: Source::datagram(address(CALLER), 0),
+            bytes: bye.as_bytes(),
+        };
                 let now = bench.now();
                 bench.engine.handle(now, input, &mut bench.out);
                 let bye = bench.out.payload(&bench.out.transmits()[0]).to_vec();

@@ -96,10 +96,7 @@ impl Answer {
 }
 
 fn policy() -> Policy {
-    let hop = NextHop {
-        host_port: "127.0.0.1:5080".into(),
-        address: "127.0.0.1:5080".parse().unwrap(),
-    };
+    let hop = NextHop::at("hop", "127.0.0.1:5080".parse().unwrap());
     let stranger = Peer {
         name: "stranger".into(),
         networks: Vec::new(),

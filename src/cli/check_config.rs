@@ -49,12 +49,24 @@ fn check(file: &Path) -> Result<(Config, Policy), ConfigErrors> {
     Ok((config, policy))
 }
 
+/// The addresses of a system's nodes, separated by blanks.
+fn addresses(hop: &crate::proxy::policy::NextHop) -> String {
+    let of_node = |node: &crate::proxy::policy::Node| {
+        let port = node.target.port;
+        let default = node.target.sought().transport_or_default().default_port();
+        let at = node.addresses.first().copied();
+        at.map(|ip| std::net::SocketAddr::new(ip, port.unwrap_or(default)).to_string())
+    };
+    let found: Vec<String> = hop.nodes.iter().filter_map(of_node).collect();
+    found.join(" ")
+}
+
 fn say_summary(file: &Path, config: &Config, policy: &Policy) -> Outcome {
     let listen: Vec<String> = config.sip.listen.iter().map(ToString::to_string).collect();
     let hop = |hop: &Option<crate::proxy::policy::NextHop>| {
         let shown = hop
             .as_ref()
-            .map(|hop| format!("{} ({})", hop.host_port, hop.address));
+            .map(|hop| format!("{} ({})", hop.host_port, addresses(hop)));
         shown.unwrap_or_else(|| "none".to_owned())
     };
     say(&format!("{}: ok", file.display()))?;

@@ -6,41 +6,42 @@ use std::path::PathBuf;
 
 use serde::{Serialize, Serializer};
 
-use crate::message::{Scheme, Uri};
+use crate::message::{Scheme, Transport, Uri};
 use crate::proxy::policy::Network;
 
-/// Where SIP is spoken unless a port is written (RFC 3261 §19.1.2).
-const SIP_PORT: u16 = 5060;
 /// Room for every domain name (RFC 1035 §2.3.4).
 const HOST_LIMIT: usize = 253;
 
-/// An address to listen on; UDP is the only transport so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listen(pub SocketAddr);
+/// An address to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Listen {
+    /// What is spoken there.
+    pub transport: Transport,
+    /// The address; port 0 is any.
+    pub address: SocketAddr,
+}
 
 impl Listen {
-    /// Reads `udp:ADDRESS[:PORT]`.
+    /// Reads `TRANSPORT:ADDRESS[:PORT]`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let allowed = "allowed: \"udp:ADDRESS[:PORT]\" such as \"udp:192.0.2.1:5060\", \
-                       \"udp:[2001:db8::1]:5060\" or \"udp:0.0.0.0:5060\"";
+        let allowed = "allowed: udp, tcp, tls, ws or wss, and an address, such as \
+                       \"udp:192.0.2.1:5060\", \"tls:[2001:db8::1]:5061\" or \"tcp:0.0.0.0\"";
         let Some((transport, address)) = text.split_once(':') else {
             return Err(format!("{text:?} names no transport; {allowed}"));
         };
-        if ["tcp", "tls", "ws", "wss"].contains(&transport) {
-            return Err(format!("{transport} is not supported yet; {allowed}"));
-        }
-        if transport != "udp" {
-            return Err(format!("{text:?} names no transport; {allowed}"));
-        }
-        let address = socket_address(address, SIP_PORT)
+        let transport = Transport::ALL
+            .into_iter()
+            .find(|known| known.param() == transport)
+            .ok_or_else(|| format!("{text:?} names no transport; {allowed}"))?;
+        let address = socket_address(address, transport.default_port())
             .ok_or_else(|| format!("{address:?} is not an address; {allowed}"))?;
-        Ok(Self(address))
+        Ok(Self { transport, address })
     }
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "udp:{}", self.0)
+        write!(f, "{}:{}", self.transport.param(), self.address)
     }
 }
 
@@ -51,6 +52,10 @@ pub struct HostPort {
     pub host: Box<str>,
     /// The port, where one is written.
     pub port: Option<u16>,
+    /// The transport that its URI asks for.
+    pub transport: Option<Transport>,
+    /// Whether its URI is a `sips` one.
+    pub is_secure: bool,
 }
 
 impl HostPort {
@@ -60,10 +65,7 @@ impl HostPort {
             format!("{text:?} is not a host; allowed: a name or address, with or without a port")
         };
         if let Ok(ip) = text.parse::<IpAddr>() {
-            return Ok(Self {
-                host: ip.to_string().into(),
-                port: None,
-            });
+            return Ok(Self::named(ip.to_string().into()));
         }
         let uri = format!("sip:{text}");
         let uri = Uri::parse(uri.as_bytes()).map_err(|_| refused())?;
@@ -73,10 +75,23 @@ impl HostPort {
         Self::of(&uri).ok_or_else(refused)
     }
 
-    /// Reads `sip:HOST[:PORT]`.
+    /// A host without anything else.
+    pub(super) fn named(host: Box<str>) -> Self {
+        Self {
+            host,
+            port: None,
+            transport: None,
+            is_secure: false,
+        }
+    }
+
+    /// Reads `sip:HOST[:PORT][;transport=…]` or `sips:…`.
     pub(super) fn parse_uri(text: &str) -> Result<Self, String> {
         let refused = |why: &str| {
-            format!("{text:?} {why}; allowed: \"sip:HOST[:PORT]\" such as \"sip:192.0.2.1:5060\"")
+            format!(
+                "{text:?} {why}; allowed: \"sip:HOST[:PORT]\" such as \"sip:192.0.2.1:5060\", with \
+                 \";transport=tcp\" or \";transport=tls\" where it is not UDP"
+            )
         };
         let uri = sip_uri(text).map_err(refused)?;
         if !uri.user.is_empty() {
@@ -87,15 +102,13 @@ impl HostPort {
 
     fn of(uri: &Uri<'_>) -> Option<Self> {
         let host = domain(std::str::from_utf8(uri.host).ok()?).ok()?;
+        let transport = uri.param(b"transport").flatten();
         Some(Self {
             host: host.into(),
             port: uri.port,
+            transport: transport.and_then(Transport::from_name),
+            is_secure: uri.scheme == Scheme::Sips,
         })
-    }
-
-    /// The port in force.
-    pub fn port_or_default(&self) -> u16 {
-        self.port.unwrap_or(SIP_PORT)
     }
 
     /// The host as an address, where it is one.
@@ -161,7 +174,7 @@ impl fmt::Display for VoicemailTemplate {
     }
 }
 
-/// A SIP URI that a request can be sent to over UDP.
+/// A SIP URI that a request can be sent to.
 fn sip_uri(text: &str) -> Result<Uri<'_>, &'static str> {
     if text
         .bytes()
@@ -171,13 +184,16 @@ fn sip_uri(text: &str) -> Result<Uri<'_>, &'static str> {
     }
     let uri = Uri::parse(text.as_bytes()).map_err(|_| "is not a SIP URI")?;
     match uri.scheme {
-        Scheme::Sip => {}
-        Scheme::Sips => return Err("asks for TLS, which is not supported yet"),
+        Scheme::Sip | Scheme::Sips => {}
         _ => return Err("is not a SIP URI"),
     }
     let transport = uri.param(b"transport").flatten();
-    if transport.is_some_and(|transport| !transport.eq_ignore_ascii_case(b"udp")) {
-        return Err("asks for a transport other than UDP, which is not supported yet");
+    let known = transport.map(Transport::from_name);
+    if known.is_some_and(|known| known.is_none_or(Transport::is_websocket)) {
+        return Err("asks for a transport by which nobody can be called");
+    }
+    if known == Some(Some(Transport::Udp)) && uri.scheme == Scheme::Sips {
+        return Err("asks for encryption over UDP");
     }
     if !uri.headers.is_empty() {
         return Err("has headers");
@@ -308,6 +324,8 @@ mod tests {
         );
         assert_eq!(read("udp:0.0.0.0").as_deref(), Ok("udp:0.0.0.0:5060"));
         assert_eq!(read("udp:[::1]").as_deref(), Ok("udp:[::1]:5060"));
+        assert_eq!(read("tls:127.0.0.1").as_deref(), Ok("tls:127.0.0.1:5061"));
+        assert_eq!(read("wss:[::1]").as_deref(), Ok("wss:[::1]:443"));
         assert_eq!(read("udp:::1").as_deref(), Ok("udp:[::1]:5060"));
         assert!(
             read("127.0.0.1:5060")
@@ -315,9 +333,9 @@ mod tests {
                 .contains("names no transport")
         );
         assert!(
-            read("tls:127.0.0.1")
+            read("sctp:127.0.0.1")
                 .unwrap_err()
-                .contains("not supported yet")
+                .contains("names no transport")
         );
         assert!(
             read("udp:localhost")
@@ -361,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_hop_is_a_host_reached_over_udp() {
+    fn the_next_hop_is_a_host_and_a_transport() {
         let read = |text| HostPort::parse_uri(text).map(|hop| hop.to_string());
         assert_eq!(read("sip:127.0.0.1:5080").as_deref(), Ok("127.0.0.1:5080"));
         assert_eq!(
@@ -377,12 +395,19 @@ mod tests {
                 .unwrap_err()
                 .contains("not a SIP URI")
         );
-        assert!(read("sips:a.example").unwrap_err().contains("TLS"));
-        assert!(
-            read("sip:a.example;transport=tcp")
-                .unwrap_err()
-                .contains("transport")
+        let transport = |text| HostPort::parse_uri(text).unwrap().transport;
+        assert!(HostPort::parse_uri("sips:a.example").unwrap().is_secure);
+        assert_eq!(
+            transport("sip:a.example;transport=TCP"),
+            Some(Transport::Tcp)
         );
+        for text in [
+            "sip:a.example;transport=ws",
+            "sip:a.example;transport=sctp",
+            "sips:a.example;transport=udp",
+        ] {
+            assert!(HostPort::parse_uri(text).is_err(), "{text}");
+        }
         assert!(read("sip:bob@a.example").unwrap_err().contains("user"));
         assert!(read("sip:a b").unwrap_err().contains("character"));
     }

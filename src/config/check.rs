@@ -33,7 +33,7 @@ impl Config {
             self.sip
                 .listen
                 .iter()
-                .any(|listen| listen.0.is_ipv4() == ip.is_ipv4())
+                .any(|listen| listen.address.is_ipv4() == ip.is_ipv4())
         };
         let unfit = self
             .sip

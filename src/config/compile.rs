@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::address::PLACEHOLDER;
-use super::{Config, ConfigError, ConfigErrors, Forwarding, HostPort, UnknownCallee};
+use super::{Config, ConfigError, ConfigErrors, Forwarding, HostPort, Listen, UnknownCallee};
 use crate::presence::NumberPlan;
+use crate::proxy::Wanted;
 use crate::proxy::policy::{
-    Limits, Listener, Network, NextHop, Peer, Policy, Timers, UnknownCallee as Unknown, Voicemail,
+    Limits, Listener, Network, NextHop, Node, Peer, Policy, Timers, UnknownCallee as Unknown,
+    Voicemail,
 };
 use crate::routing::Mode;
 
@@ -25,6 +27,9 @@ pub trait Surroundings {
     /// # Errors
     /// There is no route.
     fn source_towards(&self, to: SocketAddr) -> io::Result<IpAddr>;
+
+    /// The network that an address of ours is on, where it is known.
+    fn network_of(&self, address: IpAddr) -> Option<Network>;
 }
 
 /// The policy that a configuration says. Listeners have the port that was configured, which may
@@ -115,7 +120,6 @@ fn next_hop(
     host: &HostPort,
     system: &dyn Surroundings,
 ) -> Result<NextHop, ConfigError> {
-    let port = host.port_or_default();
     let found = match host.ip() {
         Some(ip) => Ok(vec![ip]),
         None => system.resolve(&host.host),
@@ -131,9 +135,9 @@ fn next_hop(
             .sip
             .listen
             .iter()
-            .any(|listen| listen.0.is_ipv4() == ip.is_ipv4())
+            .any(|listen| listen.address.is_ipv4() == ip.is_ipv4())
     };
-    let ip = found.iter().find(reachable).ok_or_else(|| {
+    found.iter().find(reachable).ok_or_else(|| {
         let families = if found.iter().any(IpAddr::is_ipv4) {
             "IPv4"
         } else {
@@ -147,8 +151,23 @@ fn next_hop(
     })?;
     Ok(NextHop {
         host_port: host.to_string().into(),
-        address: SocketAddr::new(*ip, port),
+        nodes: vec![Node {
+            name: key.trim_start_matches("sip.").into(),
+            target: wanted(host),
+            priority: 1,
+            weight: 1,
+            addresses: found,
+        }],
     })
+}
+
+fn wanted(host: &HostPort) -> Wanted {
+    Wanted {
+        host: host.host.clone(),
+        port: host.port,
+        transport: host.transport,
+        is_secure: host.is_secure,
+    }
 }
 
 fn listeners(
@@ -157,17 +176,22 @@ fn listeners(
     system: &dyn Surroundings,
     errors: &mut Vec<ConfigError>,
 ) -> Vec<Listener> {
-    let one = |local: SocketAddr| {
-        let advertised = advertised(config, local, hops, system)?;
+    let one = |listen: &Listen| {
+        let local = listen.address;
+        let advertised = advertised(config, listen, hops, system)?;
         let port = advertised.port.unwrap_or(local.port());
+        let default = system.source_towards(anywhere(local)).ok();
         Ok(Listener {
+            transport: listen.transport,
+            network: system.network_of(local.ip()),
+            has_default_route: local.ip().is_unspecified() || default == Some(local.ip()),
             local,
             advertised: host_port(&advertised.host, port),
             host: advertised.host,
             port,
         })
     };
-    let found = config.sip.listen.iter().map(|listen| one(listen.0));
+    let found = config.sip.listen.iter().map(one);
     found
         .filter_map(|listener| listener.map_err(|error| errors.push(error)).ok())
         .collect()
@@ -177,22 +201,21 @@ fn listeners(
 /// system would send to the systems we know.
 fn advertised(
     config: &Config,
-    local: SocketAddr,
+    listen: &Listen,
     hops: &[&NextHop],
     system: &dyn Surroundings,
 ) -> Result<HostPort, ConfigError> {
+    let local = listen.address;
     let fits = |entry: &&HostPort| entry.ip().is_none_or(|ip| ip.is_ipv4() == local.is_ipv4());
     if let Some(entry) = config.sip.advertise.iter().find(fits) {
         return Ok(entry.clone());
     }
-    let named = |ip: IpAddr| HostPort {
-        host: ip.to_string().into(),
-        port: None,
-    };
+    let named = |ip: IpAddr| HostPort::named(ip.to_string().into());
     if !local.ip().is_unspecified() {
         return Ok(named(local.ip()));
     }
-    let known = hops.iter().map(|hop| hop.address);
+    let nodes = hops.iter().flat_map(|hop| &hop.nodes);
+    let known = nodes.flat_map(|node| node.addresses.iter().map(|ip| SocketAddr::new(*ip, 9)));
     let same_family = |to: &SocketAddr| to.is_ipv4() == local.is_ipv4();
     known
         .filter(same_family)
@@ -206,7 +229,7 @@ fn advertised(
         .map(named)
         .ok_or_else(|| {
             let text = format!(
-                "udp:{local} stands for every address of this machine, and there is no route that \
+                "{listen} stands for every address of this machine, and there is no route that \
                  would tell which to write into messages; set sip.advertise"
             );
             config.error("sip.listen", text)
@@ -236,13 +259,20 @@ fn peers(config: &Config, hops: &[&NextHop]) -> Vec<Peer> {
         .map(|peer| configured(config, peer))
         .collect();
     for (hop, name) in hops.iter().zip(["next_hop", "outbound", "voicemail"]) {
-        let ip = hop.address.ip().to_canonical();
-        let covers = |peer: &Peer| peer.networks.iter().any(|block| block.holds(ip));
-        if !peers.iter().any(covers) {
-            let prefix = if ip.is_ipv4() { 32 } else { 128 };
+        let addresses = hop.nodes.iter().flat_map(|node| &node.addresses);
+        let covered = |ip: &IpAddr| {
+            let holds = |peer: &Peer| peer.networks.iter().any(|block| block.holds(*ip));
+            peers.iter().any(holds)
+        };
+        let networks: Vec<Network> = addresses
+            .map(IpAddr::to_canonical)
+            .filter(|ip| !covered(ip))
+            .map(Network::host)
+            .collect();
+        if !networks.is_empty() {
             peers.push(Peer {
                 name: name.into(),
-                networks: vec![Network { base: ip, prefix }],
+                networks,
                 trust_identity: true,
                 ..stranger(config)
             });

@@ -88,10 +88,11 @@ macro_rules! key {
 
 /// The keys of the sections.
 pub(super) const KEYS: &[Key<Config>] = &[
-    key!("sip.listen", "list of `udp:ADDRESS[:PORT]`", Toml(r#"["udp:127.0.0.1:5060"]"#), false,
+    key!("sip.listen", "list of `TRANSPORT:ADDRESS[:PORT]`", Toml(r#"["udp:127.0.0.1:5060"]"#), false,
         c.sip.listen = v => listeners(v)?,
-        "Where SIP is received: 1 to 16 addresses, IPv6 in brackets, `udp:0.0.0.0` and `udp:[::]` for \
-         every address of the machine; the port is 5060 unless written. Other transports come later."),
+        "Where SIP is received: 1 to 16 addresses, each with its transport: `udp`, `tcp`, `tls`, `ws` \
+         or `wss`. IPv6 in brackets; `udp:0.0.0.0` and `udp:[::]` for every address of the machine. The \
+         port is 5060 unless written, 5061 for `tls`, 80 for `ws`, 443 for `wss`."),
     key!("sip.advertise", "list of `HOST[:PORT]`", Words("the address listened on"), true,
         c.sip.advertise = v => v.list(HostPort::parse)?,
         "How others reach us: what we write into Via and Record-Route, for a server behind NAT or \
@@ -262,7 +263,7 @@ fn listeners(value: Value<'_>) -> Result<Vec<Listen>, Fault> {
     let mut seen = std::collections::HashSet::new();
     match listeners
         .iter()
-        .find(|l| l.0.port() != 0 && !seen.insert(l.0))
+        .find(|l| l.address.port() != 0 && !seen.insert(**l))
     {
         Some(twice) => Err(Fault::new(format!("{twice} is listed twice"))),
         None => Ok(listeners),

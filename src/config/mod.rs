@@ -30,6 +30,7 @@ pub use compile::{Surroundings, compile};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use reference::reference;
 
+use crate::message::Transport;
 use crate::proxy::policy::Network;
 
 /// Everything that can be configured, with the defaults where nothing is.
@@ -275,7 +276,10 @@ impl Config {
 impl Default for Sip {
     fn default() -> Self {
         Self {
-            listen: vec![Listen(SocketAddr::from(([127, 0, 0, 1], 5060)))],
+            listen: vec![Listen {
+                transport: Transport::Udp,
+                address: SocketAddr::from(([127, 0, 0, 1], 5060)),
+            }],
             advertise: Vec::new(),
             domains: Vec::new(),
             region: "DE".to_owned(),

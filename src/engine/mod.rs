@@ -4,7 +4,7 @@
 //! It must not read a clock, open a socket or block: the host in `net` does that. Entry points:
 //! [`Engine::handle`] and [`Engine::handle_timeouts`]; what is to be sent is in the [`Outbox`].
 
-pub use crate::proxy::{Arrival, Now, Outbox, Shared, Transmit};
+pub use crate::proxy::{Arrival, ConnectionId, Hop, Now, Outbox, Shared, Transmit, Unreachable};
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,20 +16,42 @@ use crate::store::{Journal, OpenCalls};
 /// Something that happened outside.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'a> {
-    /// A datagram came in on a listener.
-    Datagram {
-        /// Its source.
-        from: SocketAddr,
-        /// Index into `Policy::listeners`.
-        listener: u8,
-        /// The whole payload.
+    /// A message came in: a datagram, or one that was cut out of a stream.
+    Message {
+        /// How it came.
+        source: Source,
+        /// All of it.
         bytes: &'a [u8],
     },
-    /// A datagram that the engine sent was refused (ICMP; RFC 3261 §18.4).
-    Unreachable {
-        /// Where it should have gone.
-        to: SocketAddr,
-    },
+    /// What the engine sent could not be delivered (RFC 3261 §18.4).
+    Unreachable(Unreachable),
+    /// A name that somebody waits for was resolved.
+    Resolved,
+}
+
+/// How a message came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source {
+    /// Who sent it.
+    pub address: SocketAddr,
+    /// Index into `Policy::listeners`.
+    pub listener: u8,
+    /// The connection that it came over, for a stream transport.
+    pub connection: Option<ConnectionId>,
+    /// How long it waited for us, milliseconds.
+    pub waited_ms: u32,
+}
+
+impl Source {
+    /// A datagram that was handled at once.
+    pub fn datagram(address: SocketAddr, listener: u8) -> Self {
+        Self {
+            address,
+            listener,
+            connection: None,
+            waited_ms: 0,
+        }
+    }
 }
 
 /// What became of an input.
@@ -75,13 +97,13 @@ impl Engine {
     pub fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled {
         self.proxy.begin(now, out);
         let handled = match input {
-            Input::Datagram {
-                from,
-                listener,
-                bytes,
-            } => self.handle_datagram(from, listener, bytes),
-            Input::Unreachable { to } => {
-                self.proxy.handle_unreachable(to);
+            Input::Message { source, bytes } => self.handle_message(source, bytes),
+            Input::Unreachable(failure) => {
+                self.proxy.handle_unreachable(&failure);
+                Handled::Done
+            }
+            Input::Resolved => {
+                self.proxy.handle_resolved();
                 Handled::Done
             }
         };
@@ -89,7 +111,7 @@ impl Engine {
         handled
     }
 
-    fn handle_datagram(&mut self, from: SocketAddr, listener: u8, bytes: &[u8]) -> Handled {
+    fn handle_message(&mut self, source: Source, bytes: &[u8]) -> Handled {
         let message = match self.index.parse(bytes) {
             Ok(message) => message,
             Err(malformed) => {
@@ -103,8 +125,10 @@ impl Engine {
             return Handled::Belongs(owner);
         }
         let arrival = Arrival {
-            from,
-            listener,
+            from: source.address,
+            listener: source.listener,
+            connection: source.connection,
+            waited_ms: source.waited_ms,
             call_key,
         };
         dispatch(&mut self.proxy, &arrival, message);

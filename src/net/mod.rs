@@ -12,6 +12,7 @@ mod chronicle;
 mod clock;
 mod counters;
 mod epoll;
+mod gauges;
 mod log;
 mod names;
 mod post;
@@ -26,8 +27,9 @@ mod upkeep;
 
 pub use clock::Clock;
 pub use counters::{HostCounters, LATENCY_BOUNDS_NS, Latency};
+pub use gauges::Gauges;
 pub use log::{Logging, start_logging};
 pub use serve::{RunningApi, serve};
 pub use server::{Reader, Reloaded, Server, StartError, check, random};
-pub use shard::{Gauges, Handler, Shards};
+pub use shard::{Handler, Shards};
 pub use socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::clock::Clock;
 use crate::config::Surroundings;
 use crate::engine::Shared;
-use crate::proxy::Resolved;
+use crate::proxy::{Endpoint, Resolved};
 
 /// How long an address is believed. The system's resolver does not tell the record's own time.
 const FOUND_MS: u64 = 60_000;
@@ -21,6 +21,7 @@ pub(super) struct Resolver {
     shared: Arc<Shared>,
     clock: Clock,
     system: Box<dyn Surroundings + Send + Sync>,
+    on_resolved: Box<dyn Fn() + Send + Sync>,
     /// When each name must be asked again, as a name is asked for by many messages at once.
     recent: Mutex<HashMap<Box<str>, u64>>,
 }
@@ -30,33 +31,40 @@ impl Resolver {
         shared: Arc<Shared>,
         clock: Clock,
         system: Box<dyn Surroundings + Send + Sync>,
+        on_resolved: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
         Self {
             shared,
             clock,
             system,
+            on_resolved,
             recent: Mutex::new(HashMap::new()),
         }
     }
 
     /// Resolves everything that is asked for now.
     pub(super) fn resolve_wanted(&self) {
-        while let Some(host) = self.shared.names.take_wanted() {
-            if self.claim(&host) {
-                let address = self.address(&host);
+        while let Some(wanted) = self.shared.names.take_wanted() {
+            if self.claim(&wanted.host) {
+                let address = self.address(&wanted.host);
                 let for_ms = if address.is_some() {
                     FOUND_MS
                 } else {
                     NOT_FOUND_MS
                 };
-                let expires_ms = self.clock.now().ms + for_ms;
-                self.shared.names.put(
-                    host,
-                    Resolved {
-                        address,
-                        expires_ms,
-                    },
-                );
+                let transport = wanted.sought().transport_or_default();
+                let port = wanted.port.unwrap_or(transport.default_port());
+                let endpoints = address.map(|ip| Endpoint {
+                    transport,
+                    address: (ip, port).into(),
+                    name: Some((&*wanted.host).into()),
+                });
+                let resolved = Resolved {
+                    endpoints: endpoints.into_iter().collect(),
+                    expires_ms: self.clock.now().ms + for_ms,
+                };
+                self.shared.names.put(&wanted, resolved);
+                (self.on_resolved)();
             }
         }
     }
@@ -98,7 +106,9 @@ impl Resolver {
 mod tests {
     use super::super::tests::shared;
     use super::*;
-    use crate::proxy::Lookup;
+    use crate::message::Uri;
+    use crate::proxy::policy::Network;
+    use crate::proxy::{Lookup, Sought};
     use std::io;
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -121,23 +131,39 @@ mod tests {
         fn source_towards(&self, _: SocketAddr) -> io::Result<IpAddr> {
             Err(io::Error::other("no route"))
         }
+
+        fn network_of(&self, _: IpAddr) -> Option<Network> {
+            None
+        }
     }
 
     #[test]
     fn a_name_that_many_messages_want_is_asked_for_once() {
         let (shared, fake) = (Arc::new(shared()), Fake::default());
-        let resolver = Resolver::new(Arc::clone(&shared), Clock::start(), Box::new(fake.clone()));
-        for host in [
-            &b"pbx.example.com"[..],
-            b"pbx.example.com",
-            b"gone.example.com",
-        ] {
-            assert_eq!(shared.names.lookup(host, 0), Lookup::Pending);
+        let told = Arc::new(AtomicUsize::new(0));
+        let tell = {
+            let told = Arc::clone(&told);
+            Box::new(move || {
+                told.fetch_add(1, Ordering::Relaxed);
+            })
+        };
+        let system = Box::new(fake.clone());
+        let resolver = Resolver::new(Arc::clone(&shared), Clock::start(), system, tell);
+        let lookup = |host: &str| {
+            let uri = format!("sip:{host}");
+            let uri = Uri::parse(uri.as_bytes()).unwrap();
+            shared.names.lookup(&Sought::of(&uri).unwrap(), 0, 0)
+        };
+        for host in ["pbx.example.com", "pbx.example.com", "gone.example.com"] {
+            assert_eq!(lookup(host), Lookup::Pending);
         }
         resolver.resolve_wanted();
-        let address = Lookup::Address("192.0.2.1".parse().unwrap());
-        assert_eq!(shared.names.lookup(b"pbx.example.com", 0), address);
-        assert_eq!(shared.names.lookup(b"gone.example.com", 0), Lookup::Nothing);
+        let Lookup::Found(found) = lookup("pbx.example.com") else {
+            panic!("it has an address");
+        };
+        assert_eq!(found[0].address, "192.0.2.1:5060".parse().unwrap());
+        assert_eq!(lookup("gone.example.com"), Lookup::Nothing);
         assert_eq!(fake.0.load(Ordering::Relaxed), 2);
+        assert_eq!(told.load(Ordering::Relaxed), 2);
     }
 }

@@ -1,13 +1,14 @@
 //! What a shard shows to other threads: its queue, its waker, its numbers.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 
 use super::counters::{HostCounters, Latency};
 use super::epoll::Waker;
+use crate::engine::{Source, Unreachable};
 
 /// How many inputs wait for a shard at most.
 const QUEUE_LIMIT: usize = 8_192;
@@ -16,14 +17,12 @@ const QUEUE_LIMIT_BYTES: usize = 16 << 20;
 
 /// An input for a shard that another one received.
 pub(super) enum Handed {
-    /// A datagram of a call of that shard.
-    Datagram {
-        from: SocketAddr,
-        listener: u8,
-        bytes: Box<[u8]>,
-    },
-    /// An ICMP error; which shard sent the datagram cannot be told, so each is told.
-    Unreachable(SocketAddr),
+    /// A message of a call of that shard.
+    Message { source: Source, bytes: Bytes },
+    /// Nothing can be delivered there; which shard tried cannot be told, so each is told.
+    Unreachable(Unreachable),
+    /// A name was resolved that somebody waits for.
+    Resolved,
 }
 
 /// One shard as other threads see it.
@@ -78,21 +77,22 @@ impl Post {
 impl Handed {
     fn len(&self) -> usize {
         match self {
-            Self::Datagram { bytes, .. } => bytes.len(),
-            Self::Unreachable(_) => 0,
+            Self::Message { bytes, .. } => bytes.len(),
+            Self::Unreachable(_) | Self::Resolved => 0,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     fn datagram(length: usize) -> Handed {
         let from = SocketAddr::from(([127, 0, 0, 1], 5060));
-        Handed::Datagram {
-            from,
-            listener: 0,
+        Handed::Message {
+            source: Source::datagram(from, 0),
             bytes: vec![0; length].into(),
         }
     }

@@ -14,7 +14,8 @@ use super::background::Background;
 use super::chronicle::Collector;
 use super::clock::Clock;
 use super::counters::Latency;
-use super::shard::{Gauges, Shards};
+use super::gauges::Gauges;
+use super::shard::Shards;
 use super::socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
 use super::timed::Timed;
 use super::upkeep::{Upkeep, unix_s};
@@ -82,6 +83,7 @@ impl Server {
             shared: Arc::clone(&shared),
             store: Arc::clone(&store) as Arc<dyn Store>,
             collector: Arc::clone(&collector),
+            on_resolved: Box::new(shards.on_resolved()),
             clock,
         };
         let background = upkeep.start().map_err(StartError::Thread)?;
@@ -251,13 +253,14 @@ fn bind(config: &Config) -> Result<Bound, StartError> {
     of_shards.resize_with(config.shards(), Vec::new);
     let mut addresses = Vec::new();
     for listen in &config.sip.listen {
-        let sockets = bind_shared(listen.0, buffers, of_shards.len()).map_err(StartError::Bind)?;
+        let sockets =
+            bind_shared(listen.address, buffers, of_shards.len()).map_err(StartError::Bind)?;
         for (index, (shard, socket)) in of_shards.iter_mut().zip(sockets).enumerate() {
             if index == 0 {
                 let address = local_address(&socket);
                 let failed = |source| {
                     StartError::Bind(BindError {
-                        address: listen.0,
+                        address: listen.address,
                         source,
                     })
                 };

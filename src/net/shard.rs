@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
+use bytes::Bytes;
 use socket2::Socket;
 
 use super::batch::{BATCH, Receiver, Sender, kernel_drops, read_errors};
 use super::clock::{Clock, stopwatch};
-use super::counters::{HostCounters, Latency};
+use super::counters::HostCounters;
 use super::epoll::Epoll;
+use super::gauges::Gauges;
 use super::post::{Handed, Post};
-use crate::engine::{Engine, Handled, Input, Now, Outbox};
+use crate::engine::{Engine, Handled, Input, Now, Outbox, Source, Unreachable};
 
 /// The token of the waker among those of the listeners.
 const WAKER: u64 = u64::MAX;
@@ -120,6 +122,17 @@ impl Shards {
         }
     }
 
+    /// What tells every shard that names were resolved.
+    pub fn on_resolved(&self) -> impl Fn() + Send + Sync + 'static {
+        let posts = Arc::clone(&self.posts);
+        move || {
+            for post in posts.iter() {
+                post.push(Handed::Resolved);
+                post.waker.wake();
+            }
+        }
+    }
+
     /// Whether a shard ended by itself.
     pub fn have_failed(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished) && !self.stop.load(Ordering::Relaxed)
@@ -127,7 +140,7 @@ impl Shards {
 
     /// The numbers of each shard, for the metrics; they outlive the shards.
     pub fn gauges(&self) -> Gauges {
-        Gauges(Arc::clone(&self.posts))
+        Gauges::new(Arc::clone(&self.posts))
     }
 }
 
@@ -139,27 +152,6 @@ impl Drop for Shards {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
-    }
-}
-
-/// What the shards' hosts counted.
-#[derive(Clone)]
-pub struct Gauges(Arc<[Post]>);
-
-impl Gauges {
-    /// Each shard's numbers.
-    pub fn counters(&self) -> impl Iterator<Item = &HostCounters> {
-        self.0.iter().map(|post| &post.counters)
-    }
-
-    /// How long each shard's engine takes for a datagram.
-    pub fn latencies(&self) -> impl Iterator<Item = &Latency> {
-        self.0.iter().map(|post| &post.latency)
-    }
-
-    /// How long each shard takes to decide an INVITE and carry the decision out.
-    pub fn decisions(&self) -> impl Iterator<Item = &Latency> {
-        self.0.iter().map(|post| &post.decision)
     }
 }
 
@@ -317,7 +309,7 @@ impl<H: Handler> Shard<H> {
         exchange.ready = ready;
         let has_more_handed = self.core.take_handed(now);
         for to in exchange.unreachable.drain(..) {
-            self.core.handle(now, Input::Unreachable { to });
+            self.core.handle(now, Input::Unreachable(undeliverable(to)));
         }
         if self
             .core
@@ -380,8 +372,11 @@ impl<H: Handler> Shard<H> {
         };
         let counters = &post.counters;
         for (listener, socket) in (0_u8..).zip(&self.host.sockets) {
-            let of_listener = outbox.transmits().iter().filter(|t| t.listener == listener);
-            let datagrams = of_listener.map(|transmit| (transmit.to, outbox.payload(transmit)));
+            let of_listener = outbox
+                .transmits()
+                .iter()
+                .filter(|t| t.hop.listener == listener);
+            let datagrams = of_listener.map(|transmit| (transmit.hop.to, outbox.payload(transmit)));
             let sent = sender.send(socket.as_fd(), datagrams, &mut |to, error| match error
                 .raw_os_error()
             {
@@ -422,9 +417,8 @@ impl<H: Handler> Core<H> {
         let timed = (self.untimed >= SAMPLE).then(stopwatch);
         let handled = self.handle(
             now,
-            Input::Datagram {
-                from,
-                listener,
+            Input::Message {
+                source: Source::datagram(from, listener),
                 bytes,
             },
         );
@@ -438,10 +432,9 @@ impl<H: Handler> Core<H> {
         if let Handled::Belongs(owner) = handled {
             self.hand_over(
                 owner,
-                Handed::Datagram {
-                    from,
-                    listener,
-                    bytes: bytes.into(),
+                Handed::Message {
+                    source: Source::datagram(from, listener),
+                    bytes: Bytes::copy_from_slice(bytes),
                 },
             );
         }
@@ -480,22 +473,13 @@ impl<H: Handler> Core<H> {
                 return false;
             };
             let handled = match &handed {
-                Handed::Datagram {
-                    from,
-                    listener,
-                    bytes,
-                } => {
+                Handed::Message { source, bytes } => {
                     self.count(|counters| counters.handed_in.inc());
-                    self.handle(
-                        now,
-                        Input::Datagram {
-                            from: *from,
-                            listener: *listener,
-                            bytes,
-                        },
-                    )
+                    let source = *source;
+                    self.handle(now, Input::Message { source, bytes })
                 }
-                Handed::Unreachable(to) => self.handle(now, Input::Unreachable { to: *to }),
+                Handed::Unreachable(failure) => self.handle(now, Input::Unreachable(*failure)),
+                Handed::Resolved => self.handle(now, Input::Resolved),
             };
             if handled != Handled::Done {
                 self.count(|counters| counters.handover_drops.inc());
@@ -512,7 +496,7 @@ impl<H: Handler> Core<H> {
                 if self
                     .posts
                     .get(usize::from(shard))
-                    .is_some_and(|p| p.push(Handed::Unreachable(*to)))
+                    .is_some_and(|p| p.push(Handed::Unreachable(undeliverable(*to))))
                 {
                     self.to_wake |= 1_u64.checked_shl(shard.into()).unwrap_or(0);
                 }
@@ -524,7 +508,7 @@ impl<H: Handler> Core<H> {
     /// Gives an input to the engine. What decides an INVITE is timed each time.
     fn handle(&mut self, now: Now, input: Input<'_>) -> Handled {
         let is_invite =
-            matches!(input, Input::Datagram { bytes, .. } if bytes.starts_with(b"INVITE "));
+            matches!(input, Input::Message { bytes, .. } if bytes.starts_with(b"INVITE "));
         let before = is_invite.then(|| (self.engine.decisions(), stopwatch()));
         let handled = self.handle_contained(now, input);
         let decided = before.filter(|(count, _)| *count != self.engine.decisions());
@@ -541,8 +525,9 @@ impl<H: Handler> Core<H> {
         let handled = catch_unwind(AssertUnwindSafe(|| engine.handle(now, input, outbox)));
         handled.unwrap_or_else(|_| {
             let line = match input {
-                Input::Datagram { bytes, .. } => first_line(bytes),
-                Input::Unreachable { to } => format!("(unreachable: {to})"),
+                Input::Message { bytes, .. } => first_line(bytes),
+                Input::Unreachable(failure) => format!("({failure:?})"),
+                Input::Resolved => "(resolved)".to_owned(),
             };
             self.report_panic(now, &line);
             Handled::Done
@@ -582,6 +567,15 @@ impl<H: Handler> Core<H> {
         if let Some(post) = self.posts.get(usize::from(self.number)) {
             count(&post.counters);
         }
+    }
+}
+
+/// What an ICMP error tells.
+fn undeliverable(to: SocketAddr) -> Unreachable {
+    Unreachable {
+        to,
+        listener: None,
+        connection: None,
     }
 }
 

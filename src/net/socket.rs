@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Surroundings;
+use crate::proxy::policy::Network;
 
 /// How much a socket's buffers shall hold.
 #[derive(Debug, Clone, Copy)]
@@ -172,6 +173,11 @@ impl Surroundings for System {
             .to_socket_addrs()?
             .map(|address| address.ip())
             .collect())
+    }
+
+    fn network_of(&self, address: IpAddr) -> Option<Network> {
+        let _ = address;
+        None
     }
 
     #[expect(clippy::disallowed_methods, reason = "sockets belong here")]

@@ -27,6 +27,8 @@ pub(super) struct Upkeep {
     pub shared: Arc<Shared>,
     pub store: Arc<dyn Store>,
     pub collector: Arc<Collector>,
+    /// Tells the shards that names were resolved.
+    pub on_resolved: Box<dyn Fn() + Send + Sync>,
     pub clock: Clock,
 }
 
@@ -41,7 +43,12 @@ impl Upkeep {
             runtime.block_on(roster.expire());
         })?;
         background.every("chronicle", COLLECT, move || collector.collect())?;
-        let resolver = Arc::new(Resolver::new(self.shared, self.clock, Box::new(System)));
+        let resolver = Arc::new(Resolver::new(
+            self.shared,
+            self.clock,
+            Box::new(System),
+            self.on_resolved,
+        ));
         for _ in 0..RESOLVERS {
             let resolver = Arc::clone(&resolver);
             background.every("names", NAMES, move || resolver.resolve_wanted())?;

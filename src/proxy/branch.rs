@@ -1,13 +1,13 @@
 //! A new branch of an INVITE: the copy that is sent, and what is kept of it (RFC 3261 §16.6).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::carry_out::Source;
 use super::forward::{Copy, Origin, edit};
-use super::invite::{Branch, Cancel, Upstream};
+use super::hop::Hops;
+use super::invite::{Branch, Cancel};
 use super::note::Final;
-use super::policy::{Listener, Policy};
+use super::policy::Policy;
 use super::route::Routed;
 use super::{InviteKey, Proxy};
 use crate::message::Name;
@@ -18,7 +18,8 @@ use crate::transaction::{BranchId, BranchKind, InviteClient};
 pub(super) struct Attempt<'a> {
     /// The new Request-URI, where it changes.
     pub uri: Option<&'a [u8]>,
-    pub to: SocketAddr,
+    /// Where it can be reached: the first is tried first. Never empty.
+    pub hops: Hops,
     /// Whose phones it reaches.
     pub callee: Option<Handle>,
     pub ring_for_s: Option<u16>,
@@ -49,16 +50,16 @@ impl Proxy {
         let Some(invite) = self.invites.get(key) else {
             return;
         };
-        let (leg, upstream) = (invite.branches.len(), invite.upstream);
+        let leg = invite.branches.len();
         let fits = leg < policy.limits.branches.min(usize::from(u8::MAX));
-        let listener = listener_for(&policy, attempt.to, upstream).filter(|_| fits);
-        let Some((number, listener)) = listener else {
+        let hop = attempt.hops.first().filter(|_| fits);
+        let listener = |number: u8| policy.listeners.get(usize::from(number));
+        let Some((hop, sender)) = hop.and_then(|hop| Some((hop, listener(hop.listener)?))) else {
             self.answer(key, source, &Final::new(480));
             return;
         };
         let id = self.branch_id(key, leg as u8, invite.call_key, source);
-        let towards_upstream = policy.listeners.get(usize::from(upstream.listener));
-        let record_route = towards_upstream
+        let record_route = listener(invite.upstream.listener)
             .filter(|_| matches!(source.origin, Origin::Received(_)))
             .map(|towards| (self.keys.token(invite.call_key), towards));
         let copy = Copy {
@@ -66,7 +67,7 @@ impl Proxy {
             uri: attempt.uri,
             routed,
             branch: id,
-            listener,
+            listener: sender,
             record_route,
             lines: &self.scratch.lines,
             tail: &self.scratch.tail,
@@ -77,15 +78,12 @@ impl Proxy {
         }
         let sent: Box<[u8]> = self
             .out
-            .send(attempt.to, number, |out| {
-                edits.apply(source.message.bytes(), out)
-            })
+            .send(hop, |out| edits.apply(source.message.bytes(), out))
             .into();
-        let base = policy.timers.base();
+        let base = policy.base(hop.listener);
         let branch = Branch {
             client: InviteClient::start(self.now.ms, &base),
-            to: attempt.to,
-            listener: number,
+            hop: hop.clone(),
             check: id.check,
             sent,
             callee: attempt.callee,
@@ -142,26 +140,6 @@ impl Proxy {
             }
         }
     }
-}
-
-/// The listener that sends to an address: the one towards upstream where the family fits.
-pub(super) fn listener_for(
-    policy: &Policy,
-    to: SocketAddr,
-    upstream: Upstream,
-) -> Option<(u8, &Listener)> {
-    let fits = |listener: &&Listener| listener.local.is_ipv4() == to.is_ipv4();
-    let own = usize::from(upstream.listener);
-    let own = policy
-        .listeners
-        .get(own)
-        .filter(fits)
-        .map(|listener| (upstream.listener, listener));
-    let first = || {
-        let mut numbered = (0u8..).zip(policy.listeners.iter());
-        numbered.find(|(_, listener)| fits(listener))
-    };
-    own.or_else(first)
 }
 
 /// A slotmap key as a number.

@@ -1,6 +1,5 @@
 //! CANCEL: from upstream for an INVITE of ours, and from us for a branch (RFC 3261 §9, §16.10).
 
-use super::forward::reply_address;
 use super::invite::{Branch, Cancel};
 use super::{Arrival, InviteKey, Proxy};
 use crate::message::{Index, Message, Name, Reply, write_response};
@@ -41,12 +40,9 @@ impl Proxy {
             to_tag: Some(&tag),
             ..Reply::default()
         };
-        let to = message
-            .top_via()
-            .map_or(arrival.from, |via| reply_address(&via, arrival.from));
-        self.out.send(to, arrival.listener, |out| {
-            write_response(&message, &reply, out)
-        });
+        let hop = arrival.reply_hop_of(&message);
+        self.out
+            .send(&hop, |out| write_response(&message, &reply, out));
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
@@ -71,7 +67,6 @@ impl Proxy {
 
     /// Cancels one branch: at once after a provisional response, else as soon as one comes (§9.1).
     pub(super) fn cancel_branch(&mut self, key: InviteKey, leg: u8, reason: CancelReason) {
-        let base = self.policy.timers.base();
         let index = &mut self.scratch.stored;
         let Some(branch) = self
             .invites
@@ -90,11 +85,11 @@ impl Proxy {
             branch.cancel = Cancel::Wanted;
             return;
         }
+        let base = self.policy.base(branch.hop.listener);
         let mut sent = Vec::with_capacity(512);
         write_cancel(branch, reason, index, &mut sent);
-        self.out.send(branch.to, branch.listener, |out| {
-            out.extend_from_slice(&sent)
-        });
+        self.out
+            .send(&branch.hop, |out| out.extend_from_slice(&sent));
         branch.cancel = Cancel::Sent {
             client: NonInviteClient::start(self.now.ms, &base),
             sent: sent.into_boxed_slice(),
@@ -124,7 +119,6 @@ impl Proxy {
 
     /// A response to a CANCEL of ours: only its transaction is interested.
     pub(super) fn on_cancel_response(&mut self, key: InviteKey, leg: u8, status: u16) {
-        let base = self.policy.timers.base();
         let Some(branch) = self
             .invites
             .get_mut(key)
@@ -132,6 +126,7 @@ impl Proxy {
         else {
             return;
         };
+        let base = self.policy.base(branch.hop.listener);
         if let Cancel::Sent { client, sent, .. } = &mut branch.cancel {
             client.on_response(status, self.now.ms, &base);
             if !client.is_pending() {

@@ -1,6 +1,5 @@
 //! Carrying out a plan: a branch to the PBX, a redirect, a retargeted branch, a rejection.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::branch::Attempt;
@@ -8,6 +7,7 @@ use super::divert::Diversion;
 use super::facts::Outcome;
 use super::forward::Origin;
 use super::handle::send_stored;
+use super::hop::Hops;
 use super::note::Final;
 use super::route::{Routed, Unroutable};
 use super::{InviteKey, Proxy};
@@ -40,20 +40,20 @@ impl Proxy {
             story.reasons.extend(decision.reasons.iter().cloned());
         }
         match decision.plan {
-            Plan::Connect(connect) => match self.policy.next_hop.as_ref().map(|hop| hop.address) {
-                Some(to) => {
+            Plan::Connect(connect) => match self.next_hop(key) {
+                Ok(hops) => {
                     let ring_for_s = self.ring_for_s(&connect);
                     let callee = Some(connect.callee);
                     let attempt = Attempt {
                         uri: None,
-                        to,
+                        hops,
                         callee,
                         ring_for_s,
                         is_divert: false,
                     };
                     self.start_branch(key, source, routed, &attempt);
                 }
-                None => self.answer(key, source, &Final::new(480)),
+                Err(_) => self.answer(key, source, &Final::new(480)),
             },
             Plan::Redirect(divert) => self.redirect(key, &divert, source),
             Plan::Forward(divert) => self.retarget(key, &divert, source, routed),
@@ -105,8 +105,9 @@ impl Proxy {
 
     /// A branch to the new target, announced upstream with a 181.
     fn retarget(&mut self, key: InviteKey, divert: &Divert, source: &Source<'_>, routed: &Routed) {
-        let hop = self.divert_hop(key, divert, source);
-        let (Some(texts), Ok(to)) = (self.write_diversion(key, divert, source, false), hop) else {
+        let hops = self.divert_hops(key, divert, source);
+        let (Some(texts), Ok(hops)) = (self.write_diversion(key, divert, source, false), hops)
+        else {
             self.divert_failed(key, divert, source, routed);
             return;
         };
@@ -127,7 +128,7 @@ impl Proxy {
         self.scratch.tail = texts.tail;
         let attempt = Attempt {
             uri: Some(&texts.uri),
-            to,
+            hops,
             callee,
             ring_for_s,
             is_divert: true,
@@ -176,21 +177,27 @@ impl Proxy {
         decide_after(&question, failure, &around)
     }
 
-    /// The address a diversion goes to.
-    fn divert_hop(
+    /// The PBX as an INVITE's context reaches it.
+    fn next_hop(&self, key: InviteKey) -> Result<Hops, Unroutable> {
+        let invite = self.invites.get(key).ok_or(Unroutable::Nowhere)?;
+        let towards = self.towards(invite.call_key, invite.upstream.listener);
+        let hop = self.policy.next_hop.as_ref();
+        towards.next_hop(hop.ok_or(Unroutable::Nowhere)?)
+    }
+
+    /// Where a diversion goes.
+    fn divert_hops(
         &self,
         key: InviteKey,
         divert: &Divert,
         source: &Source<'_>,
-    ) -> Result<SocketAddr, Unroutable> {
-        let story = self
-            .invites
-            .get(key)
-            .and_then(|invite| invite.story.as_deref());
-        let story = story.ok_or(Unroutable::Nowhere)?;
+    ) -> Result<Hops, Unroutable> {
+        let invite = self.invites.get(key).ok_or(Unroutable::Nowhere)?;
+        let story = invite.story.as_deref().ok_or(Unroutable::Nowhere)?;
+        let towards = self.towards(invite.call_key, invite.upstream.listener);
         let uri = Uri::parse(source.message.uri()).map_err(|_| Unroutable::Nowhere)?;
         self.diversion(divert, source, &uri, &story.history)
-            .hop(self.now.ms)
+            .hops(&towards)
     }
 
     fn diversion<'a>(
@@ -258,10 +265,9 @@ impl Proxy {
             source: source.origin.source(),
             ..Reply::default()
         };
-        self.out
-            .send(invite.upstream.to, invite.upstream.listener, |out| {
-                write_response(&source.message, &reply, out);
-            });
+        self.out.send(&invite.upstream, |out| {
+            write_response(&source.message, &reply, out);
+        });
     }
 
     /// 181 Call Is Being Forwarded.
@@ -272,7 +278,7 @@ impl Proxy {
         if !invite.server.is_proceeding() {
             return;
         }
-        let (upstream, tag) = (invite.upstream, self.tag(invite.call_key));
+        let (upstream, tag) = (invite.upstream.clone(), self.tag(invite.call_key));
         let reply = Reply {
             status: 181,
             source: source.origin.source(),
@@ -281,7 +287,7 @@ impl Proxy {
         };
         let sent: Box<[u8]> = self
             .out
-            .send(upstream.to, upstream.listener, |out| {
+            .send(&upstream, |out| {
                 write_response(&source.message, &reply, out);
             })
             .into();
@@ -296,7 +302,7 @@ impl Proxy {
         let Some(invite) = self.invites.get(key) else {
             return;
         };
-        let upstream = invite.upstream;
+        let upstream = invite.upstream.clone();
         let Some(sent) = invite.branches.last().map(|branch| &branch.sent) else {
             return;
         };
@@ -304,7 +310,7 @@ impl Proxy {
         if let Ok(message) = self.scratch.stored.parse(&received) {
             let mut trying = Vec::with_capacity(512);
             write_response(&message, &Reply::new(100), &mut trying);
-            send_stored(upstream, &trying, &mut self.out);
+            send_stored(&upstream, &trying, &mut self.out);
             self.count(|c| &c.retransmissions_sent);
         }
     }

@@ -2,12 +2,12 @@
 //! voicemail URIs (RFC 4458).
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 
 use smallvec::SmallVec;
 
+use super::hop::Hops;
 use super::policy::{Policy, Voicemail};
-use super::route::{Unroutable, address_of, is_ours, outbound};
+use super::route::{Towards, Unroutable, is_ours};
 use super::shared::Shared;
 use crate::message::{Message, Name, NameAddr, Scheme, Uri};
 use crate::presence::{Handle, Target};
@@ -134,24 +134,17 @@ impl Diversion<'_> {
     }
 
     /// Where a retargeted call is sent, and whose number completes a bare target.
-    pub(super) fn hop(&self, now_ms: u64) -> Result<SocketAddr, Unroutable> {
+    pub(super) fn hops(&self, towards: &Towards<'_>) -> Result<Hops, Unroutable> {
         let policy = self.policy;
-        match &self.divert.to {
-            Destination::Voicemail { .. } => policy
-                .voicemail
-                .as_ref()
-                .map(|v| v.hop.address)
-                .ok_or(Unroutable::Nowhere),
-            Destination::Subscriber { .. } => policy
-                .next_hop
-                .as_ref()
-                .map(|hop| hop.address)
-                .ok_or(Unroutable::Nowhere),
+        let hop = match &self.divert.to {
+            Destination::Voicemail { .. } => policy.voicemail.as_ref().map(|v| &v.hop),
+            Destination::Subscriber { .. } => policy.next_hop.as_ref(),
             Destination::Target(target) => match target.as_ref() {
-                Target::Uri { uri, .. } => uri_hop(uri, policy, self.shared, now_ms),
-                Target::Number { .. } => outbound(policy),
+                Target::Uri { uri, .. } => return uri_hops(uri, towards),
+                Target::Number { .. } => return towards.outbound(),
             },
-        }
+        };
+        towards.next_hop(hop.ok_or(Unroutable::Nowhere)?)
     }
 
     /// `host[:port]` that completes a bare number in a retargeted Request-URI.
@@ -169,17 +162,12 @@ impl Diversion<'_> {
 }
 
 /// Where a forwarding's URI leads: a domain of ours means the PBX.
-fn uri_hop(
-    text: &str,
-    policy: &Policy,
-    shared: &Shared,
-    now_ms: u64,
-) -> Result<SocketAddr, Unroutable> {
+fn uri_hops(text: &str, towards: &Towards<'_>) -> Result<Hops, Unroutable> {
     let uri = Uri::parse(text.as_bytes()).map_err(|_| Unroutable::Nowhere)?;
-    if uri.scheme == Scheme::Tel || is_ours(&uri, policy) {
-        return outbound(policy);
+    if uri.scheme == Scheme::Tel || is_ours(&uri, towards.policy) {
+        return towards.outbound();
     }
-    address_of(&uri, policy, shared, now_ms)
+    towards.uri(&uri)
 }
 
 /// A number becomes `sip:number@host`, a URI stays as it was set.

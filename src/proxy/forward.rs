@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
+use super::Arrival;
+use super::hop::{Flow, Hop};
 use super::policy::Listener;
 use super::rejection::Rejection;
 use super::route::{Routed, TOKEN_PARAM};
 use crate::message::forward::{count_hop, stamp_top_via};
-use crate::message::{Edits, Message, Name, Via};
+use crate::message::{Edits, Message, Name, Transport, Via};
 use crate::transaction::BranchId;
 use crate::transaction::branch::write_hex;
 
@@ -86,7 +88,9 @@ fn edit_uri(message: &Message<'_>, copy: &Copy<'_>, edits: &mut Edits) {
 
 /// Our Via, then our Record-Route(s), then whatever else is added.
 fn write_top(copy: &Copy<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"Via: SIP/2.0/UDP ");
+    out.extend_from_slice(b"Via: SIP/2.0/");
+    out.extend_from_slice(copy.listener.transport.token().as_bytes());
+    out.push(b' ');
     out.extend_from_slice(copy.listener.advertised.as_bytes());
     out.extend_from_slice(b";branch=");
     copy.branch.write(out);
@@ -124,11 +128,38 @@ fn append_route(message: &Message<'_>, edits: &mut Edits) {
     });
 }
 
-/// Where responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4): never to an address that only
-/// the message names.
-pub(super) fn reply_address(via: &Via<'_>, from: SocketAddr) -> SocketAddr {
-    if via.rport.is_some() {
-        return from;
+impl Arrival {
+    /// Where responses go (RFC 3261 §18.2.2, RFC 3581 §4): over the connection that the request
+    /// came by, and never to an address that only the message names.
+    pub(super) fn reply_hop(&self, via: &Via<'_>) -> Hop {
+        let named = || {
+            let transport = Transport::from_name(via.transport).unwrap_or(Transport::Udp);
+            let port = via.port.unwrap_or(transport.default_port());
+            SocketAddr::new(self.from.ip(), port)
+        };
+        let (to, flow) = match self.connection {
+            Some(connection) => (named(), Flow::Prefer(connection)),
+            None if via.rport.is_some() => (self.from, Flow::Any),
+            None => (named(), Flow::Any),
+        };
+        Hop {
+            to,
+            listener: self.listener,
+            flow,
+            name: None,
+        }
     }
-    SocketAddr::new(from.ip(), via.port.unwrap_or(5060))
+
+    /// The same for a request whose top Via may be broken.
+    pub(super) fn reply_hop_of(&self, message: &Message<'_>) -> Hop {
+        match message.top_via() {
+            Ok(via) => self.reply_hop(&via),
+            Err(_) => Hop {
+                to: self.from,
+                listener: self.listener,
+                flow: self.connection.map_or(Flow::Any, Flow::Prefer),
+                name: None,
+            },
+        }
+    }
 }

@@ -1,11 +1,11 @@
 //! A request comes in: a retransmission, an ACK, a CANCEL, or something new (RFC 3261 §16.2–16.5).
 
-use super::forward::reply_address;
-use super::invite::{Invite, Upstream};
+use super::hop::{Hop, Hops};
+use super::invite::Invite;
 use super::policy::UnknownCallee;
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
-use super::route::{Routed, Unroutable, address_of, is_ours};
+use super::route::{Routed, Unroutable, is_ours};
 use super::setup::Neighbourhood;
 use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey};
 use crate::message::{Message, Method, Scheme, Uri, Via, write_response};
@@ -76,15 +76,11 @@ impl Proxy {
     }
 
     fn on_new_request(&mut self, arrival: &Arrival, message: Message<'_>, via: Via<'_>, key: u64) {
-        let reply_to = reply_address(&via, arrival.from);
+        let upstream = arrival.reply_hop(&via);
         let outcome = ProxyRequest::check(message, via)
             .and_then(|request| self.admit(arrival, &request, key));
         if let Err(rejection) = outcome {
-            let upstream = Upstream {
-                to: reply_to,
-                listener: arrival.listener,
-            };
-            self.reject(arrival, message, upstream, rejection);
+            self.reject(arrival, message, &upstream, rejection);
         }
     }
 
@@ -109,7 +105,7 @@ impl Proxy {
         let (peer, is_known) = policy.peer(arrival.from.ip());
         let way = self.way(request, &routed, is_known)?;
         if request.method == Method::Ack {
-            return self.relay_ack(arrival, request, &routed, &way);
+            return self.relay_ack(arrival, request, &routed, (&way, key));
         }
         if let Way::Ourselves = way {
             return self.answer_ourselves(arrival, request);
@@ -120,12 +116,12 @@ impl Proxy {
                 self.set_up(arrival, request, &routed, peer, (key, check))
             }
             (Method::Invite, way) => {
-                let to = self.destination(request, &routed, &way);
-                self.pass_invite(arrival, request, &routed, (key, check), (to, None))
+                let hops = self.destination(arrival, request, &routed, &way);
+                self.pass_invite(arrival, request, &routed, (key, check), (hops, None))
             }
             (_, way) => {
-                let to = self.destination(request, &routed, &way);
-                self.relay(arrival, request, &routed, (key, check), to)
+                let hops = self.destination(arrival, request, &routed, &way);
+                self.relay(arrival, request, &routed, (key, check), hops)
             }
         }
     }
@@ -196,16 +192,18 @@ impl Proxy {
         }
     }
 
-    /// The address a request is sent to (§16.6(7)).
+    /// Where a request is sent to (§16.6(7)).
     pub(super) fn destination(
         &self,
+        arrival: &Arrival,
         request: &ProxyRequest<'_>,
         routed: &Routed,
         way: &Way,
-    ) -> Result<std::net::SocketAddr, Unroutable> {
+    ) -> Result<Hops, Unroutable> {
+        let towards = self.towards(arrival.call_key, arrival.listener);
         if let Way::NextHop = way {
             let hop = self.policy.next_hop.as_ref();
-            return hop.map(|hop| hop.address).ok_or(Unroutable::Nowhere);
+            return towards.next_hop(hop.ok_or(Unroutable::Nowhere)?);
         }
         let next = routed
             .next
@@ -216,7 +214,7 @@ impl Proxy {
             None => self.target_of(request, routed),
         };
         let uri = uri.ok_or(Unroutable::Nowhere)?;
-        address_of(&uri, &self.policy, &self.shared, self.now.ms)
+        towards.uri(&uri)
     }
 
     /// Refuses what would start something new when a table is full or the process ends.
@@ -244,7 +242,7 @@ impl Proxy {
         if invite.response.is_empty() {
             self.send_trying(key);
         } else {
-            send_stored(invite.upstream, &invite.response, &mut self.out);
+            send_stored(&invite.upstream, &invite.response, &mut self.out);
             self.count(|c| &c.retransmissions_sent);
         }
     }
@@ -255,7 +253,7 @@ impl Proxy {
             return;
         };
         if relay.server.repeats_response() && !relay.response.is_empty() {
-            send_stored(relay.upstream, &relay.response, &mut self.out);
+            send_stored(&relay.upstream, &relay.response, &mut self.out);
             self.count(|c| &c.retransmissions_sent);
         }
     }
@@ -270,8 +268,8 @@ impl Proxy {
 
     /// The ACK of a 300–699 ends its retransmissions; it goes no further (§17.2.1).
     fn on_ack(&mut self, key: InviteKey) {
-        let base = self.policy.timers.base();
         if let Some(invite) = self.invites.get_mut(key) {
+            let base = self.policy.base(invite.upstream.listener);
             invite.server.on_ack(self.now.ms, &base);
             invite.response = Box::default();
         }
@@ -314,19 +312,16 @@ impl Proxy {
             headers,
             ..Default::default()
         };
-        let to = reply_address(&request.via, arrival.from);
-        self.out.send(to, arrival.listener, |out| {
-            write_response(&request.message, &reply, out)
-        });
+        let hop = arrival.reply_hop(&request.via);
+        self.out
+            .send(&hop, |out| write_response(&request.message, &reply, out));
         Ok(())
     }
 }
 
 /// Sends bytes that a context keeps.
-pub(super) fn send_stored(upstream: Upstream, bytes: &[u8], out: &mut Outbox) {
-    out.send(upstream.to, upstream.listener, |out| {
-        out.extend_from_slice(bytes)
-    });
+pub(super) fn send_stored(upstream: &Hop, bytes: &[u8], out: &mut Outbox) {
+    out.send(upstream, |out| out.extend_from_slice(bytes));
 }
 
 impl Invite {

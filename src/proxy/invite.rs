@@ -6,16 +6,11 @@ use smallvec::SmallVec;
 
 use super::caller::Identity;
 use super::facts::Outcome;
+use super::hop::{Hop, Unreachable};
+use super::policy::Policy;
 use crate::presence::{Handle, Mark};
 use crate::routing::{Divert, Failure, History, Mode, Reason};
-use crate::transaction::{Base, Due, InviteClient, InviteServer, Ms, NonInviteClient, soonest};
-
-/// Where upstream is, and by which of our listeners it is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Upstream {
-    pub to: SocketAddr,
-    pub listener: u8,
-}
+use crate::transaction::{Due, InviteClient, InviteServer, Ms, NonInviteClient, soonest};
 
 /// One INVITE between upstream and its branches.
 pub(super) struct Invite {
@@ -23,7 +18,8 @@ pub(super) struct Invite {
     pub server_key: u64,
     pub call_key: u64,
     pub server: InviteServer,
-    pub upstream: Upstream,
+    /// Where upstream is.
+    pub upstream: Hop,
     pub branches: SmallVec<[Branch; 1]>,
     /// The last provisional, or the final response if it is not a 2xx: what a retransmission of
     /// the INVITE is answered with. Empty: a 100, written anew.
@@ -72,8 +68,7 @@ pub(super) struct Story {
 /// One copy of the INVITE that was sent downstream.
 pub(super) struct Branch {
     pub client: InviteClient,
-    pub to: SocketAddr,
-    pub listener: u8,
+    pub hop: Hop,
     pub check: u32,
     /// What was sent, for retransmission, CANCEL and ACK; empty once answered with a 2xx.
     pub sent: Box<[u8]>,
@@ -162,21 +157,22 @@ impl Invite {
     }
 
     /// The next thing that is due at `now`; ask again until there is nothing.
-    pub(super) fn due(&mut self, now: Ms, base: &Base) -> Option<InviteDue> {
-        match self.server.on_timeout(now, base) {
+    pub(super) fn due(&mut self, now: Ms, policy: &Policy) -> Option<InviteDue> {
+        let base = policy.base(self.upstream.listener);
+        match self.server.on_timeout(now, &base) {
             Due::Retransmit => return Some(InviteDue::RepeatResponse),
             Due::TimedOut => return Some(InviteDue::NoAck),
             Due::Ended | Due::Nothing => {}
         }
         let mut numbered = (0u8..).zip(self.branches.iter_mut());
-        numbered.find_map(|(leg, branch)| branch.due(leg, now, base))
+        numbered.find_map(|(leg, branch)| branch.due(leg, now, policy))
     }
 }
 
 impl Branch {
-    /// Whether it was sent to that address and has not heard anything yet.
-    pub(super) fn is_waiting_for(&self, to: SocketAddr) -> bool {
-        self.to == to && matches!(self.client, InviteClient::Calling { .. })
+    /// Whether it was sent to where nothing can be delivered, and has not heard anything yet.
+    pub(super) fn is_hit_by(&self, failure: &Unreachable) -> bool {
+        self.hop.is_hit_by(failure) && matches!(self.client, InviteClient::Calling { .. })
     }
 
     fn deadline(&self) -> Option<Ms> {
@@ -192,8 +188,9 @@ impl Branch {
         soonest([self.client.deadline(), ring, timer_c, cancel, abandon])
     }
 
-    fn due(&mut self, leg: u8, now: Ms, base: &Base) -> Option<InviteDue> {
-        match self.client.on_timeout(now, base) {
+    fn due(&mut self, leg: u8, now: Ms, policy: &Policy) -> Option<InviteDue> {
+        let base = policy.base(self.hop.listener);
+        match self.client.on_timeout(now, &base) {
             Due::Retransmit => return Some(InviteDue::RepeatInvite(leg)),
             Due::TimedOut => return Some(InviteDue::BranchTimedOut(leg)),
             Due::Ended => self.sent = Box::default(),
@@ -203,7 +200,7 @@ impl Branch {
             client, abandon_at, ..
         } = &mut self.cancel
         {
-            if client.on_timeout(now, base) == Due::Retransmit {
+            if client.on_timeout(now, &base) == Due::Retransmit {
                 return Some(InviteDue::RepeatCancel(leg));
             }
             if self.client.is_pending() && *abandon_at <= now {

@@ -15,10 +15,13 @@ mod divert;
 mod facts;
 mod forward;
 mod handle;
+mod hop;
 mod invite;
 mod keys;
+mod names;
 mod note;
 mod outbox;
+mod parked;
 pub mod policy;
 mod reject;
 mod rejection;
@@ -32,12 +35,14 @@ mod timeout;
 
 pub use counters::{Counter, Counters, LabelCounters};
 pub use facts::{CallEvent, Outcome, Trace};
+pub use hop::{ConnectionId, Endpoint, Endpoints, Flow, FlowView, Flows, Hop, Hops, Unreachable};
 pub use keys::Keys;
+pub use names::{Lookup, Names, Resolved, Sought, Wanted};
 pub use outbox::{Outbox, Transmit};
 pub use policy::Policy;
 pub use rejection::Rejection;
 pub use setup::Neighbourhood;
-pub use shared::{Lookup, Names, Resolved, ShardView, Shared};
+pub use shared::{ShardView, Shared};
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -76,6 +81,10 @@ pub struct Arrival {
     pub from: SocketAddr,
     /// The listener that received it.
     pub listener: u8,
+    /// The connection that it came over.
+    pub connection: Option<ConnectionId>,
+    /// How long it waited before it was handled, milliseconds.
+    pub waited_ms: u32,
     /// The keyed hash of its Call-ID.
     pub call_key: u64,
 }
@@ -86,6 +95,7 @@ enum Owner {
     Invite(InviteKey),
     Relay(RelayKey),
     Call(CallId),
+    Parked,
 }
 
 /// One shard's stateful proxy.
@@ -99,6 +109,10 @@ pub struct Proxy {
     relays: SlotMap<RelayKey, Relay>,
     servers: HashMap<u64, Owner, BuildHasherDefault<Identity>>,
     calls: Calls,
+    /// Requests whose target is being resolved.
+    parked: parked::Parked,
+    /// Until when the request that is handled anew may wait.
+    resumed_until_ms: Option<Ms>,
     journal: Box<dyn Journal>,
     wheel: Wheel<Owner>,
     scratch: Scratch,
@@ -141,6 +155,8 @@ impl Proxy {
             relays: SlotMap::with_key(),
             servers: HashMap::default(),
             calls,
+            parked: parked::Parked::default(),
+            resumed_until_ms: None,
             journal,
             wheel,
             scratch: Scratch::default(),
@@ -180,6 +196,7 @@ impl Proxy {
             relays: self.relays.len(),
             servers: self.servers.len(),
             calls: self.calls.len(),
+            parked: self.parked.len(),
         }
     }
 
@@ -234,4 +251,6 @@ pub struct Load {
     pub servers: usize,
     /// Open calls.
     pub calls: usize,
+    /// Requests that wait for a name.
+    pub parked: usize,
 }

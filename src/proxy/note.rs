@@ -40,7 +40,7 @@ impl Proxy {
         let Some(invite) = self.invites.get(key).filter(|i| i.server.is_proceeding()) else {
             return;
         };
-        let (upstream, tag) = (invite.upstream, self.tag(invite.call_key));
+        let (upstream, tag) = (invite.upstream.clone(), self.tag(invite.call_key));
         let reason = match &answer.rejection {
             Some(rejection) => rejection.reason_phrase().as_bytes(),
             None => b"",
@@ -53,10 +53,10 @@ impl Proxy {
             headers: answer.headers,
             body: None,
         };
-        let sent = self.out.send(upstream.to, upstream.listener, |out| {
+        let sent = self.out.send(&upstream, |out| {
             write_response(&source.message, &reply, out);
         });
-        let base = self.policy.timers.base();
+        let base = self.policy.base(upstream.listener);
         if let Some(invite) = self.invites.get_mut(key) {
             invite.response = sent.into();
             invite.server.on_final(answer.status, self.now.ms, &base);

@@ -1,6 +1,6 @@
 //! What an engine wants sent: one arena of bytes per batch, so relaying allocates nothing.
 
-use std::net::SocketAddr;
+use super::hop::Hop;
 
 /// Messages to send, in order. The host sends them all and clears the box.
 #[derive(Debug, Default)]
@@ -9,13 +9,11 @@ pub struct Outbox {
     transmits: Vec<Transmit>,
 }
 
-/// One datagram to send: a range of the outbox's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One message to send: a range of the outbox's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
-    /// Destination.
-    pub to: SocketAddr,
-    /// Index of the listener whose socket sends it.
-    pub listener: u8,
+    /// Where it goes.
+    pub hop: Hop,
     start: u32,
     end: u32,
 }
@@ -29,19 +27,13 @@ impl Outbox {
         }
     }
 
-    /// Adds a datagram that `write` appends to the arena, and shows it to the caller.
-    pub fn send(
-        &mut self,
-        to: SocketAddr,
-        listener: u8,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> &[u8] {
+    /// Adds a message that `write` appends to the arena, and shows it to the caller.
+    pub fn send(&mut self, hop: &Hop, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
         let start = self.bytes.len();
         write(&mut self.bytes);
         let end = self.bytes.len();
         self.transmits.push(Transmit {
-            to,
-            listener,
+            hop: hop.clone(),
             start: start as u32,
             end: end as u32,
         });

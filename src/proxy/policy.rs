@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::names::Wanted;
+use crate::message::Transport;
 use crate::presence::NumberPlan;
 use crate::routing::Mode;
 use crate::transaction::Base;
@@ -48,8 +50,14 @@ pub struct Policy {
 /// One address we listen on, with the texts that name it in messages.
 #[derive(Debug, Clone)]
 pub struct Listener {
+    /// What it speaks.
+    pub transport: Transport,
     /// The bound address.
     pub local: SocketAddr,
+    /// The network that its address is on, where the system tells.
+    pub network: Option<Network>,
+    /// Whether messages to the rest of the world leave from its address.
+    pub has_default_route: bool,
     /// `host:port` as the other side reaches us; IPv6 in brackets.
     pub advertised: Box<str>,
     /// The advertised host alone, lower case, IPv6 without brackets.
@@ -58,13 +66,59 @@ pub struct Listener {
     pub port: u16,
 }
 
-/// A host a request can be sent to, resolved when the configuration was loaded.
+/// A system a request can be sent to: one host, or a group of nodes of which each can take it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NextHop {
     /// `host[:port]` as configured, for Request-URIs we make.
     pub host_port: Box<str>,
-    /// Where its datagrams go.
-    pub address: SocketAddr,
+    /// Whom to send to; never empty.
+    pub nodes: Vec<Node>,
+}
+
+/// One node of a [`NextHop`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The configured name, as logs and metrics show it.
+    pub name: Box<str>,
+    /// Where it is.
+    pub target: Wanted,
+    /// Nodes of a lower number are tried first (as RFC 2782).
+    pub priority: u16,
+    /// How often it comes first among nodes of its priority (as RFC 2782).
+    pub weight: u16,
+    /// The addresses that it had when the configuration was loaded: it is known by them.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl NextHop {
+    /// A group of one node at an address, by UDP.
+    pub fn at(name: &str, address: SocketAddr) -> Self {
+        let host_port = address.to_string().into();
+        let target = Wanted {
+            host: address.ip().to_string().into(),
+            port: Some(address.port()),
+            transport: Some(Transport::Udp),
+            is_secure: false,
+        };
+        let node = Node {
+            name: name.into(),
+            target,
+            priority: 1,
+            weight: 1,
+            addresses: vec![address.ip()],
+        };
+        Self {
+            host_port,
+            nodes: vec![node],
+        }
+    }
+
+    /// Whether an address is a node's.
+    pub fn is_at(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let mut addresses = self.nodes.iter().flat_map(|node| &node.addresses);
+        addresses.any(|address| address.to_canonical() == ip)
+    }
 }
 
 /// The voicemail template, `sip:vm-{subscriber}@host` cut at its placeholder (RFC 4458).
@@ -109,6 +163,14 @@ pub struct Network {
 }
 
 impl Network {
+    /// The block that holds one address only.
+    pub fn host(address: IpAddr) -> Self {
+        Self {
+            base: address,
+            prefix: if address.is_ipv4() { 32 } else { 128 },
+        }
+    }
+
     /// Whether the block holds the address. IPv4-mapped IPv6 addresses count as IPv4.
     pub fn holds(&self, address: IpAddr) -> bool {
         match (self.base, address.to_canonical()) {
@@ -154,13 +216,13 @@ pub struct Timers {
 }
 
 impl Timers {
-    /// The base values the transaction machines run on, for UDP.
-    pub fn base(&self) -> Base {
+    /// The base values the transaction machines run on.
+    pub fn base(&self, reliable: bool) -> Base {
         Base {
             t1: self.t1,
             t2: self.t2,
             t4: self.t4,
-            reliable: false,
+            reliable,
         }
     }
 }
@@ -218,7 +280,7 @@ impl Policy {
         [self.next_hop.as_ref(), self.outbound.as_ref(), voicemail]
             .into_iter()
             .flatten()
-            .any(|hop| hop.address.ip().to_canonical() == source.to_canonical())
+            .any(|hop| hop.is_at(source))
     }
 
     /// Whether a host (without brackets) is one of our domains or addresses.
@@ -234,9 +296,14 @@ impl Policy {
 
     /// Whether `host:port` names one of our listeners (a Route or Via of ours).
     pub fn is_our_address(&self, host: &[u8], port: Option<u16>) -> bool {
-        let port = port.unwrap_or(5060);
-        self.listeners
-            .iter()
-            .any(|l| l.port == port && l.host.as_bytes().eq_ignore_ascii_case(host))
+        self.listeners.iter().any(|l| {
+            l.port == port.unwrap_or(l.transport.default_port())
+                && l.host.as_bytes().eq_ignore_ascii_case(host)
+        })
+    }
+
+    /// The base values for a transaction over a listener.
+    pub fn base(&self, listener: u8) -> Base {
+        self.timers.base(self.transport(listener).is_reliable())
     }
 }

@@ -4,8 +4,7 @@ use std::io::Write as _;
 
 use smallvec::SmallVec;
 
-use super::forward::reply_address;
-use super::invite::Upstream;
+use super::hop::Hop;
 use super::rejection::Rejection;
 use super::{Arrival, Proxy};
 use crate::message::{Malformed, Message, Method, Name, Reply, write_response};
@@ -33,7 +32,7 @@ impl Proxy {
         &mut self,
         arrival: &Arrival,
         message: Message<'_>,
-        upstream: Upstream,
+        upstream: &Hop,
         rejection: Rejection,
     ) {
         self.count_rejection(rejection);
@@ -52,9 +51,8 @@ impl Proxy {
             headers: &headers,
             body: None,
         };
-        self.out.send(upstream.to, upstream.listener, |out| {
-            write_response(&message, &reply, out)
-        });
+        self.out
+            .send(upstream, |out| write_response(&message, &reply, out));
     }
 
     /// Answers a request without a usable Via to where it came from.
@@ -64,13 +62,8 @@ impl Proxy {
         message: Message<'_>,
         rejection: Rejection,
     ) {
-        let via = message.top_via();
-        let to = via.map_or(arrival.from, |via| reply_address(&via, arrival.from));
-        let upstream = Upstream {
-            to,
-            listener: arrival.listener,
-        };
-        self.reject(arrival, message, upstream, rejection);
+        let upstream = arrival.reply_hop_of(&message);
+        self.reject(arrival, message, &upstream, rejection);
     }
 
     /// A datagram without a message: a keep-alive, or noise that cannot be answered.

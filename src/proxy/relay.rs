@@ -1,14 +1,13 @@
 //! Requests other than INVITE: relayed with a transaction (RFC 3261 §16, RFC 4320), and the ACK of
 //! a 2xx, which has none.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::branch::{ffi, listener_for};
+use super::branch::ffi;
 use super::carry_out::without_top_via;
-use super::forward::{Copy, Origin, edit, reply_address};
+use super::forward::{Copy, Origin, edit};
 use super::handle::Way;
-use super::invite::Upstream;
+use super::hop::{Hop, Hops, Unreachable};
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable};
@@ -26,10 +25,9 @@ pub(super) struct Relay {
     pub method: Method,
     pub is_in_dialog: bool,
     pub server: NonInviteServer,
-    pub upstream: Upstream,
+    pub upstream: Hop,
     pub client: NonInviteClient,
-    pub to: SocketAddr,
-    pub listener: u8,
+    pub hop: Hop,
     pub check: u32,
     /// What was sent; empty once answered.
     pub sent: Box<[u8]>,
@@ -53,30 +51,25 @@ impl Proxy {
         request: &ProxyRequest<'_>,
         routed: &Routed,
         (server_key, check): Identifiers,
-        to: Result<SocketAddr, Unroutable>,
+        hops: Result<Hops, Unroutable>,
     ) -> Result<(), Rejection> {
-        let Some(to) = self.known_destination(to)? else {
+        let hops = self.known_destinations(arrival, request, server_key, hops)?;
+        let Some(hop) = hops.and_then(|hops| hops.into_iter().next()) else {
             return Ok(());
         };
         if request.method == Method::Bye {
             self.on_bye(arrival, &request.message, routed.is_ours);
         }
-        let upstream = Upstream {
-            to: reply_address(&request.via, arrival.from),
-            listener: arrival.listener,
-        };
         let policy = Arc::clone(&self.policy);
-        let (number, _) = listener_for(&policy, to, upstream).ok_or(Rejection::Unresolvable)?;
-        let base = policy.timers.base();
+        let base = policy.base(hop.listener);
         let key = self.relays.insert(Relay {
             server_key,
             method: request.method,
             is_in_dialog: request.is_in_dialog(),
             server: NonInviteServer::Trying,
-            upstream,
+            upstream: arrival.reply_hop(&request.via),
             client: NonInviteClient::start(self.now.ms, &base),
-            to,
-            listener: number,
+            hop: hop.clone(),
             check,
             sent: Box::default(),
             response: Box::default(),
@@ -89,7 +82,7 @@ impl Proxy {
             leg: 0,
             check,
         };
-        let sent = self.send_copy(arrival, request, routed, (branch, to));
+        let sent = self.send_copy(arrival, request, routed, (branch, &hop));
         let sent = match sent {
             Ok(sent) => sent,
             Err(rejection) => {
@@ -112,7 +105,7 @@ impl Proxy {
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
         routed: &Routed,
-        way: &Way,
+        (way, server_key): (&Way, u64),
     ) -> Result<(), Rejection> {
         let is_hopless = request.max_forwards == Some(0);
         let own_tag = self.tag(arrival.call_key);
@@ -125,8 +118,9 @@ impl Proxy {
             self.count(|c| &c.stray_acks);
             return Ok(());
         }
-        let to = self.destination(request, routed, way);
-        let Some(to) = self.known_destination(to)? else {
+        let hops = self.destination(arrival, request, routed, way);
+        let hops = self.known_destinations(arrival, request, server_key, hops)?;
+        let Some(hop) = hops.and_then(|hops| hops.into_iter().next()) else {
             return Ok(());
         };
         let check = self
@@ -138,7 +132,7 @@ impl Proxy {
             leg: 0,
             check,
         };
-        self.send_copy(arrival, request, routed, (branch, to))
+        self.send_copy(arrival, request, routed, (branch, &hop))
             .map(drop)
     }
 
@@ -147,15 +141,11 @@ impl Proxy {
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
         routed: &Routed,
-        (branch, to): (BranchId, SocketAddr),
+        (branch, hop): (BranchId, &Hop),
     ) -> Result<Box<[u8]>, Rejection> {
         let policy = Arc::clone(&self.policy);
-        let upstream = Upstream {
-            to: arrival.from,
-            listener: arrival.listener,
-        };
-        let (number, listener) =
-            listener_for(&policy, to, upstream).ok_or(Rejection::Unresolvable)?;
+        let listener = policy.listeners.get(usize::from(hop.listener));
+        let listener = listener.ok_or(Rejection::Unresolvable)?;
         let makes_dialog = matches!(request.method, Method::Subscribe | Method::Refer);
         let record_route = policy
             .listeners
@@ -176,7 +166,7 @@ impl Proxy {
         edit(&request.message, &copy, edits)?;
         let sent = self
             .out
-            .send(to, number, |out| edits.apply(request.message.bytes(), out));
+            .send(hop, |out| edits.apply(request.message.bytes(), out));
         if branch.kind == BranchKind::Stateless {
             Ok(Box::default())
         } else {
@@ -192,7 +182,6 @@ impl Proxy {
         id: &BranchId,
         message: &Message<'_>,
     ) -> bool {
-        let base = self.policy.timers.base();
         let (Some(status), Ok(cseq)) = (message.status(), message.cseq()) else {
             return false;
         };
@@ -206,6 +195,7 @@ impl Proxy {
         if cseq.method != relay.method {
             return false;
         }
+        let base = self.policy.base(relay.hop.listener);
         let reaction = relay.client.on_response(status, self.now.ms, &base);
         let (method, is_in_dialog) = (relay.method, relay.is_in_dialog);
         if reaction == Reaction::Pass {
@@ -226,7 +216,6 @@ impl Proxy {
     /// Passes a response upstream. RFC 4320: no 100 (§4.1), and no 408 (§4.2): it would come too
     /// late for the client's own timer anyway.
     fn pass_relay_response(&mut self, key: RelayKey, status: u16, message: &Message<'_>) {
-        let base = self.policy.timers.base();
         let Some(relay) = self
             .relays
             .get_mut(key)
@@ -253,25 +242,25 @@ impl Proxy {
         }
         relay.response = self
             .out
-            .send(relay.upstream.to, relay.upstream.listener, |out| {
+            .send(&relay.upstream, |out| {
                 edits.apply(message.bytes(), out);
             })
             .into();
+        let base = self.policy.base(relay.upstream.listener);
         relay.server.on_response(status, self.now.ms, &base);
     }
 
     pub(super) fn wake_relay(&mut self, key: RelayKey, at: Ms) {
-        let base = self.policy.timers.base();
         let Some(relay) = self.relays.get_mut(key).filter(|relay| relay.armed == at) else {
             return;
         };
         relay.armed = Ms::MAX;
         relay.server.on_timeout(self.now.ms);
+        let base = self.policy.base(relay.hop.listener);
         match relay.client.on_timeout(self.now.ms, &base) {
             Due::Retransmit => {
-                self.out.send(relay.to, relay.listener, |out| {
-                    out.extend_from_slice(&relay.sent)
-                });
+                self.out
+                    .send(&relay.hop, |out| out.extend_from_slice(&relay.sent));
                 self.count(|c| &c.retransmissions_sent);
             }
             Due::TimedOut => relay.give_up(),
@@ -298,9 +287,9 @@ impl Proxy {
         }
     }
 
-    pub(super) fn relays_waiting_for(&self, to: SocketAddr) -> impl Iterator<Item = RelayKey> {
+    pub(super) fn relays_hit_by(&self, failure: &Unreachable) -> impl Iterator<Item = RelayKey> {
         let waits = move |relay: &Relay| {
-            relay.to == to && matches!(relay.client, NonInviteClient::Trying { .. })
+            relay.hop.is_hit_by(failure) && matches!(relay.client, NonInviteClient::Trying { .. })
         };
         self.relays
             .iter()
@@ -313,7 +302,6 @@ impl Proxy {
     pub(super) fn fail_relay(&mut self, key: RelayKey) {
         let server_key = self.relays.get(key).map_or(0, |relay| relay.server_key);
         let tag = self.tag(server_key);
-        let base = self.policy.timers.base();
         if let Some(relay) = self
             .relays
             .get_mut(key)
@@ -325,12 +313,11 @@ impl Proxy {
                 ..Reply::new(500)
             };
             if let Ok(message) = self.scratch.stored.parse(&received) {
-                let sent = self
-                    .out
-                    .send(relay.upstream.to, relay.upstream.listener, |out| {
-                        write_response(&message, &reply, out);
-                    });
+                let sent = self.out.send(&relay.upstream, |out| {
+                    write_response(&message, &reply, out);
+                });
                 relay.response = sent.into();
+                let base = self.policy.base(relay.upstream.listener);
                 relay.server.on_response(500, self.now.ms, &base);
             }
         }

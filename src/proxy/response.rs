@@ -70,7 +70,6 @@ impl Proxy {
         leg: u8,
         message: &Message<'_>,
     ) {
-        let base = self.policy.timers.base();
         let Some(status) = message.status() else {
             return;
         };
@@ -81,6 +80,7 @@ impl Proxy {
         else {
             return;
         };
+        let base = self.policy.base(branch.hop.listener);
         let reaction = branch.client.on_response(status, self.now.ms, &base);
         if matches!(reaction, Reaction::Ack | Reaction::PassAndAck) {
             self.acknowledge(key, leg, message);
@@ -118,9 +118,8 @@ impl Proxy {
             return;
         };
         if let Ok(sent) = index.parse(&branch.sent) {
-            self.out.send(branch.to, branch.listener, |out| {
-                write_ack(&sent, message, out)
-            });
+            self.out
+                .send(&branch.hop, |out| write_ack(&sent, message, out));
         }
     }
 
@@ -159,13 +158,13 @@ impl Proxy {
     /// Steps 5 and 10 for a 2xx: it is passed on at once, the call is open, the others are
     /// cancelled.
     fn on_success(&mut self, arrival: &Arrival, key: InviteKey, leg: u8, message: &Message<'_>) {
-        let base = self.policy.timers.base();
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
         if !invite.server.takes_2xx() {
             return;
         }
+        let base = self.policy.base(invite.upstream.listener);
         let is_first = invite.server.is_proceeding();
         invite.server.on_final(200, self.now.ms, &base);
         invite.response = Box::default();
@@ -317,10 +316,10 @@ impl Proxy {
 
     /// Passes a 300–699 upstream and keeps it for retransmission.
     fn forward_final(&mut self, key: InviteKey, message: &Message<'_>) {
-        let base = self.policy.timers.base();
         let status = upstream_status(message.status().unwrap_or(500));
         self.forward_response(key, message, b"");
         if let Some(invite) = self.invites.get_mut(key) {
+            let base = self.policy.base(invite.upstream.listener);
             invite.server.on_final(status, self.now.ms, &base);
         }
         self.note_end(key, message, status, None);
@@ -346,11 +345,9 @@ impl Proxy {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
-        let sent = self
-            .out
-            .send(invite.upstream.to, invite.upstream.listener, |out| {
-                edits.apply(message.bytes(), out);
-            });
+        let sent = self.out.send(&invite.upstream, |out| {
+            edits.apply(message.bytes(), out);
+        });
         if !(200..300).contains(&status) {
             invite.response = sent.into();
         }
@@ -370,7 +367,7 @@ impl Proxy {
             return;
         };
         if !invite.response.is_empty() {
-            send_stored(invite.upstream, &invite.response, &mut self.out);
+            send_stored(&invite.upstream, &invite.response, &mut self.out);
             self.count(|c| &c.retransmissions_sent);
         }
     }

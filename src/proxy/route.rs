@@ -1,14 +1,15 @@
 //! Where a request goes next: Route headers, strict routers, the address of the next hop
 //! (RFC 3261 §16.4, §16.6 steps 6 and 7).
 
-use std::net::SocketAddr;
 use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::Lookup;
+use super::Proxy;
+use super::hop::{Endpoints, Hops};
 use super::keys::Keys;
-use super::policy::Policy;
+use super::names::{Lookup, Sought};
+use super::policy::{NextHop, Policy};
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::shared::Shared;
@@ -155,31 +156,80 @@ pub(super) fn is_ours(uri: &Uri<'_>, policy: &Policy) -> bool {
         }
 }
 
-/// The address of a URI's host, without ever waiting for it.
-pub(super) fn address_of(
-    uri: &Uri<'_>,
-    policy: &Policy,
-    shared: &Shared,
+/// Looking up where a request can go, without ever waiting for it.
+pub(super) struct Towards<'a> {
+    pub policy: &'a Policy,
+    shared: &'a Shared,
+    /// Chooses among equal targets: the same for all requests of a call.
+    call_key: u64,
+    upstream_listener: u8,
     now_ms: u64,
-) -> Result<SocketAddr, Unroutable> {
-    let port = uri.port.unwrap_or(5060);
-    if let Some(ip) = uri.ip() {
-        return Ok(SocketAddr::new(ip, port));
-    }
-    if uri.host.is_empty() {
-        return outbound(policy);
-    }
-    match shared.names.lookup(uri.host, now_ms) {
-        Lookup::Address(ip) => Ok(SocketAddr::new(ip, port)),
-        Lookup::Pending => Err(Unroutable::Pending),
-        Lookup::Nothing => Err(Unroutable::Nowhere),
+}
+
+impl Proxy {
+    /// Looks up for a call that came in by a listener.
+    pub(super) fn towards(&self, call_key: u64, upstream_listener: u8) -> Towards<'_> {
+        Towards {
+            policy: &self.policy,
+            shared: &self.shared,
+            call_key,
+            upstream_listener,
+            now_ms: self.now.ms,
+        }
     }
 }
 
-/// Where requests go whose URI names no host (`tel:`): the PBX, or what is configured for it.
-pub(super) fn outbound(policy: &Policy) -> Result<SocketAddr, Unroutable> {
-    let hop = policy.outbound.as_ref().or(policy.next_hop.as_ref());
-    hop.map(|hop| hop.address).ok_or(Unroutable::Nowhere)
+impl Towards<'_> {
+    /// The hops to a URI's host (RFC 3263).
+    pub(super) fn uri(&self, uri: &Uri<'_>) -> Result<Hops, Unroutable> {
+        if uri.host.is_empty() {
+            return self.outbound();
+        }
+        let sought = Sought::of(uri).ok_or(Unroutable::Nowhere)?;
+        let found = self
+            .shared
+            .names
+            .lookup(&sought, self.call_key, self.now_ms);
+        match found {
+            Lookup::Found(endpoints) => self.hops(&endpoints),
+            Lookup::Pending => Err(Unroutable::Pending),
+            Lookup::Nothing => Err(Unroutable::Nowhere),
+        }
+    }
+
+    /// The hops to a configured system: those of its nodes, in their order.
+    pub(super) fn next_hop(&self, next_hop: &NextHop) -> Result<Hops, Unroutable> {
+        let names = &self.shared.names;
+        let mut endpoints = Endpoints::new();
+        let mut is_pending = false;
+        for node in &next_hop.nodes {
+            match names.lookup(&node.target.sought(), self.call_key, self.now_ms) {
+                Lookup::Found(found) => endpoints.extend(found),
+                Lookup::Pending => is_pending = true,
+                Lookup::Nothing => {}
+            }
+        }
+        match self.hops(&endpoints) {
+            Err(_) if is_pending => Err(Unroutable::Pending),
+            hops => hops,
+        }
+    }
+
+    /// Where requests go whose URI names no host (`tel:`): the PBX, or what is configured for it.
+    pub(super) fn outbound(&self) -> Result<Hops, Unroutable> {
+        let hop = self.policy.outbound.as_ref();
+        let hop = hop.or(self.policy.next_hop.as_ref());
+        self.next_hop(hop.ok_or(Unroutable::Nowhere)?)
+    }
+
+    fn hops(&self, endpoints: &Endpoints) -> Result<Hops, Unroutable> {
+        let towards = |endpoint| self.policy.hop_to(endpoint, self.upstream_listener);
+        let hops: Hops = endpoints.iter().filter_map(towards).collect();
+        match hops.is_empty() {
+            true => Err(Unroutable::Nowhere),
+            false => Ok(hops),
+        }
+    }
 }
 
 /// Why there is no address.

@@ -1,7 +1,5 @@
 //! A new INVITE for one of ours: look up, ask `decide`, and set the response context up.
 
-use std::net::SocketAddr;
-
 use smallvec::SmallVec;
 
 use super::branch::Attempt;
@@ -9,8 +7,9 @@ use super::caller::identify;
 use super::carry_out::Source;
 use super::divert::read_history;
 use super::facts::Outcome;
-use super::forward::{Origin, reply_address};
-use super::invite::{Invite, Story, Upstream};
+use super::forward::Origin;
+use super::hop::Hops;
+use super::invite::{Invite, Story};
 use super::policy::{Peer, Policy, UnknownCallee};
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
@@ -140,9 +139,10 @@ impl Proxy {
     ) -> Result<(), Rejection> {
         match (self.policy.unknown_callee, &self.policy.next_hop) {
             (UnknownCallee::NextHop, Some(hop)) => {
-                let to = Ok(hop.address);
+                let towards = self.towards(arrival.call_key, arrival.listener);
+                let hops = towards.next_hop(hop);
                 let why = Some(Reason::UnknownCallee);
-                self.pass_invite(arrival, request, routed, identifiers, (to, why))
+                self.pass_invite(arrival, request, routed, identifiers, (hops, why))
             }
             _ => Err(Rejection::NotFound),
         }
@@ -156,9 +156,10 @@ impl Proxy {
         request: &ProxyRequest<'_>,
         routed: &Routed,
         identifiers: Identifiers,
-        (to, why): (Result<SocketAddr, Unroutable>, Option<Reason>),
+        (hops, why): (Result<Hops, Unroutable>, Option<Reason>),
     ) -> Result<(), Rejection> {
-        let Some(to) = self.known_destination(to)? else {
+        let hops = self.known_destinations(arrival, request, identifiers.0, hops)?;
+        let Some(hops) = hops else {
             return Ok(());
         };
         let policy = std::sync::Arc::clone(&self.policy);
@@ -176,7 +177,7 @@ impl Proxy {
         };
         let attempt = Attempt {
             uri: None,
-            to,
+            hops,
             callee: None,
             ring_for_s: None,
             is_divert: false,
@@ -185,16 +186,18 @@ impl Proxy {
         Ok(())
     }
 
-    /// An address to send to; `None` while its name is being resolved: the request is dropped and
-    /// its retransmission finds the answer.
-    pub(super) fn known_destination(
-        &self,
-        to: Result<SocketAddr, Unroutable>,
-    ) -> Result<Option<SocketAddr>, Rejection> {
-        match to {
-            Ok(to) => Ok(Some(to)),
+    /// The hops to send to; `None` while a name is being resolved: the request waits for that.
+    pub(super) fn known_destinations(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        server_key: u64,
+        hops: Result<Hops, Unroutable>,
+    ) -> Result<Option<Hops>, Rejection> {
+        match hops {
+            Ok(hops) => Ok(Some(hops)),
             Err(Unroutable::Pending) => {
-                self.count(|c| &c.names_pending);
+                self.park(arrival, &request.message, server_key)?;
                 Ok(None)
             }
             Err(Unroutable::Nowhere) => Err(Rejection::Unresolvable),
@@ -209,15 +212,11 @@ impl Proxy {
         server_key: u64,
         story: Option<Box<Story>>,
     ) -> InviteKey {
-        let to = reply_address(&request.via, arrival.from);
         let key = self.invites.insert(Invite {
             server_key,
             call_key: arrival.call_key,
             server: InviteServer::Proceeding,
-            upstream: Upstream {
-                to,
-                listener: arrival.listener,
-            },
+            upstream: arrival.reply_hop(&request.via),
             branches: SmallVec::new(),
             response: Box::default(),
             best: None,

@@ -1,6 +1,7 @@
 //! Timers fire: the wheel wakes a context, the context says what is due (RFC 3261 §16.8, §17).
 
 use super::cancel::CancelReason;
+use super::hop::Unreachable;
 use super::invite::{Cancel, InviteDue};
 use super::response::Failed;
 use super::{InviteKey, Owner, Proxy, RelayKey};
@@ -19,13 +20,14 @@ impl Proxy {
                 Owner::Invite(key) => self.wake_invite(key, at),
                 Owner::Relay(key) => self.wake_relay(key, at),
                 Owner::Call(id) => self.wake_call(id),
+                Owner::Parked => self.handle_resolved(),
             }
         }
     }
 
     /// An entry of the wheel is stale when the context has been armed for something sooner since.
     fn wake_invite(&mut self, key: InviteKey, at: Ms) {
-        let base = self.policy.timers.base();
+        let policy = std::sync::Arc::clone(&self.policy);
         let Some(invite) = self
             .invites
             .get_mut(key)
@@ -37,7 +39,7 @@ impl Proxy {
         while let Some(due) = self
             .invites
             .get_mut(key)
-            .and_then(|i| i.due(self.now.ms, &base))
+            .and_then(|i| i.due(self.now.ms, &policy))
         {
             self.on_invite_due(key, due);
         }
@@ -67,9 +69,8 @@ impl Proxy {
         else {
             return;
         };
-        self.out.send(branch.to, branch.listener, |out| {
-            out.extend_from_slice(&branch.sent)
-        });
+        self.out
+            .send(&branch.hop, |out| out.extend_from_slice(&branch.sent));
         self.count(|c| &c.retransmissions_sent);
     }
 
@@ -82,22 +83,21 @@ impl Proxy {
             return;
         };
         if let Cancel::Sent { sent, .. } = &branch.cancel {
-            self.out.send(branch.to, branch.listener, |out| {
-                out.extend_from_slice(sent)
-            });
+            self.out
+                .send(&branch.hop, |out| out.extend_from_slice(sent));
         }
         self.count(|c| &c.retransmissions_sent);
     }
 
     /// The network says that an address cannot be reached (RFC 3261 §16.9, §18.4): branches that
     /// wait for a first answer from there fail at once.
-    pub fn handle_unreachable(&mut self, to: std::net::SocketAddr) {
+    pub fn handle_unreachable(&mut self, failure: &Unreachable) {
         let waiting: Vec<_> = self
             .invites
             .iter()
             .filter(|(_, invite)| invite.server == InviteServer::Proceeding)
             .flat_map(|(key, invite)| (0u8..).zip(&invite.branches).map(move |(n, b)| (key, n, b)))
-            .filter(|(_, _, branch)| branch.is_waiting_for(to))
+            .filter(|(_, _, branch)| branch.is_hit_by(failure))
             .map(|(key, leg, _)| (key, leg))
             .collect();
         for (key, leg) in waiting {
@@ -111,7 +111,7 @@ impl Proxy {
             self.on_failure(key, leg, Failed::Transport);
             self.settle_invite(key);
         }
-        let relays: Vec<RelayKey> = self.relays_waiting_for(to).collect();
+        let relays: Vec<RelayKey> = self.relays_hit_by(failure).collect();
         for key in relays {
             self.fail_relay(key);
         }

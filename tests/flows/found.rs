@@ -34,6 +34,7 @@ fn a_bye_that_overtakes_its_2xx_ends_the_call_beforehand() {
     let copy = called(&mut world);
     let ok = Sent {
         to: address(CALLER),
+        hop: copy.hop.clone(),
         bytes: respond(&copy, "200 OK", "").into_bytes(),
     };
     world.receive(PBX, in_dialog(&ok, "BYE", 2, true, ""));

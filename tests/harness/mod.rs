@@ -5,9 +5,13 @@
 )]
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use pointsman::engine::{Engine, Handled, Input, Now, Outbox, Shared};
+use pointsman::engine::{
+    ConnectionId, Engine, Handled, Hop, Input, Now, Outbox, Shared, Source, Unreachable,
+};
+use pointsman::message::Transport;
 use pointsman::presence::{Directory, NumberPlan, Subscriber};
 use pointsman::proxy::policy::{
     Limits, Listener, NextHop, Peer, Policy, Timers, UnknownCallee, Voicemail,
@@ -23,10 +27,11 @@ pub const MOBILE: &str = "192.0.2.5:5060";
 /// 2026-11-23 12:00:00 UTC.
 pub const NOON_UNIX_MS: i64 = 1_795_435_200_000;
 
-/// A datagram the engine sent.
+/// A message the engine sent.
 #[derive(Debug, Clone)]
 pub struct Sent {
     pub to: SocketAddr,
+    pub hop: Hop,
     pub bytes: Vec<u8>,
 }
 
@@ -84,9 +89,21 @@ pub fn address(text: &str) -> SocketAddr {
 }
 
 pub fn hop(text: &str) -> NextHop {
-    NextHop {
-        host_port: text.into(),
-        address: address(text),
+    NextHop::at("hop", address(text))
+}
+
+/// A listener at an address, on the network that test hosts are on.
+pub fn listener(transport: Transport, local: &str) -> Listener {
+    let local = address(local);
+    let host = local.ip().to_string();
+    Listener {
+        transport,
+        local,
+        network: None,
+        has_default_route: true,
+        advertised: local.to_string().into(),
+        host: host.into(),
+        port: local.port(),
     }
 }
 
@@ -104,14 +121,8 @@ pub fn peer(name: &str, mode: Mode) -> Peer {
 
 /// The policy of most tests: redirect, a PBX, voicemail, `example.com` is ours.
 pub fn policy() -> Policy {
-    let local = address(PROXY);
     Policy {
-        listeners: vec![Listener {
-            local,
-            advertised: PROXY.into(),
-            host: local.ip().to_string().into(),
-            port: local.port(),
-        }],
+        listeners: vec![listener(Transport::Udp, PROXY)],
         domains: vec!["example.com".into()],
         plan: Arc::new(NumberPlan::for_region("DE").unwrap()),
         next_hop: Some(hop(PBX)),
@@ -189,11 +200,27 @@ impl World {
 
     /// A datagram arrives; what the engine sends comes back.
     pub fn receive(&mut self, from: &str, bytes: impl AsRef<[u8]>) -> Vec<Sent> {
-        let input = Input::Datagram {
-            from: address(from),
-            listener: 0,
-            bytes: bytes.as_ref(),
+        self.receive_by(Source::datagram(address(from), 0), bytes)
+    }
+
+    /// A message of a connection arrives on a listener.
+    pub fn receive_over(
+        &mut self,
+        (connection, listener): (u64, u8),
+        from: &str,
+        bytes: impl AsRef<[u8]>,
+    ) -> Vec<Sent> {
+        let source = Source {
+            connection: NonZeroU64::new(connection).map(ConnectionId),
+            ..Source::datagram(address(from), listener)
         };
+        self.receive_by(source, bytes)
+    }
+
+    /// A message arrives; what the engine sends comes back.
+    pub fn receive_by(&mut self, source: Source, bytes: impl AsRef<[u8]>) -> Vec<Sent> {
+        let bytes = bytes.as_ref();
+        let input = Input::Message { source, bytes };
         assert_eq!(
             self.engine.handle(self.now(), input, &mut self.out),
             Handled::Done
@@ -203,11 +230,20 @@ impl World {
 
     /// The network reports that an address cannot be reached.
     pub fn unreachable(&mut self, to: &str) -> Vec<Sent> {
-        self.engine.handle(
-            self.now(),
-            Input::Unreachable { to: address(to) },
-            &mut self.out,
-        );
+        let failure = Unreachable {
+            to: address(to),
+            listener: None,
+            connection: None,
+        };
+        let input = Input::Unreachable(failure);
+        self.engine.handle(self.now(), input, &mut self.out);
+        self.take()
+    }
+
+    /// Names were resolved.
+    pub fn resolved(&mut self) -> Vec<Sent> {
+        self.engine
+            .handle(self.now(), Input::Resolved, &mut self.out);
         self.take()
     }
 
@@ -231,7 +267,8 @@ impl World {
             .transmits()
             .iter()
             .map(|t| Sent {
-                to: t.to,
+                to: t.hop.to,
+                hop: t.hop.clone(),
                 bytes: self.out.payload(t).to_vec(),
             })
             .collect();

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use pointsman::proxy::Wanted;
+
 use crate::phone::Timer;
 use crate::random::Chance;
 use crate::sip::Sip;
@@ -22,7 +24,7 @@ pub enum Event {
     /// The network says that nobody is at an address.
     Unreachable(SocketAddr),
     /// A name was resolved.
-    Resolved(Box<str>),
+    Resolved(Wanted),
     /// A subscriber changes something.
     Change(usize),
     /// `kill -9`; nobody listens until the start.

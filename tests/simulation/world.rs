@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use pointsman::engine::{Engine, Input, Now, Outbox, Shared};
+use pointsman::engine::{Engine, Input, Now, Outbox, Shared, Source, Unreachable};
+use pointsman::message::Transport;
 use pointsman::presence::{Directory, Handle};
-use pointsman::proxy::Resolved;
 use pointsman::proxy::policy::{Limits, Network as Block, Policy, Timers};
+use pointsman::proxy::{Endpoint, Resolved};
 use pointsman::routing::Mode;
 use pointsman::store::{Memory, Store};
 
@@ -252,9 +253,8 @@ impl World {
             Some(Event::Arrives { to, .. }) if to == self.proxy && self.is_down => Ok(()),
             Some(Event::Arrives { from, to, message }) if to == self.proxy => {
                 self.checker.on_input(self.net.now, from, &message);
-                let input = Input::Datagram {
-                    from,
-                    listener: 0,
+                let input = Input::Message {
+                    source: Source::datagram(from, 0),
                     bytes: message.text.as_bytes(),
                 };
                 self.engine.handle(self.now(), input, &mut self.out);
@@ -266,8 +266,13 @@ impl World {
             }
             Some(Event::Unreachable(_)) if self.is_down => Ok(()),
             Some(Event::Unreachable(to)) => {
-                self.engine
-                    .handle(self.now(), Input::Unreachable { to }, &mut self.out);
+                let failure = Unreachable {
+                    to,
+                    listener: None,
+                    connection: None,
+                };
+                let input = Input::Unreachable(failure);
+                self.engine.handle(self.now(), input, &mut self.out);
                 self.flush(None)
             }
             Some(Event::Phone(Timer::Dial(call))) => {
@@ -281,16 +286,19 @@ impl World {
                 Ok(())
             }
             Some(Event::Resolved(name)) => {
-                let address = (&*name == SLOW_NAME).then(|| address(SLOW_ADDRESS).ip());
-                let expires_ms = self.net.now + 60_000;
-                self.shared.names.put(
-                    name,
-                    Resolved {
-                        address,
-                        expires_ms,
-                    },
-                );
-                Ok(())
+                let found = (&*name.host == SLOW_NAME).then(|| Endpoint {
+                    transport: Transport::Udp,
+                    address: address(SLOW_ADDRESS),
+                    name: None,
+                });
+                let resolved = Resolved {
+                    endpoints: found.into_iter().collect(),
+                    expires_ms: self.net.now + 60_000,
+                };
+                self.shared.names.put(&name, resolved);
+                self.engine
+                    .handle(self.now(), Input::Resolved, &mut self.out);
+                self.flush(None)
             }
             Some(Event::Change(who)) => {
                 self.people.change(who, &mut self.net.chance);
@@ -336,11 +344,11 @@ impl World {
             let checked = self.checker.on_output(
                 self.net.now,
                 cause.map(|cause| &**cause),
-                transmit.to,
+                transmit.hop.to,
                 &message,
                 &self.people,
             );
-            self.net.send(self.proxy, transmit.to, message);
+            self.net.send(self.proxy, transmit.hop.to, message);
             verdict = verdict.and(checked);
         }
         self.out = out;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::socket::{Buffers, bind_shared, local_address};
 use super::*;
+use crate::engine::Hop;
 
 /// Answers a datagram. Its first byte names the owner, `boom` panics, `call H:P` sends there
 /// and reports `Unreachable` to whoever sent the last one, `later` is answered by a timer.
@@ -19,14 +20,12 @@ struct Echo {
 impl Handler for Echo {
     fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled {
         let (from, listener, bytes) = match input {
-            Input::Datagram {
-                from,
-                listener,
-                bytes,
-            } => (from, listener, bytes),
-            Input::Unreachable { to } => {
+            Input::Message { source, bytes } => (source.address, source.listener, bytes),
+            Input::Resolved => return Handled::Done,
+            Input::Unreachable(Unreachable { to, .. }) => {
                 if let Some((from, listener)) = self.last {
-                    out.send(from, listener, |o| o.extend(format!("gone {to}").bytes()));
+                    let hop = Hop::new(from, listener);
+                    out.send(&hop, |o| o.extend(format!("gone {to}").bytes()));
                 }
                 return Handled::Done;
             }
@@ -38,21 +37,21 @@ impl Handler for Echo {
         let text = String::from_utf8_lossy(&bytes[1..]).into_owned();
         self.last = Some((from, listener));
         if let Some(to) = text.strip_prefix("call ") {
-            out.send(to.parse().unwrap(), listener, |o| o.push(b'x'));
+            out.send(&Hop::new(to.parse().unwrap(), listener), |o| o.push(b'x'));
         } else if text == "boom" {
-            out.send(from, listener, |_| panic!("as asked"));
+            out.send(&Hop::new(from, listener), |_| panic!("as asked"));
         } else if text == "later" {
             self.timer = Some((now.ms + 20, from));
         } else {
             let answer = format!("{} {text}", self.shard);
-            out.send(from, listener, |o| o.extend(answer.bytes()));
+            out.send(&Hop::new(from, listener), |o| o.extend(answer.bytes()));
         }
         Handled::Done
     }
 
     fn handle_timeouts(&mut self, now: Now, out: &mut Outbox) {
         if let Some((_, to)) = self.timer.take_if(|(at, _)| *at <= now.ms) {
-            out.send(to, 0, |o| o.extend(b"now"));
+            out.send(&Hop::new(to, 0), |o| o.extend(b"now"));
         }
     }
 
