@@ -27,6 +27,16 @@ pub(super) struct Attempt<'a> {
     pub is_divert: bool,
 }
 
+/// A copy that was just sent.
+struct Made<'a> {
+    hop: Hop,
+    /// The hops that are left of the target.
+    rest: &'a [Hop],
+    check: u32,
+    sent: Box<[u8]>,
+    own_bytes: usize,
+}
+
 /// The option tag of RFC 4028.
 const TIMER: &[u8] = b"timer";
 /// More than we add to a request: Via, two Record-Routes, Session-Expires, Max-Forwards.
@@ -130,14 +140,37 @@ impl Proxy {
             .out
             .send(hop, |out| edits.apply(source.message.bytes(), out))
             .into();
-        let rest = hops.get(1..).unwrap_or_default();
-        let retry = (!rest.is_empty()).then(|| Box::new(retry(target, rest)));
-        let branch = Branch {
-            client: InviteClient::start(self.now.ms, &policy.base(hop.listener)),
+        let made = Made {
             hop: hop.clone(),
+            rest: hops.get(1..).unwrap_or_default(),
             check: id.check,
             sent,
-            own_bytes: own_bytes as u32,
+            own_bytes,
+        };
+        let branch = self.branch(&policy, source, attempt, target, made);
+        if let Some(invite) = self.invites.get_mut(key) {
+            invite.branches.push(branch);
+        }
+        true
+    }
+
+    /// What is kept of a branch that was just sent.
+    fn branch(
+        &self,
+        policy: &Policy,
+        source: &Source<'_>,
+        attempt: &Attempt<'_>,
+        target: &Target,
+        made: Made<'_>,
+    ) -> Branch {
+        let hop = made.hop;
+        let retry = (!made.rest.is_empty()).then(|| Box::new(retry(target, made.rest)));
+        Branch {
+            client: InviteClient::start(self.now.ms, &policy.base(hop.listener)),
+            hop,
+            check: made.check,
+            sent: made.sent,
+            own_bytes: made.own_bytes as u32,
             dialled: target.uri.is_some().then(|| source.message.uri().into()),
             failover_at: retry.as_ref().map(|_| self.now.ms + policy.timers.failover),
             retry,
@@ -149,11 +182,7 @@ impl Proxy {
             timer_c: self.now.ms + policy.timers.timer_c,
             cancel: Cancel::No,
             given_up: None,
-        };
-        if let Some(invite) = self.invites.get_mut(key) {
-            invite.branches.push(branch);
         }
-        true
     }
 
     /// Our branch parameter: where the transaction lies, and the loop check of the request.
