@@ -12,15 +12,20 @@ use super::note::Final;
 use super::route::Routed;
 use super::{Arrival, InviteKey, Proxy, RelayKey};
 use crate::message::forward::remove_top_via;
-use crate::message::{Index, Message, Method};
+use crate::message::{Index, Message, Method, check};
 use crate::presence::{Handle, MarkKind};
 use crate::routing::Failure;
 use crate::transaction::{BranchId, BranchKind, Reaction};
 
 impl Proxy {
-    /// A response that was framed. One that answers nothing of ours is dropped (RFC 6026 §7.3).
+    /// A response that was framed. One that is broken or answers nothing of ours is dropped
+    /// (RFC 3261 §16.7, RFC 6026 §7.3).
     pub fn handle_response(&mut self, arrival: &Arrival, message: Message<'_>) {
         self.count(|c| &c.responses_received);
+        if let Err(fault) = check(&message) {
+            self.count_fault(fault);
+            return;
+        }
         let (Some(status), Ok(via), Ok(cseq)) =
             (message.status(), message.top_via(), message.cseq())
         else {
