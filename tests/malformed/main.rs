@@ -21,5 +21,5 @@ mod corpus;
 //relayed
 //responses
 //sequences
-//torture
+mod torture;
 mod verdict;
