@@ -14,12 +14,11 @@ mod harness;
 
 //anomalies
 mod corpus;
-//edges
-//fields
-//letter
-//parties
+mod edges;
+mod fields;
+mod letter;
 //relayed
-//responses
-//sequences
+mod responses;
+mod sequences;
 mod torture;
 mod verdict;

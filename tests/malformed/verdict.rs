@@ -2,6 +2,7 @@
 
 use crate::harness::*;
 use pointsman::message::{Fault, Frame, Framer, Index, LARGEST_BYTES, check};
+use std::cell::RefCell;
 
 const BOB: &str = r#"{"id":"bob","display_name":"Bob"}"#;
 
@@ -45,12 +46,18 @@ pub fn world() -> World {
     World::new(policy(), &[BOB])
 }
 
+thread_local! {
+    /// One world for all messages of a thread: nothing is left of one when the next comes.
+    static WORLD: RefCell<World> = RefCell::new(world());
+}
+
 /// What a world makes of one datagram; nothing may be left of it after a while.
 pub fn outcome(bytes: &[u8]) -> Outcome {
-    let mut world = world();
-    let outcome = outcome_in(&mut world, bytes);
-    world.assert_drained();
-    outcome
+    WORLD.with_borrow_mut(|world| {
+        let outcome = outcome_in(world, bytes);
+        world.assert_drained();
+        outcome
+    })
 }
 
 pub fn outcome_in(world: &mut World, bytes: &[u8]) -> Outcome {
