@@ -13,9 +13,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("routing", &["presence"]),
     ("call", &["message", "presence", "store", "transaction"]),
     (
+        "registrar",
+        &["message", "presence", "store", "transaction"],
+    ),
+    (
         "proxy",
         &[
             "message",
+            "registrar",
             "transaction",
             "presence",
             "routing",
@@ -31,6 +36,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "presence",
             "routing",
             "proxy",
+            "registrar",
             "store",
             "transaction",
         ],

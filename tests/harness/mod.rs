@@ -137,6 +137,7 @@ pub fn policy() -> Policy {
         stranger: peer("", Mode::Redirect),
         dnd_status: 480,
         unknown_callee: UnknownCallee::NextHop,
+        registrar: None,
         timers: Timers::default(),
         limits: Limits::default(),
         ring_for_s: 30,
