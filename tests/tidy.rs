@@ -9,12 +9,14 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("message", &[]),
     ("store", &[]),
     ("transaction", &[]),
-    ("presence", &["store"]),
+    ("auth", &["message"]),
+    ("presence", &["auth", "store"]),
     ("routing", &["presence"]),
     ("call", &["message", "presence", "store", "transaction"]),
     (
         "proxy",
         &[
+            "auth",
             "message",
             "transaction",
             "presence",
@@ -27,6 +29,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "auth",
             "message",
             "presence",
             "routing",
