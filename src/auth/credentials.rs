@@ -68,6 +68,16 @@ pub struct Hashing {
     pub md5: bool,
 }
 
+impl Default for Hashing {
+    /// For a server of this machine only; a configuration says better.
+    fn default() -> Self {
+        Self {
+            realm: "localhost".into(),
+            md5: false,
+        }
+    }
+}
+
 impl Hashing {
     /// The digests of a password for each of these user names.
     pub fn credentials<'n>(
