@@ -127,3 +127,18 @@ faults! {
     /// A status line whose code is not three digits from 100 to 699.
     StatusCode 400 "Malformed Status-Line" "status_code";
 }
+
+faults! {
+    /// Why a byte stream cannot be cut into messages any further: its connection is closed.
+    Unframed;
+    /// A message, or its header section alone, of more bytes than the limit.
+    TooLong 513 "Message Too Large" "too_long";
+    /// No Content-Length, without which nothing says where a message ends (RFC 3261 §18.3).
+    NoContentLength 400 "Missing Content-Length" "no_content_length";
+    /// A Content-Length that is not a number.
+    BadContentLength 400 "Malformed Content-Length" "bad_content_length";
+    /// Two Content-Length headers that disagree.
+    ConflictingContentLength 400 "Conflicting Content-Length" "conflicting_content_length";
+    /// The first line is neither a request line nor a status line.
+    NotSip 400 "Not A SIP Message" "not_sip";
+}

@@ -88,6 +88,19 @@ impl Index {
         Ok(Message::new(part(bytes, 0..end), self))
     }
 
+    /// The values of one header in a start line and header section, whatever the start line is.
+    pub(super) fn values_in_head<'a>(
+        &'a mut self,
+        head: &'a [u8],
+        name: Name,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        let line_end = memchr(b'\n', head).map_or(head.len(), |at| at + 1);
+        self.first_header_at = line_end;
+        self.read_headers(head);
+        let lines = self.lines.iter().filter(move |line| line.name == name);
+        lines.map(|line| part(head, line.value_start as usize..line.value_end as usize))
+    }
+
     fn read_headers(&mut self, bytes: &[u8]) {
         self.lines.clear();
         self.slots.fill(Slot { first: 0, count: 0 });
