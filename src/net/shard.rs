@@ -16,7 +16,8 @@ use super::clock::{Clock, stopwatch};
 use super::counters::HostCounters;
 use super::epoll::Epoll;
 use super::gauges::Gauges;
-use super::post::{Handed, Post};
+use super::post::{Handed, Post, posts};
+use super::stream::Connections;
 use crate::engine::{Engine, Handled, Input, Now, Outbox, Source, Unreachable};
 
 /// The token of the waker among those of the listeners.
@@ -72,32 +73,45 @@ impl Handler for Engine {
     }
 }
 
+/// A shard's datagram sockets by the index of their listener; a stream's has none.
+pub type Sockets = Vec<Option<Socket>>;
+
 /// The running shards.
 pub struct Shards {
     threads: Vec<JoinHandle<()>>,
     posts: Arc<[Post]>,
+    connections: Option<Arc<Connections>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Shards {
-    /// Starts one thread for each entry: a shard's sockets, in the order of the listeners, and what
-    /// makes its engine, in its thread.
+    /// Starts one thread for each entry: a shard's sockets by listener, and what makes its engine,
+    /// in its thread.
     ///
     /// # Errors
     /// No thread or descriptor is left.
     pub fn start<H: Handler>(
-        shards: Vec<(Vec<Socket>, impl FnOnce(Now) -> H + Send + 'static)>,
+        shards: Vec<(Sockets, impl FnOnce(Now) -> H + Send + 'static)>,
         clock: Clock,
         message_limit: usize,
     ) -> io::Result<Self> {
-        let posts: Arc<[Post]> = shards
-            .iter()
-            .map(|_| Post::new())
-            .collect::<io::Result<_>>()?;
+        let posts = posts(shards.len())?;
+        Self::start_beside(None, posts, shards, (clock, message_limit))
+    }
+
+    /// As [`Shards::start`]; what goes to a listener without a socket is left to `connections`,
+    /// which tell the same posts.
+    pub(super) fn start_beside<H: Handler>(
+        connections: Option<Arc<Connections>>,
+        posts: Arc<[Post]>,
+        shards: Vec<(Sockets, impl FnOnce(Now) -> H + Send + 'static)>,
+        (clock, message_limit): (Clock, usize),
+    ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut running = Self {
             threads: Vec::new(),
             posts,
+            connections,
             stop,
         };
         for (number, (sockets, engine)) in (0_u16..).zip(shards) {
@@ -158,8 +172,9 @@ impl Drop for Shards {
 /// One shard's sockets and what it waits with.
 struct Host {
     number: u16,
-    sockets: Vec<Socket>,
+    sockets: Sockets,
     posts: Arc<[Post]>,
+    connections: Option<Arc<Connections>>,
     stop: Arc<AtomicBool>,
     epoll: Epoll,
     clock: Clock,
@@ -185,19 +200,22 @@ struct Core<H> {
 }
 
 impl Host {
-    fn new(number: u16, shards: &Shards, sockets: Vec<Socket>, clock: Clock) -> io::Result<Self> {
+    fn new(number: u16, shards: &Shards, sockets: Sockets, clock: Clock) -> io::Result<Self> {
         let (posts, stop) = (Arc::clone(&shards.posts), Arc::clone(&shards.stop));
         let epoll = Epoll::new()?;
         let host = Self {
             number,
             sockets,
             posts,
+            connections: shards.connections.clone(),
             stop,
             epoll,
             clock,
         };
         for (token, socket) in (0..).zip(&host.sockets) {
-            host.epoll.add(socket.as_fd(), token)?;
+            if let Some(socket) = socket {
+                host.epoll.add(socket.as_fd(), token)?;
+            }
         }
         if let Some(post) = host.post() {
             host.epoll.add_edge(post.waker.as_fd(), WAKER)?;
@@ -216,6 +234,10 @@ impl Host {
             untimed: 0,
             quiet_until_ms: 0,
         }
+    }
+
+    fn socket(&self, listener: u8) -> Option<&Socket> {
+        self.sockets.get(usize::from(listener))?.as_ref()
     }
 
     fn post(&self) -> Option<&Post> {
@@ -287,12 +309,7 @@ impl<H: Handler> Shard<H> {
         for ready in self.host.epoll.ready().filter(|ready| ready.token != WAKER) {
             let listener = ready.token as u8;
             exchange.ready.push(listener);
-            if let Some(socket) = self
-                .host
-                .sockets
-                .get(usize::from(listener))
-                .filter(|_| ready.has_error)
-            {
+            if let Some(socket) = self.host.socket(listener).filter(|_| ready.has_error) {
                 let unreachable = &mut exchange.unreachable;
                 read_errors(socket.as_fd(), &mut |to, _| remember(unreachable, to));
                 self.core.tell_others(unreachable);
@@ -331,7 +348,7 @@ impl<H: Handler> Shard<H> {
 
     /// Handles one batch of a listener; whether it was full, so that more may wait.
     fn receive(&mut self, listener: u8, now: Now, exchange: &mut Exchange) -> bool {
-        let Some(socket) = self.host.sockets.get(usize::from(listener)) else {
+        let Some(socket) = self.host.socket(listener) else {
             return false;
         };
         let count = match exchange.receiver.receive(socket.as_fd()) {
@@ -372,6 +389,9 @@ impl<H: Handler> Shard<H> {
         };
         let counters = &post.counters;
         for (listener, socket) in (0_u8..).zip(&self.host.sockets) {
+            let Some(socket) = socket else {
+                continue;
+            };
             let of_listener = outbox
                 .transmits()
                 .iter()
@@ -389,7 +409,25 @@ impl<H: Handler> Shard<H> {
             HostCounters::add(&counters.datagrams_sent, sent.datagrams);
             HostCounters::add(&counters.send_calls, sent.calls);
         }
+        self.stream(post);
         self.core.outbox.clear();
+    }
+
+    /// Gives what goes over connections to their queues; nothing waits here. What fails at once is
+    /// told to this shard with its next batch.
+    fn stream(&self, post: &Post) {
+        let (host, outbox) = (&self.host, &self.core.outbox);
+        let Some(connections) = &host.connections else {
+            return;
+        };
+        for transmit in outbox.transmits() {
+            let hop = &transmit.hop;
+            if host.socket(hop.listener).is_none()
+                && let Err(failure) = connections.send(hop, outbox.payload(transmit))
+            {
+                post.push(Handed::Unreachable(failure));
+            }
+        }
     }
 
     fn read_drops(&self) {
@@ -397,6 +435,7 @@ impl<H: Handler> Shard<H> {
             .host
             .sockets
             .iter()
+            .flatten()
             .filter_map(|socket| kernel_drops(socket.as_fd()));
         let drops: u64 = drops.map(u64::from).sum();
         self.core.count(|counters| counters.kernel_drops.set(drops));
@@ -435,6 +474,7 @@ impl<H: Handler> Core<H> {
                 Handed::Message {
                     source: Source::datagram(from, listener),
                     bytes: Bytes::copy_from_slice(bytes),
+                    received_ms: now.ms,
                 },
             );
         }
@@ -473,9 +513,19 @@ impl<H: Handler> Core<H> {
                 return false;
             };
             let handled = match &handed {
-                Handed::Message { source, bytes } => {
-                    self.count(|counters| counters.handed_in.inc());
-                    let source = *source;
+                Handed::Message {
+                    source,
+                    bytes,
+                    received_ms,
+                } => {
+                    if source.connection.is_none() {
+                        self.count(|counters| counters.handed_in.inc());
+                    }
+                    let waited_ms = now.ms.saturating_sub(*received_ms);
+                    let source = Source {
+                        waited_ms: u32::try_from(waited_ms).unwrap_or(u32::MAX),
+                        ..*source
+                    };
                     self.handle(now, Input::Message { source, bytes })
                 }
                 Handed::Unreachable(failure) => self.handle(now, Input::Unreachable(*failure)),

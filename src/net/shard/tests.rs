@@ -61,13 +61,13 @@ impl Handler for Echo {
 }
 
 fn start(listeners: &[&str], shards: usize) -> (Shards, Vec<SocketAddr>) {
-    let mut of_shards: Vec<Vec<Socket>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut of_shards: Vec<Sockets> = (0..shards).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for listener in listeners {
         let sockets = bind_shared(listener.parse().unwrap(), Buffers::default(), shards).unwrap();
         addresses.push(local_address(&sockets[0]).unwrap());
         for (shard, socket) in of_shards.iter_mut().zip(sockets) {
-            shard.push(socket);
+            shard.push(Some(socket));
         }
     }
     let count = shards as u16;
