@@ -116,7 +116,7 @@ t1_ms = -1
 "#), @r#"
     pointsman.toml:3:28: sip.listen: "sctp:127.0.0.1:5061" names no transport; allowed: udp, tcp, tls, ws or wss, and an address, such as "udp:192.0.2.1:5060", "tls:[2001:db8::1]:5061" or "tcp:0.0.0.0"
     pointsman.toml:4:1: sip.nexthop: there is no such key; did you mean `next_hop`?
-    pointsman.toml:5:12: sip.next_hop: "127.0.0.1:5080" is not a SIP URI; allowed: "sip:HOST[:PORT]" such as "sip:192.0.2.1:5060"
+    pointsman.toml:5:12: sip.next_hop: "127.0.0.1:5080" is not a SIP URI; allowed: "sip:HOST[:PORT]" such as "sip:192.0.2.1:5060", with ";transport=tcp" or ";transport=tls" where it is not UDP
     pointsman.toml:6:13: sip.voicemail: "sip:vm-{id}@127.0.0.1" has a placeholder that is not known; allowed: "sip:USER@HOST[:PORT]" where USER may contain {subscriber}, such as "sip:vm-{subscriber}@192.0.2.1:5060"
     pointsman.toml:7:14: sip.dnd_status: 481 is not allowed; allowed: 480, 486, 603
     pointsman.toml:8:14: sip.forwarding: "both" is not allowed; allowed: "redirect", "retarget"

@@ -10,7 +10,7 @@ use pointsman::engine::{Engine, Input, Now, Outbox, Shared, Source, Unreachable}
 use pointsman::message::Transport;
 use pointsman::presence::{Directory, Handle};
 use pointsman::proxy::policy::{Limits, Network as Block, Policy, Timers};
-use pointsman::proxy::{Endpoint, Resolved};
+use pointsman::proxy::{Endpoint, Resolved, Wanted};
 use pointsman::routing::Mode;
 use pointsman::store::{Memory, Store};
 
@@ -104,6 +104,19 @@ pub struct World {
     plans: Vec<Option<Plan>>,
     proxy: SocketAddr,
     is_down: bool,
+}
+
+/// What the name server of this world says.
+fn resolved(name: &Wanted, now_ms: u64) -> Resolved {
+    let found = (&*name.host == SLOW_NAME).then(|| Endpoint {
+        transport: Transport::Udp,
+        address: address(SLOW_ADDRESS),
+        name: None,
+    });
+    Resolved {
+        endpoints: found.into_iter().collect(),
+        expires_ms: now_ms + 60_000,
+    }
 }
 
 impl World {
@@ -286,16 +299,7 @@ impl World {
                 Ok(())
             }
             Some(Event::Resolved(name)) => {
-                let found = (&*name.host == SLOW_NAME).then(|| Endpoint {
-                    transport: Transport::Udp,
-                    address: address(SLOW_ADDRESS),
-                    name: None,
-                });
-                let resolved = Resolved {
-                    endpoints: found.into_iter().collect(),
-                    expires_ms: self.net.now + 60_000,
-                };
-                self.shared.names.put(&name, resolved);
+                self.shared.names.put(&name, resolved(&name, self.net.now));
                 self.engine
                     .handle(self.now(), Input::Resolved, &mut self.out);
                 self.flush(None)
