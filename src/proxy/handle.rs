@@ -170,7 +170,7 @@ impl Proxy {
         }
         let target = self.target_of(request, routed);
         let is_ours = target.as_ref().is_some_and(|uri| self.serves(uri));
-        if routed.next.is_some() {
+        if routed.next.is_some() || routed.flow.is_some() {
             return if is_known {
                 Ok(Way::Onward)
             } else {

@@ -17,5 +17,6 @@ mod diverting;
 mod failing;
 mod failover;
 mod found;
+mod paths;
 mod refusing;
 mod transports;
