@@ -26,6 +26,7 @@
 //! |---|---|
 //! | [`message`] | bytes to meaning and back: the lazy index, edits, typed fields, responses |
 //! | [`transaction`] | RFC 3261 §17 with RFC 6026: four machines, their timers, the wheel |
+//! | [`auth`] | Digest: challenges, credentials, nonces; who fails is slowed down and shut out |
 //! | [`presence`] | subscribers, statuses, settings; the directory that routing reads; the roster that writes |
 //! | [`routing`] | `decide`: pure |
 //! | [`call`] | the record of each open call, marks, journal entries |
@@ -47,6 +48,7 @@
 //! - *mark*: that a subscriber is in a call or rings; it belongs to the call's record.
 
 pub mod api;
+pub mod auth;
 pub mod call;
 pub mod cli;
 pub mod config;

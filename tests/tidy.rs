@@ -9,7 +9,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("message", &[]),
     ("store", &[]),
     ("transaction", &[]),
-    ("presence", &["store"]),
+    ("auth", &["message"]),
+    ("presence", &["auth", "store"]),
     ("routing", &["presence"]),
     ("call", &["message", "presence", "store", "transaction"]),
     (
@@ -19,6 +20,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
+            "auth",
             "message",
             "registrar",
             "transaction",
@@ -32,6 +34,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "auth",
             "message",
             "presence",
             "routing",

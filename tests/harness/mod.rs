@@ -219,6 +219,11 @@ impl World {
         self.receive_by(source, bytes)
     }
 
+    /// A datagram arrives on another listener.
+    pub fn receive_on(&mut self, listener: u8, from: &str, bytes: impl AsRef<[u8]>) -> Vec<Sent> {
+        self.receive_by(Source::datagram(address(from), listener), bytes)
+    }
+
     /// A message arrives; what the engine sends comes back.
     pub fn receive_by(&mut self, source: Source, bytes: impl AsRef<[u8]>) -> Vec<Sent> {
         let bytes = bytes.as_ref();
