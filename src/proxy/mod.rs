@@ -242,7 +242,8 @@ impl Proxy {
         if let Some(counters) = self.counters() {
             counters.calls_open.set(self.calls.len() as u64);
             counters.invites_open.set(self.invites.len() as u64);
-            counters.relays_open.set(self.relays.len() as u64);
+            let others = self.relays.len() + self.answers.len();
+            counters.relays_open.set(others as u64);
             counters.timers.set(self.wheel.len() as u64);
             if self.shared.is_draining() {
                 let pending = self.invites.values().filter(|i| i.server.is_proceeding());

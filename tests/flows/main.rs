@@ -18,4 +18,5 @@ mod failing;
 mod failover;
 mod found;
 mod refusing;
+mod registering;
 mod transports;
