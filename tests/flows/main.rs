@@ -19,4 +19,5 @@ mod failover;
 mod found;
 mod paths;
 mod refusing;
+mod registering;
 mod transports;
