@@ -298,7 +298,7 @@ trust_identity = false
 "#,
     )
     .unwrap();
-    let of = |address: &str| policy.peer(address.parse().unwrap());
+    let of = |address: &str| policy.peer(address.parse().unwrap(), &[]);
     let (a, known) = of("198.51.100.9");
     assert!(known);
     assert_eq!(

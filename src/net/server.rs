@@ -75,6 +75,7 @@ impl Server {
         let shared = Arc::new(Shared::new(policy, directory, store.secret(), shards));
         let limit = config.limits.message_bytes;
         let shards = start_shards(sockets, clock, limit, &shared, &*store)?;
+        keep_passwords_for(&roster, &shared);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let (in_force, of_shards) = (Arc::clone(&config), Arc::clone(&shared));
         let collector = Arc::new(Collector::new(of_shards, clock, in_force));
@@ -119,6 +120,7 @@ impl Server {
         let config = wanted.keeping_running(&running)?;
         let policy = compile(&config, &System)?.bound(&self.addresses);
         self.shared.policy.store(Arc::new(policy));
+        keep_passwords_for(&self.roster, &self.shared);
         let config = Arc::new(config);
         self.config.store(Arc::clone(&config));
         let hooks = self
@@ -240,6 +242,24 @@ fn start_roster(
     let clock = Arc::new(move || clock.timestamp());
     let roster = Roster::start(store, Arc::clone(directory), plan.clone(), clock);
     roster.map(Arc::new).map_err(StartError::Load)
+}
+
+/// From now on passwords are kept for the realm in force; the log tells how many are of no use
+/// under it.
+fn keep_passwords_for(roster: &Roster, shared: &Shared) {
+    let hashing = shared.policy.load().auth.hashing();
+    let (mut passwords, mut unfit, mut example) = (0u64, 0u64, String::new());
+    for profile in shared.directory.profiles() {
+        passwords += u64::from(profile.credentials().is_some());
+        if let Some(gap) = profile.password_gaps(&hashing).into_iter().next() {
+            unfit += 1;
+            example = format!("{}: {gap}", profile.id());
+        }
+    }
+    if unfit > 0 {
+        tracing::warn!(passwords, unfit, example, "passwords must be set again");
+    }
+    roster.set_hashing(hashing);
 }
 
 type Bound = (Vec<Vec<Socket>>, Vec<SocketAddr>);

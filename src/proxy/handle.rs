@@ -35,6 +35,7 @@ impl Proxy {
         };
         let via = match message.top_via() {
             Ok(via) => via,
+            Err(_) if self.is_shut_out(arrival, &message) => return,
             Err(fault) => {
                 self.reject_unroutable(arrival, message, Rejection::Malformed(fault));
                 return;
@@ -80,10 +81,14 @@ impl Proxy {
     }
 
     fn on_new_request(&mut self, arrival: &Arrival, message: Message<'_>, via: Via<'_>, key: u64) {
+        if self.is_shut_out(arrival, &message) {
+            return;
+        }
         let upstream = arrival.reply_hop(&via);
-        let outcome = ProxyRequest::check(message, via)
-            .and_then(|request| self.admit(arrival, &request, key));
+        let outcome =
+            ProxyRequest::check(message, via).and_then(|request| self.admit(arrival, request, key));
         if let Err(rejection) = outcome {
+            let rejection = self.hold_against(arrival, &message, (rejection, key));
             self.reject(arrival, message, &upstream, rejection);
         }
     }
@@ -92,7 +97,7 @@ impl Proxy {
     fn admit(
         &mut self,
         arrival: &Arrival,
-        request: &ProxyRequest<'_>,
+        mut request: ProxyRequest<'_>,
         key: u64,
     ) -> Result<(), Rejection> {
         if request.method == Method::Cancel {
@@ -104,10 +109,16 @@ impl Proxy {
         if request.is_looping(&self.policy, check) {
             return Err(Rejection::LoopDetected);
         }
-        let routed = Routed::read(request, arrival.call_key, &self.policy, &self.keys)?;
+        let mut routed = Routed::read(&request, arrival.call_key, &self.policy, &self.keys)?;
+        self.take_off_credentials(&request.message, &mut routed);
         let policy = std::sync::Arc::clone(&self.policy);
-        let (peer, is_known) = policy.peer(arrival.from.ip());
-        let way = self.way(request, &routed, is_known)?;
+        let (peer, is_known) = self.peer_of(&policy, arrival);
+        let way = self.way(&request, &routed, is_known);
+        if let Some(side) = self.needs_authentication(&request, &routed, is_known, &way) {
+            self.authenticate(arrival, &mut request, side, key)?;
+            self.assert_identity(&request, &mut routed);
+        }
+        let (way, request) = (way?, &request);
         if request.method == Method::Ack {
             return self.relay_ack(arrival, request, &routed, (&way, key));
         }
@@ -181,7 +192,9 @@ impl Proxy {
         let is_subscriber = target.is_some_and(|uri| self.around().resolve_uri(&uri).is_some());
         match request.method {
             Method::Invite if !request.is_in_dialog() && has_user => Ok(Way::Lookup),
-            Method::Options if !request.is_in_dialog() && !is_subscriber => Ok(Way::Ourselves),
+            Method::Options if !request.is_in_dialog() && !(is_subscriber && is_known) => {
+                Ok(Way::Ourselves)
+            }
             _ if self.policy.next_hop.is_some() => Ok(Way::NextHop),
             _ if self.policy.unknown_callee == UnknownCallee::Reject => Err(Rejection::NotFound),
             _ => Err(Rejection::NowhereToGo),
@@ -189,7 +202,7 @@ impl Proxy {
     }
 
     /// The directory as the configuration in force sees it.
-    fn around(&self) -> Neighbourhood<'_> {
+    pub(super) fn around(&self) -> Neighbourhood<'_> {
         Neighbourhood {
             directory: &self.shared.directory,
             policy: &self.policy,
