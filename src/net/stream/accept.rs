@@ -94,7 +94,7 @@ impl Guest {
     fn count_source(&mut self) -> Result<(), Refusal> {
         let source = self.peer.ip();
         let surface = self.connections.surface();
-        let (_, is_known) = surface.shared.policy.load().peer(source);
+        let (_, is_known) = surface.shared.policy.load().peer(source, &[]);
         if is_known {
             return Ok(());
         }
