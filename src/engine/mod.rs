@@ -8,7 +8,9 @@ mod sharder;
 
 pub use sharder::Sharder;
 
-pub use crate::proxy::{Arrival, ConnectionId, Hop, Now, Outbox, Shared, Transmit, Unreachable};
+pub use crate::proxy::{
+    Arrival, ConnectionId, Flow, Hop, Now, Outbox, Shared, Transmit, Unreachable,
+};
 
 use std::net::SocketAddr;
 use std::sync::Arc;

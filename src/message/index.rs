@@ -1,7 +1,7 @@
 //! The index of a received message: where each header line is, found in one pass.
 
 use super::fault::{Fault, Malformed};
-use super::lexeme::{number, part, tail, trim};
+use super::lexeme::{is_token, number, part, tail, trim};
 use super::name::Name;
 use super::start::StartLine;
 use super::view::Message;
@@ -177,11 +177,13 @@ impl Index {
         self.lines.push(line);
     }
 
-    /// A name that is empty, begins with a blank or is folded would be read as something else by
-    /// the next hop.
+    /// A name that is empty, begins with a blank, is folded or is no token would be read as
+    /// something else by the next hop. Blanks between the name and the colon are allowed.
     fn note_bad_name(&mut self, name: &[u8]) {
-        let blank = name.first().is_none_or(|byte| matches!(byte, b' ' | b'\t'));
-        if blank || memchr(b'\n', name).is_some() {
+        let is_blank = |byte: &&u8| matches!(**byte, b' ' | b'\t');
+        let blanks = name.iter().rev().take_while(is_blank).count();
+        let word = part(name, 0..name.len() - blanks);
+        if word.is_empty() || !word.iter().copied().all(is_token) {
             self.note(Fault::MalformedHeader);
         }
     }

@@ -25,6 +25,7 @@ mod stream;
 mod tests;
 mod timed;
 mod upkeep;
+mod waiting;
 
 pub use clock::Clock;
 pub use counters::{HostCounters, LATENCY_BOUNDS_NS, Latency};

@@ -37,6 +37,8 @@ pub(super) struct Post {
     pub waker: Waker,
     pub counters: HostCounters,
     pub latency: Latency,
+    /// How long messages waited before they were handled.
+    pub waiting: Latency,
     /// How long an INVITE takes to be decided and carried out.
     pub decision: Latency,
 }
@@ -54,6 +56,7 @@ impl Post {
             waker: Waker::new()?,
             counters: HostCounters::default(),
             latency: Latency::default(),
+            waiting: Latency::default(),
             decision: Latency::default(),
         })
     }

@@ -143,7 +143,7 @@ pub fn granted_less(socket: &Socket, buffers: Buffers) -> Option<(usize, usize)>
 }
 
 /// ICMP errors go to the socket's error queue; long datagrams are fragmented, as SIP over UDP
-/// needs it, whatever an ICMP message says about the path.
+/// needs it, whatever an ICMP message says about the path; the kernel notes when each came.
 fn report_icmp_and_fragment(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let options = match address {
         SocketAddr::V4(_) => [
@@ -153,6 +153,7 @@ fn report_icmp_and_fragment(socket: &Socket, address: SocketAddr) -> io::Result<
                 libc::IP_MTU_DISCOVER,
                 libc::IP_PMTUDISC_DONT,
             ),
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1),
         ],
         SocketAddr::V6(_) => [
             (libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
@@ -161,6 +162,7 @@ fn report_icmp_and_fragment(socket: &Socket, address: SocketAddr) -> io::Result<
                 libc::IPV6_MTU_DISCOVER,
                 libc::IP_PMTUDISC_DONT,
             ),
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1),
         ],
     };
     for (level, option, value) in options {
