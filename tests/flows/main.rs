@@ -17,5 +17,7 @@ mod diverting;
 mod failing;
 mod failover;
 mod found;
+mod paths;
 mod refusing;
+mod registering;
 mod transports;
