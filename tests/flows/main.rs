@@ -18,6 +18,7 @@ mod dialogs;
 mod diverting;
 mod failing;
 mod failover;
+mod forking;
 mod found;
 mod paths;
 mod refusing;
