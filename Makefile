@@ -1,7 +1,11 @@
 # The commands of this project. `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PACKAGES := sip-tester
+TOOLS := sipp sipsak baresip svmap svwar svcrack openssl socat dnsmasq
+PACKAGES := sip-tester sipsak baresip-core sipvicious openssl socat dnsmasq-base
+# For the browser's side of SIP; another Node.js than Debian's is as good.
+NODE_TOOLS := node npm
+NODE_PACKAGES := nodejs npm
 
 .PHONY: help build demo check test bench deny deps
 
@@ -27,15 +31,23 @@ deny: ## licences, bans and sources of all dependencies
 	cargo deny check bans licenses sources
 
 deps: ## the programs that the tests with real peers need (Debian packages)
-	@missing=""; for tool in sipp; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing_of() { for tool in "$$@"; do \
+	    PATH="$$PATH:/usr/sbin:/sbin" command -v $$tool >/dev/null || printf ' %s' $$tool; done; }; \
+	may_install() { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; }; \
+	install() { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends "$$@" >/dev/null; }; \
+	missing="$$(missing_of $(TOOLS))"; \
 	if [ -n "$$missing" ]; then \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo "installing $(PACKAGES) for the tests with real peers (missing:$$missing)"; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES) >/dev/null; \
-	  else \
-	    echo "the tests with real peers need:$$missing"; \
-	    echo "install them first: sudo apt-get install $(PACKAGES)"; exit 1; \
-	  fi; \
+	  may_install || { echo "the tests with real peers need:$$missing"; \
+	    echo "install them first: sudo apt-get install $(PACKAGES)"; exit 1; }; \
+	  echo "installing $(PACKAGES) for the tests with real peers (missing:$$missing)"; \
+	  install $(PACKAGES) || exit 1; \
+	fi; \
+	missing="$$(missing_of $(NODE_TOOLS))"; \
+	if [ -n "$$missing" ]; then \
+	  if may_install; then echo "installing $(NODE_PACKAGES) (missing:$$missing)"; install $(NODE_PACKAGES); fi; \
+	  [ -z "$$(missing_of $(NODE_TOOLS))" ] || \
+	    echo "without$$missing the tests with a browser's SIP client are left out: apt-get install $(NODE_PACKAGES)"; \
 	fi
 
 test: deps ## all tests, with real peers; installs what they need when it may

@@ -52,6 +52,8 @@ pub struct AuthPolicy {
     pub realm: Box<str>,
     /// Whether MD5 is offered and accepted beside SHA-256 and SHA-512/256.
     pub md5: bool,
+    /// Whether MD5 alone is, for phones that cannot choose.
+    pub md5_only: bool,
     /// How long a nonce is good, seconds.
     pub nonce_s: u32,
     /// Whether we are the registrar. Else REGISTER, PUBLISH and SUBSCRIBE are the PBX's to
@@ -68,6 +70,7 @@ impl AuthPolicy {
             methods: Methods::NONE,
             realm: "localhost".into(),
             md5: false,
+            md5_only: false,
             nonce_s: 300,
             registrar_is_local: false,
             bans: BanRules::off(),
@@ -76,9 +79,10 @@ impl AuthPolicy {
 
     /// The algorithms on offer, the preferred first (RFC 8760 §2.4).
     pub fn algorithms(&self) -> &'static [Algorithm] {
-        match self.md5 {
-            true => &Algorithm::ALL,
-            false => &[Algorithm::Sha256, Algorithm::Sha512_256],
+        match (self.md5_only, self.md5) {
+            (true, _) => &[Algorithm::Md5],
+            (false, true) => &Algorithm::ALL,
+            (false, false) => &[Algorithm::Sha256, Algorithm::Sha512_256],
         }
     }
 

@@ -48,7 +48,7 @@ impl Offline {
         let roster = roster.map_err(failed)?;
         roster.set_hashing(Hashing {
             realm: config.realm().unwrap_or_default().into(),
-            md5: config.auth.md5,
+            md5: config.auth.knows_md5(),
         });
         Ok(Self {
             has_realm: config.realm().is_some(),

@@ -30,6 +30,7 @@ pub struct Auth {
     pub methods: Vec<String>,
     pub realm: Option<String>,
     pub md5: bool,
+    pub md5_only: bool,
     pub nonce_s: u32,
     pub failures: u32,
     pub window_s: u32,
@@ -46,12 +47,20 @@ impl Default for Auth {
                 .to_vec(),
             realm: None,
             md5: false,
+            md5_only: false,
             nonce_s: 300,
             failures: 10,
             window_s: 60,
             ban_s: 300,
             never_ban: Vec::new(),
         }
+    }
+}
+
+impl Auth {
+    /// Whether phones may use MD5.
+    pub fn knows_md5(&self) -> bool {
+        self.md5 || self.md5_only
     }
 }
 
@@ -91,7 +100,8 @@ pub(super) fn policy(config: &Config, listeners: &[Listener], is_registrar: bool
             false => Methods::of(METHODS.iter().filter(is_named).copied()),
         },
         realm: realm.into(),
-        md5: auth.md5,
+        md5: auth.knows_md5(),
+        md5_only: auth.md5_only,
         nonce_s: auth.nonce_s,
         registrar_is_local: is_registrar,
         bans: BanRules {

@@ -266,6 +266,10 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.auth.md5 = v => v.flag()?,
         "Whether MD5 is offered too, for phones that know neither SHA-256 nor SHA-512/256. It serves \
          passwords that are set from then on."),
+    key!("auth.md5_only", "`true` or `false`", Toml("false"), true,
+        c.auth.md5_only = v => v.flag()?,
+        "Whether MD5 alone is offered. Many phones that know nothing else give up when they see \
+         another name before it, as JsSIP and sipsak do, or at all, as baresip 1 does."),
     key!("auth.nonce_s", "seconds, 10 to 86400", Toml("300"), true,
         c.auth.nonce_s = v => v.integer(10..=86_400)? as u32,
         "How long a nonce is good; a phone that uses an older one is told `stale=true` and goes on with a \

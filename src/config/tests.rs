@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use super::*;
+use crate::message::Method;
 use crate::proxy::policy::{Network, Policy};
 use crate::routing::Mode;
 
@@ -376,6 +377,8 @@ fn phones_register_with_us_where_there_is_no_pbx_or_it_is_said() {
     assert_eq!(rules(behind), None);
     let local = format!("{behind}[registrar]\nmode = \"local\"\nbindings_per_aor = 3\n");
     assert_eq!(rules(&local).map(|rules| rules.bindings_per_aor), Some(3));
+    let challenges = |text: &str| policy(text).unwrap().auth.challenges(Method::Register);
+    assert!(challenges("") && challenges(&local) && !challenges(behind));
     assert_eq!(
         rules(&format!("{behind}[registrar]\nmode = \"pass\"\n")),
         None

@@ -115,7 +115,8 @@ impl Proxy {
         if !(is_new && is_served && self.policy.auth.challenges(request.method)) {
             return None;
         }
-        let is_ours = matches!(way, Ok(Way::Ourselves)) || request.method == Method::Register;
+        let is_ours = matches!(way, Ok(Way::Ourselves) | Err(Rejection::BadEvent))
+            || request.method == Method::Register;
         Some(if is_ours { Side::Server } else { Side::Proxy })
     }
 

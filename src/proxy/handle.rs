@@ -209,6 +209,10 @@ impl Proxy {
             Method::Options if !request.is_in_dialog() && !(subscriber.is_some() && is_known) => {
                 Ok(Way::Ourselves)
             }
+            Method::Publish if self.policy.registrar.is_some() => match self.policy.next_hop {
+                Some(_) => Ok(Way::NextHop),
+                None => Err(Rejection::BadEvent),
+            },
             _ if self.policy.registrar.is_some() && subscriber.is_some() => {
                 Ok(subscriber.map_or(Way::NextHop, Way::Bindings))
             }

@@ -35,6 +35,9 @@ pub enum Rejection {
     NotFound,
     /// Nothing configured that could take the call.
     NowhereToGo,
+    /// A publication, and no event package is served here (RFC 3903 §6): a subscriber's phones, to
+    /// whom all else for them goes, are not who keeps their state.
+    BadEvent,
     /// A CANCEL or in-dialog request that matches nothing (§9.2).
     NoSuchTransaction,
     /// The host of the target has no address.
@@ -58,6 +61,7 @@ impl Rejection {
             Self::NotFound => 404,
             Self::NowhereToGo => 480,
             Self::NoSuchTransaction => 481,
+            Self::BadEvent => 489,
             Self::Unresolvable => 500,
             Self::FlowFailed => 430,
             Self::Overloaded => 503,
@@ -77,6 +81,7 @@ impl Rejection {
             Self::NotFound => "Not Found",
             Self::NowhereToGo => "Temporarily Unavailable",
             Self::NoSuchTransaction => "Call/Transaction Does Not Exist",
+            Self::BadEvent => "Bad Event",
             Self::Unresolvable => "Destination Cannot Be Resolved",
             Self::FlowFailed => "Flow Failed",
             Self::Overloaded => "Service Unavailable",
@@ -99,6 +104,7 @@ impl Rejection {
             Self::NotFound => "not_found",
             Self::NowhereToGo => "nowhere_to_go",
             Self::NoSuchTransaction => "no_such_transaction",
+            Self::BadEvent => "bad_event",
             Self::Unresolvable => "unresolvable",
             Self::FlowFailed => "flow_failed",
             Self::Overloaded => "overloaded",

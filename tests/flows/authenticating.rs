@@ -487,3 +487,22 @@ fn broken_credentials_however_many_count_as_none() {
     let asked = by("anna", "REGISTER", AOR, "last", &with_others);
     find(&world.receive(CALLER, asked), PBX, "REGISTER");
 }
+
+#[test]
+fn a_phone_that_knows_md5_only_is_offered_nothing_else_where_that_is_configured() {
+    let mut policy = guarded();
+    policy.auth.md5 = true;
+    let offered = |policy: &Policy| {
+        let mut world = world(policy.clone(), &[ANNA]);
+        let challenged = the_answer(world.receive(CALLER, by("anna", "PUBLISH", AOR, "a", "")));
+        let challenges = challenged.headers("Proxy-Authenticate").into_iter();
+        let offered: Vec<_> = challenges.map(|c| field(&c, "algorithm")).collect();
+        let signed = sign(&challenged, SECRET, ("PUBLISH", AOR));
+        let sent = world.receive(CALLER, by("anna", "PUBLISH", AOR, "b", &signed));
+        find(&sent, PBX, "PUBLISH");
+        offered
+    };
+    assert_eq!(offered(&policy), ["SHA-256", "SHA-512-256", "MD5"]);
+    policy.auth.md5_only = true;
+    assert_eq!(offered(&policy), ["MD5"]);
+}

@@ -21,6 +21,7 @@ mod failover;
 mod forking;
 mod found;
 mod paths;
+mod publishing;
 mod refusing;
 mod registering;
 mod transports;

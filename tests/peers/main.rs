@@ -16,16 +16,28 @@
     reason = "these tests live in real time and on real sockets"
 )]
 
+mod baresip;
+mod browser;
+mod browsing;
 mod cancelling;
+mod certificates;
 mod connecting;
 mod crowding;
 mod diverting;
 mod failing;
+mod handshaking;
 mod losing;
+mod phone;
+mod phones;
+mod probing;
+mod program;
+mod publishing;
 mod refusing;
 mod relay;
 mod running;
+mod scanning;
 mod server;
 mod sipp;
 mod stage;
+mod streaming;
 mod wait;

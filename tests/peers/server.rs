@@ -85,6 +85,13 @@ impl Server {
         assert!(answer.status().is_success(), "{path}: {body}");
     }
 
+    /// Deletes what is at a path.
+    pub fn delete(&self, path: &str) {
+        let url = format!("{}/api/v1/{path}", self.api);
+        let answer = agent().delete(&url).call().unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+    }
+
     /// Status and body of any path.
     pub fn ask(&self, path: &str) -> (u16, String) {
         let mut answer = agent().get(format!("{}{path}", self.api)).call().unwrap();
@@ -98,6 +105,26 @@ impl Server {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|rest| rest.trim().parse::<f64>().ok());
         number.map_or(0, |number| number as u64)
+    }
+
+    /// The sum of a labelled number of `/metrics`.
+    pub fn metric_sum(&self, name: &str) -> u64 {
+        let (_, text) = self.ask("/metrics");
+        let lines = text.lines().filter(|line| {
+            line.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        let numbers = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        numbers.sum::<f64>() as u64
+    }
+
+    /// How much memory it has, kibibytes.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|rest| rest.split_whitespace().next());
+        number.unwrap().parse().unwrap()
     }
 
     /// What it logged.

@@ -20,6 +20,7 @@ pub struct Role {
     arguments: Vec<String>,
     keys: Vec<(String, String)>,
     status: Option<String>,
+    is_tcp: bool,
 }
 
 /// A running SIPp; it ends with its test.
@@ -27,6 +28,7 @@ pub struct Sipp {
     child: Child,
     name: String,
     at: SocketAddr,
+    is_tcp: bool,
     folder: PathBuf,
 }
 
@@ -47,6 +49,7 @@ impl Role {
             arguments: Vec::new(),
             keys: Vec::new(),
             status: None,
+            is_tcp: false,
         };
         role.calls(1)
             .key("contact", &at.to_string())
@@ -61,6 +64,31 @@ impl Role {
             .key("caller", "\"Carl\" <sip:carl@elsewhere.net>")
             .key("max_forwards", "70")
             .key("extra", "Subject: from the caller")
+    }
+
+    /// Over TCP: `t1`, one connection, or `tn`, one for each call.
+    pub fn over_tcp(mut self, mode: &str) -> Self {
+        self.is_tcp = true;
+        let contact = format!("{};transport=tcp", self.at);
+        self.argument("-t", mode).key("contact", &contact)
+    }
+
+    /// Behind a tunnel, which turns its TCP into TLS: what others see it as.
+    pub fn behind(self, tunnel: SocketAddr) -> Self {
+        let contact = format!("{tunnel};transport=tls");
+        self.key("contact", &contact)
+    }
+
+    /// Calls from another address.
+    pub fn from(mut self, at: SocketAddr) -> Self {
+        self.at = at;
+        self
+    }
+
+    /// Sends to somebody else than the server.
+    pub fn towards(mut self, to: SocketAddr) -> Self {
+        self.to = Some(to);
+        self
     }
 
     /// How many calls there are; 1 without it.
@@ -143,6 +171,7 @@ impl Role {
             child,
             name: self.scenario,
             at: self.at,
+            is_tcp: self.is_tcp,
             folder,
         };
         if self.to.is_none() {
@@ -151,16 +180,23 @@ impl Role {
         sipp
     }
 
-    /// The scenario, as it is or with another status.
+    /// The scenario, as it is or with another status or transport.
     fn scenario_file(&self, folder: &Path) -> PathBuf {
         let file = Path::new(SCENARIOS).join(format!("{}.xml", self.scenario));
-        let Some(status) = &self.status else {
+        if self.status.is_none() && !self.is_tcp {
             return file;
-        };
-        let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.contains("486 Busy Here"), "{}", file.display());
+        }
+        let mut text = std::fs::read_to_string(&file).unwrap();
+        if let Some(status) = &self.status {
+            assert!(text.contains("486 Busy Here"), "{}", file.display());
+            text = text.replace("486 Busy Here", status);
+        }
+        if self.is_tcp {
+            let [via, own] = ["SIP/2.0/UDP", "[local_ip]:[local_port]>"];
+            text = text.replace(via, "SIP/2.0/TCP").replace(own, "[contact]>");
+        }
         let copy = folder.join("scenario.xml");
-        std::fs::write(&copy, text.replace("486 Busy Here", status)).unwrap();
+        std::fs::write(&copy, text).unwrap();
         copy
     }
 }
@@ -228,15 +264,10 @@ impl Sipp {
 
     fn wait_until_bound(&mut self) {
         let at = self.at;
-        let (table, address) = match at.ip() {
-            IpAddr::V4(ip) => ("/proc/net/udp", hex(&ip.octets())),
-            IpAddr::V6(ip) => ("/proc/net/udp6", hex(&ip.octets())),
-        };
-        let line = format!("{address}:{:04X}", at.port());
         until_true(&format!("SIPp at {at}"), || {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "{} at {at}: {}", self.name, self.account());
-            std::fs::read_to_string(table).unwrap().contains(&line)
+            is_bound(at, self.is_tcp)
         });
     }
 }
@@ -246,6 +277,22 @@ impl Drop for Sipp {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether a socket waits at an address for datagrams or for connections.
+pub fn is_bound(at: SocketAddr, is_tcp: bool) -> bool {
+    let (table, listening) = match is_tcp {
+        true => ("tcp", " 0A "),
+        false => ("udp", " "),
+    };
+    let (six, address) = match at.ip() {
+        IpAddr::V4(ip) => ("", hex(&ip.octets())),
+        IpAddr::V6(ip) => ("6", hex(&ip.octets())),
+    };
+    let start = format!(" {address}:{:04X} ", at.port());
+    let sockets = std::fs::read_to_string(format!("/proc/net/{table}{six}")).unwrap();
+    let mut lines = sockets.lines();
+    lines.any(|line| line.contains(&start) && line.contains(listening))
 }
 
 /// An address as the kernel writes it: words of four bytes in the machine's order.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::certificates;
 use crate::server::Server;
 use crate::sipp::{Log, Role, Seen, Sipp};
 use crate::wait::{until, until_true};
@@ -75,6 +76,10 @@ impl Stage {
         let network = Network::claim();
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("pointsman.toml");
+        if keys.contains("{folder}") {
+            let hosts = [1, 2, 4].map(|last| network.host(last).to_string());
+            certificates::write(folder.path(), &hosts);
+        }
         std::fs::write(&config, configuration(&network, folder.path(), keys)).unwrap();
         let stage = Self {
             server: Server::start(&config),
@@ -101,6 +106,11 @@ impl Stage {
         self.server = Server::start(&self.config);
     }
 
+    /// Where everybody's files lie.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn address(&self) -> SocketAddr {
         SocketAddr::new(self.network.host(1), 5060)
     }
@@ -115,6 +125,11 @@ impl Stage {
 
     pub fn mobile(&self) -> SocketAddr {
         SocketAddr::new(self.network.host(4), 5060)
+    }
+
+    /// Where somebody else is, who has a host of their own.
+    pub fn host(&self, last: u8) -> SocketAddr {
+        SocketAddr::new(self.network.host(last), 5060)
     }
 
     /// An address for a relay.
@@ -216,6 +231,22 @@ impl Stage {
         assert_eq!(entry["kind"], kind, "{entry}");
     }
 
+    /// Waits until so many phones are registered.
+    pub fn wait_for_bindings(&self, count: u64) {
+        until_true(&format!("{count} binding(s)"), || {
+            self.server.get("bindings")["total"] == count
+        });
+    }
+
+    /// Checks that no phone is registered, no connection open and no call left.
+    pub fn assert_forgotten(&self) {
+        self.wait_for_bindings(0);
+        until_true("no connection is open", || {
+            self.server.metric_sum("pointsman_connections_open") == 0
+        });
+        self.assert_free();
+    }
+
     /// Checks that no call is left anywhere: no record, no mark, no count.
     pub fn assert_free(&self) {
         until_true("no call is left", || self.calls().is_empty());
@@ -265,13 +296,14 @@ impl MapOwned for [&str] {
     }
 }
 
-/// A configuration file. A key that `keys` set is left out of the others.
+/// A configuration file. A key that `keys` set, or name in a comment, is left out of the others.
 fn configuration(network: &Network, folder: &Path, keys: &str) -> String {
-    let keys = fill_in(keys, network);
+    let keys = fill_in(keys, network).replace("{folder}", folder.to_str().unwrap());
     let common = fill_in(COMMON, network);
     let is_set = |line: &&str| {
         let name = line.split('=').next().unwrap_or_default();
-        keys.lines().any(|set| set.starts_with(name))
+        keys.lines()
+            .any(|set| set.trim_start_matches("# ").starts_with(name))
     };
     let common: Vec<_> = common.lines().filter(|line| !is_set(line)).collect();
     let api = network.host(1);

@@ -1,0 +1,111 @@
+//! sipsak: a ping, a registration with Digest, a flood, and requests with random bytes in them.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::program::{Said, run};
+use crate::stage::*;
+use crate::wait::are_peers_wanted;
+
+/// We are the registrar; sipsak knows MD5 alone.
+const KEYS: &str = r#"listen = ["udp:{server}:5060", "tcp:{server}:5060"]
+# next_hop =
+[auth]
+md5_only = true"#;
+const ANNA: &str =
+    r#"{"id":"anna","display_name":"Anna","aliases":["101"],"password":"correct horse"}"#;
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn sipsak(stage: &Stage, arguments: &[&str]) -> Said {
+    let proxy = stage.address().to_string();
+    let mut command = Command::new("sipsak");
+    command.args(["--local-ip", &stage.host(9).ip().to_string()]);
+    command.args(["--outbound-proxy", &proxy]).args(arguments);
+    run(&mut command, LIMIT)
+}
+
+/// Whether the server answers a ping over UDP.
+fn ping(stage: &Stage) {
+    let uri = format!("sip:{}", stage.address());
+    let said = sipsak(stage, &["-vvv", "-s", &uri]);
+    assert_eq!(said.code, Some(0), "{}", said.text);
+    assert!(said.text.contains("SIP/2.0 200 OK"), "{}", said.text);
+}
+
+#[test]
+fn a_ping_is_answered_over_udp_and_tcp() {
+    if !are_peers_wanted() {
+        return;
+    }
+    let stage = Stage::new(KEYS, &[ANNA]);
+    ping(&stage);
+    let uri = format!("sip:{}", stage.address());
+    let said = sipsak(&stage, &["-vvv", "--transport", "tcp", "-s", &uri]);
+    assert!(said.text.contains("SIP/2.0 200 OK"), "{}", said.text);
+    stage.assert_forgotten();
+}
+
+fn register(stage: &Stage, password: &str, expires: &str) -> Said {
+    let contact = format!("sip:anna@{}", stage.host(9));
+    let uri = "sip:anna@example.com";
+    sipsak(
+        stage,
+        &[
+            "-vvv", "-i", "-U", "-a", password, "-C", &contact, "-x", expires, "-s", uri,
+        ],
+    )
+}
+
+#[test]
+fn a_phone_registers_with_its_password_only() {
+    if !are_peers_wanted() {
+        return;
+    }
+    let stage = Stage::new(KEYS, &[ANNA]);
+    let refused = register(&stage, "wrong", "600");
+    assert_ne!(refused.code, Some(0), "{}", refused.text);
+    stage.wait_for_bindings(0);
+    let taken = register(&stage, "correct horse", "600");
+    assert_eq!(taken.code, Some(0), "{}", taken.text);
+    stage.wait_for_bindings(1);
+    let bound = stage.server.get("bindings");
+    assert_eq!(bound["bindings"][0]["subscriber"], "anna");
+    let short = register(&stage, "correct horse", "10");
+    assert!(short.text.contains("423 "), "{}", short.text);
+    let gone = register(&stage, "correct horse", "0");
+    assert_eq!(gone.code, Some(0), "{}", gone.text);
+    stage.assert_forgotten();
+}
+
+#[test]
+fn a_flood_passes_and_leaves_nothing() {
+    if !are_peers_wanted() {
+        return;
+    }
+    let stage = Stage::new(KEYS, &[ANNA]);
+    ping(&stage);
+    let before = stage.server.metric_sum("pointsman_requests_received_total");
+    let uri = format!("sip:{}", stage.address());
+    let said = sipsak(&stage, &["-F", "-e", "3000", "-s", &uri]);
+    assert!(said.code.is_some(), "{}", said.text);
+    ping(&stage);
+    let after = stage.server.metric_sum("pointsman_requests_received_total");
+    assert!(after > before + 1_000, "{before} {after} {}", said.text);
+    stage.assert_forgotten();
+}
+
+#[test]
+fn random_bytes_do_no_harm() {
+    if !are_peers_wanted() {
+        return;
+    }
+    let stage = Stage::new(KEYS, &[ANNA]);
+    let uri = format!("sip:101@{}", stage.address());
+    let mut command = Command::new("sipsak");
+    command.args(["--timer-t1", "10", "-R", "-t", "40", "-s", &uri]);
+    let said = run(&mut command, Duration::from_secs(8));
+    ping(&stage);
+    let received = stage.server.metric_sum("pointsman_requests_received_total");
+    assert!(received > 10, "{received} {}", said.text);
+    stage.assert_forgotten();
+}
