@@ -73,6 +73,11 @@ const PLAIN: &[Plain] = &[
         false,
         "Requests that waited for a host name",
     ),
+    Plain(
+        "probes_sent",
+        false,
+        "OPTIONS sent to ask how a system is doing",
+    ),
 ];
 
 /// Writes all metrics in the OpenMetrics text format.

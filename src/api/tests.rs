@@ -133,6 +133,7 @@ fn policy() -> Policy {
         hop_limit: 5,
         retry_after_s: 10,
         ring_for_s: 30,
+        health: Default::default(),
     }
 }
 

@@ -87,6 +87,8 @@ counters! {
     timers,
     /// Requests that waited for a host name.
     names_pending,
+    /// OPTIONS sent to ask how a system is doing.
+    probes_sent,
 }
 
 /// How many different labels one table keeps; later ones are counted under the last.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::health::HealthRules;
 use super::names::Wanted;
 use crate::message::Transport;
 use crate::presence::NumberPlan;
@@ -45,6 +46,8 @@ pub struct Policy {
     pub hop_limit: u8,
     /// `Retry-After` of a 503, seconds.
     pub retry_after_s: u32,
+    /// Penalties, and who is asked whether they are well.
+    pub health: HealthRules,
 }
 
 /// One address we listen on, with the texts that name it in messages.
@@ -71,7 +74,7 @@ pub struct Listener {
 pub struct NextHop {
     /// `host[:port]` as configured, for Request-URIs we make.
     pub host_port: Box<str>,
-    /// Whom to send to; never empty.
+    /// Whom to send to, by priority; never empty.
     pub nodes: Vec<Node>,
 }
 
@@ -86,7 +89,7 @@ pub struct Node {
     pub priority: u16,
     /// How often it comes first among nodes of its priority (as RFC 2782).
     pub weight: u16,
-    /// The addresses that it had when the configuration was loaded: it is known by them.
+    /// The addresses that its name leads to, as of late: it is known by them.
     pub addresses: Vec<IpAddr>,
 }
 

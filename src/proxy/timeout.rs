@@ -21,6 +21,8 @@ impl Proxy {
                 Owner::Relay(key) => self.wake_relay(key, at),
                 Owner::Call(id) => self.wake_call(id),
                 Owner::Parked => self.handle_resolved(),
+                Owner::Probe(key) => self.wake_probe(key, at),
+                Owner::Probes => self.probe_due(at),
             }
         }
     }
@@ -115,5 +117,6 @@ impl Proxy {
         for key in relays {
             self.fail_relay(key);
         }
+        self.fail_probes(failure);
     }
 }
