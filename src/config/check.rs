@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Config, ConfigError};
+use crate::proxy::policy::Network;
 
 impl Config {
     /// Every contradiction.
@@ -25,7 +26,29 @@ impl Config {
         }
         errors.extend(self.check_advertised());
         errors.extend(self.check_peers());
+        errors.extend(self.check_nodes());
         errors
+    }
+
+    fn check_nodes(&self) -> impl Iterator<Item = ConfigError> {
+        let mut names = HashSet::new();
+        let twice = self.nodes.iter().enumerate();
+        let twice = twice.filter(move |(_, node)| !names.insert(node.name.as_str()));
+        let twice = twice.map(|(index, node)| {
+            let text = format!("another node is called {:?}", node.name);
+            self.error(&format!("node[{index}].name"), text)
+        });
+        let is_single = |peer: &super::Peer| match peer.address.as_slice() {
+            [one] => *one == Network::host(one.base),
+            _ => false,
+        };
+        let peers = self.peers.iter().enumerate();
+        let unfit = peers.filter(move |(_, peer)| peer.check_s > 0 && !is_single(peer));
+        let unfit = unfit.map(|(index, _)| {
+            let text = "only a peer with a single address can be checked";
+            self.error(&format!("peer[{index}].check_s"), text)
+        });
+        twice.chain(unfit)
     }
 
     fn check_advertised(&self) -> impl Iterator<Item = ConfigError> {

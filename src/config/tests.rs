@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use super::*;
+use crate::proxy::Wanted;
 use crate::proxy::policy::{Network, Policy};
 use crate::routing::Mode;
 
@@ -27,8 +28,8 @@ fn faults(text: &str) -> String {
 struct Office;
 
 impl Surroundings for Office {
-    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        match host {
+    fn resolve(&self, name: &Wanted) -> io::Result<Vec<IpAddr>> {
+        match &*name.host {
             "pbx.example.com" => Ok(vec![
                 "2001:db8::5".parse().unwrap(),
                 "192.0.2.5".parse().unwrap(),
@@ -126,7 +127,7 @@ t1_ms = -1
     pointsman.toml:12:27: sip.domains: 7 is not allowed; allowed: a text in quotes
     pointsman.toml:14:2: sips: there is no such section; did you mean `sip`?
     pointsman.toml:17:11: peer[0].address: "192.0.2.1/24" has bits set behind its prefix (the block begins at 192.0.2.0); allowed: an address or a block such as "192.0.2.7", "192.0.2.0/24" or "2001:db8::/32"
-    pointsman.toml:18:1: peer[0].trust: there is no such key; allowed: name, address, forwarding, voicemail_forwarding, trust_diversion, trust_identity, external
+    pointsman.toml:18:1: peer[0].trust: there is no such key; allowed: name, address, forwarding, voicemail_forwarding, trust_diversion, trust_identity, external, check_s
     pointsman.toml:16:1: peer[0]: it has no `name`, which every peer needs
     pointsman.toml:21:9: timers.t1_ms: -1 is not allowed; allowed: a whole number from 10 to 10000
     "#);
@@ -139,7 +140,7 @@ fn what_is_no_toml_names_its_line() {
     insta::assert_snapshot!(faults("sip = 1\npeer = 2\nx = 3\n"), @r#"
     pointsman.toml:1:7: sip: a section is needed here; allowed: [sip]
     pointsman.toml:2:8: peer: a list of tables is needed here; allowed: [[peer]]
-    pointsman.toml:3:1: x: there is no such section; allowed: sip, timers, limits, store, api, log, shutdown, peer
+    pointsman.toml:3:1: x: there is no such section; allowed: sip, health, dns, timers, limits, store, api, log, shutdown, peer, node
     "#);
 }
 

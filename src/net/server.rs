@@ -15,8 +15,10 @@ use super::chronicle::Collector;
 use super::clock::Clock;
 use super::counters::Latency;
 use super::gauges::Gauges;
+use super::in_force::{InForce, Surveyed};
+use super::names::{NameService, Resolving};
 use super::shard::Shards;
-use super::socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
+use super::socket::{BindError, Buffers, bind_shared, granted_less, local_address};
 use super::timed::Timed;
 use super::upkeep::{Upkeep, unix_s};
 use crate::call::CallRecord;
@@ -24,7 +26,6 @@ use crate::config::{self, Config, ConfigErrors, compile};
 use crate::engine::{Engine, Shared, shard_of};
 use crate::presence::{Directory, LoadError, NumberPlan, Roster};
 use crate::proxy::Trace;
-use crate::proxy::policy::Policy;
 use crate::store::{Embedded, Options, Store, StoreError};
 
 /// Reads the configuration anew.
@@ -33,6 +34,7 @@ pub type Reader = Box<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
 /// A running server. Dropping it ends the shards, then the upkeep, then the roster.
 pub struct Server {
     shards: Shards,
+    _names: NameService,
     _background: Background,
     roster: Arc<Roster>,
     shared: Arc<Shared>,
@@ -40,7 +42,7 @@ pub struct Server {
     clock: Clock,
     addresses: Vec<SocketAddr>,
     read: Reader,
-    reloading: Mutex<()>,
+    in_force: Arc<InForce>,
     config: Arc<ArcSwap<Config>>,
     draining: watch::Sender<bool>,
     collector: Arc<Collector>,
@@ -64,7 +66,8 @@ impl Server {
     /// What cannot be opened, with what can be done about it.
     pub fn start(config: Config, read: Reader) -> Result<Self, StartError> {
         let clock = Clock::start();
-        let policy = compile(&config, &System).map_err(StartError::Config)?;
+        let surveyed = Surveyed::for_start(&config, clock.now().ms);
+        let policy = compile(&config, &surveyed).map_err(StartError::Config)?;
         let store = open_store(&config)?;
         store.maintain(unix_s(clock)).map_err(StartError::Store)?;
         let directory = Arc::new(Directory::new(random_u64()?));
@@ -73,6 +76,7 @@ impl Server {
         let shards = config.shards();
         let policy = policy.bound(&addresses);
         let shared = Arc::new(Shared::new(policy, directory, store.secret(), shards));
+        surveyed.publish(&shared.names, clock.now().ms);
         let limit = config.limits.message_bytes;
         let shards = start_shards(sockets, clock, limit, &shared, &*store)?;
         let config = Arc::new(ArcSwap::from_pointee(config));
@@ -80,15 +84,22 @@ impl Server {
         let collector = Arc::new(Collector::new(of_shards, clock, in_force));
         let upkeep = Upkeep {
             roster: Arc::clone(&roster),
-            shared: Arc::clone(&shared),
             store: Arc::clone(&store) as Arc<dyn Store>,
             collector: Arc::clone(&collector),
-            on_resolved: Box::new(shards.on_resolved()),
             clock,
         };
         let background = upkeep.start().map_err(StartError::Thread)?;
+        let in_force = Arc::new(InForce {
+            config: Arc::clone(&config),
+            shared: Arc::clone(&shared),
+            clock,
+            addresses: addresses.clone(),
+            changing: Mutex::default(),
+        });
+        let names = start_names(&in_force, &shards).map_err(StartError::Thread)?;
         Ok(Self {
             shards,
+            _names: names,
             _background: background,
             roster,
             shared,
@@ -96,7 +107,7 @@ impl Server {
             clock,
             addresses,
             read,
-            reloading: Mutex::new(()),
+            in_force,
             config,
             draining: watch::Sender::new(false),
             collector,
@@ -109,18 +120,9 @@ impl Server {
     /// # Errors
     /// Everything that is wrong with it; nothing has changed.
     pub fn reload(&self) -> Result<Reloaded, ConfigErrors> {
-        let _one_at_a_time = self
-            .reloading
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let running = self.config();
-        let wanted = (self.read)()?;
-        let needs_restart = running.needs_restart(&wanted);
-        let config = wanted.keeping_running(&running)?;
-        let policy = compile(&config, &System)?.bound(&self.addresses);
-        self.shared.policy.store(Arc::new(policy));
-        let config = Arc::new(config);
-        self.config.store(Arc::clone(&config));
+        let (needs_restart, config) = self.in_force.reload(|| (self.read)())?;
+        // So that shards without anything to do look at it as well.
+        self.shards.on_resolved()();
         let hooks = self
             .on_reload
             .lock()
@@ -213,6 +215,17 @@ impl Server {
     pub fn gauges(&self) -> Gauges {
         self.shards.gauges()
     }
+}
+
+fn start_names(in_force: &Arc<InForce>, shards: &Shards) -> io::Result<NameService> {
+    let moved = Arc::clone(in_force);
+    NameService::start(Resolving {
+        shared: Arc::clone(&in_force.shared),
+        clock: in_force.clock,
+        config: Arc::clone(&in_force.config),
+        on_resolved: Box::new(shards.on_resolved()),
+        on_moved: Box::new(move || moved.follow_names()),
+    })
 }
 
 fn open_store(config: &Config) -> Result<Arc<Timed<Embedded>>, StartError> {
@@ -384,14 +397,6 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
-
-/// The policy of a configuration, as a server would use it; for checking a file.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn check(config: &Config) -> Result<Policy, ConfigErrors> {
-    compile(config, &System)
-}
 
 #[cfg(test)]
 mod tests;

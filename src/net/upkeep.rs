@@ -1,4 +1,4 @@
-//! What may wait, in threads beside the shards: the store, statuses that end, names, the log.
+//! What may wait, in threads beside the shards: the store, statuses that end, the log.
 
 use std::io;
 use std::sync::Arc;
@@ -7,9 +7,6 @@ use std::time::Duration;
 use super::background::Background;
 use super::chronicle::Collector;
 use super::clock::Clock;
-use super::names::Resolver;
-use super::socket::System;
-use crate::engine::Shared;
 use crate::presence::Roster;
 use crate::store::Store;
 
@@ -17,18 +14,12 @@ use crate::store::Store;
 const UPKEEP: Duration = Duration::from_secs(1);
 /// How often decisions are collected from the shards.
 const COLLECT: Duration = Duration::from_millis(50);
-/// How often names that calls wait for are looked at, and by how many threads.
-const NAMES: Duration = Duration::from_millis(50);
-const RESOLVERS: usize = 2;
 
 /// What the threads work on.
 pub(super) struct Upkeep {
     pub roster: Arc<Roster>,
-    pub shared: Arc<Shared>,
     pub store: Arc<dyn Store>,
     pub collector: Arc<Collector>,
-    /// Tells the shards that names were resolved.
-    pub on_resolved: Box<dyn Fn() + Send + Sync>,
     pub clock: Clock,
 }
 
@@ -43,16 +34,6 @@ impl Upkeep {
             runtime.block_on(roster.expire());
         })?;
         background.every("chronicle", COLLECT, move || collector.collect())?;
-        let resolver = Arc::new(Resolver::new(
-            self.shared,
-            self.clock,
-            Box::new(System),
-            self.on_resolved,
-        ));
-        for _ in 0..RESOLVERS {
-            let resolver = Arc::clone(&resolver);
-            background.every("names", NAMES, move || resolver.resolve_wanted())?;
-        }
         look_after(self.store, self.clock, &mut background)?;
         Ok(background)
     }
