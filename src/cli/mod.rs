@@ -21,6 +21,7 @@ mod journal;
 mod lines;
 mod offline;
 mod output;
+mod peers;
 mod reload;
 mod serve;
 mod settings;
@@ -98,6 +99,8 @@ enum Command {
     Token(token::Token),
     /// List the calls in progress
     Calls(calls::Calls),
+    /// Show the systems around: next hops, peers, listeners, certificates
+    Peers(peers::Peers),
     /// List what became of a subscriber's calls
     Journal(journal::Journal),
     /// Say what would happen to a call, and why, without making it
@@ -129,6 +132,7 @@ pub fn run() -> ExitCode {
         Command::Settings(command) => command.run(&setting),
         Command::Token(command) => command.run(&setting),
         Command::Calls(command) => command.run(&setting),
+        Command::Peers(command) => command.run(&setting),
         Command::Journal(command) => command.run(&setting),
         Command::Explain(command) => command.run(&setting),
         Command::Watch(command) => command.run(&setting),

@@ -177,7 +177,8 @@ fn addresses(
     let transport = target.sought().transport_or_default();
     let mut listening = config.sip.listen.iter();
     if asked_for && !listening.any(|listen| listen.transport == transport) {
-        let text = format!("{host} is reached by {transport:?}, and no listener speaks that");
+        let transport = transport.param();
+        let text = format!("{host} is reached by {transport}, and no listener speaks that");
         return Err(config.error(key, text));
     }
     let found = match host.ip() {

@@ -1,6 +1,7 @@
 //! What names lead to. The call path only looks; what is missing is asked for, and whoever waits for
 //! it is told when it is there. The host resolves (RFC 3263) beside the call path.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -119,6 +120,24 @@ impl Wanted {
             port: self.port,
             transport: self.transport,
             is_secure: self.is_secure,
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    /// As a URI.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_secure { "sips:" } else { "sip:" })?;
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        match self.transport {
+            Some(transport) => write!(f, ";transport={}", transport.param()),
+            None => Ok(()),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the administrator configured, compiled for the call path: immutable, swapped whole on reload.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -188,6 +189,15 @@ impl Network {
                 u128::from(base) & mask == u128::from(a) & mask
             }
             _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self == Self::host(self.base) {
+            true => self.base.fmt(f),
+            false => write!(f, "{}/{}", self.base, self.prefix),
         }
     }
 }

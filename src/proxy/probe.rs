@@ -317,17 +317,11 @@ impl Options<'_> {
     /// was found.
     fn write_uri(&self, out: &mut Vec<u8>) {
         let target = &self.check.target;
-        let scheme = if target.is_secure { "sips" } else { "sip" };
-        let _ = match target.host.contains(':') {
-            true => write!(out, "{scheme}:[{}]", target.host),
-            false => write!(out, "{scheme}:{}", target.host),
-        };
-        if let Some(port) = target.port {
-            let _ = write!(out, ":{port}");
-        }
         let transport = self.endpoint.transport;
-        if transport != Transport::Udp && !target.is_secure {
-            let _ = write!(out, ";transport={}", transport.param());
-        }
+        let is_told = transport == Transport::Udp || target.is_secure || target.transport.is_some();
+        let _ = match is_told {
+            true => write!(out, "{target}"),
+            false => write!(out, "{target};transport={}", transport.param()),
+        };
     }
 }

@@ -211,7 +211,7 @@ fn a_sips_uri_goes_over_tls_only() {
         "SRV _sips._tcp.example.com 0 0 5071 a.example.com",
         "A a.example.com 192.0.2.7",
     ]);
-    let expected = ["tls 192.0.2.7:5071 0/0/0"];
+    let expected = ["tls 192.0.2.7:5071 2/0/0"];
     assert_eq!(found(&without_naptr, "sips:example.com", &all()), expected);
     let udp = ours(&[(Transport::Udp, true)]);
     assert!(
