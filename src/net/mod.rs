@@ -23,10 +23,12 @@ mod serve;
 mod server;
 mod shard;
 mod socket;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timed;
 mod upkeep;
+mod waiting;
 
 pub use clock::Clock;
 pub use counters::{HostCounters, LATENCY_BOUNDS_NS, Latency};
@@ -35,5 +37,6 @@ pub use in_force::check;
 pub use log::{Logging, start_logging};
 pub use serve::{RunningApi, serve};
 pub use server::{Reader, Reloaded, Server, StartError, random};
-pub use shard::{Handler, Shards};
+pub use shard::{Handler, Shards, Sockets};
 pub use socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
+pub use stream::{Labelled, StreamCounters};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::background::Background;
 use super::chronicle::Collector;
 use super::clock::Clock;
+use crate::engine::Shared;
 use crate::presence::Roster;
 use crate::store::Store;
 
@@ -14,10 +15,15 @@ use crate::store::Store;
 const UPKEEP: Duration = Duration::from_secs(1);
 /// How often decisions are collected from the shards.
 const COLLECT: Duration = Duration::from_millis(50);
+/// How often bindings that have ended are dropped, and in how many chunks of the table each time:
+/// a million subscribers have their turn four times a minute.
+const SWEEP: Duration = Duration::from_millis(500);
+const SWEPT_CHUNKS: usize = 8;
 
 /// What the threads work on.
 pub(super) struct Upkeep {
     pub roster: Arc<Roster>,
+    pub shared: Arc<Shared>,
     pub store: Arc<dyn Store>,
     pub collector: Arc<Collector>,
     pub clock: Clock,
@@ -34,6 +40,14 @@ impl Upkeep {
             runtime.block_on(roster.expire());
         })?;
         background.every("chronicle", COLLECT, move || collector.collect())?;
+        let (of_sweep, clock) = (self.shared, self.clock);
+        background.every("bindings", SWEEP, move || {
+            let now_unix_ms = clock.now().unix_ms;
+            let directory = &of_sweep.directory;
+            of_sweep
+                .locations
+                .sweep(directory, now_unix_ms, SWEPT_CHUNKS);
+        })?;
         look_after(self.store, self.clock, &mut background)?;
         Ok(background)
     }

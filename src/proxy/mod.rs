@@ -5,6 +5,7 @@
 //! [`Outbox`]. It must not read a clock, open a socket or decide about presence. Entry points:
 //! [`Proxy::handle_request`], [`Proxy::handle_response`], [`Proxy::handle_timeouts`].
 
+mod best;
 mod branch;
 mod caller;
 mod cancel;
@@ -14,6 +15,7 @@ mod counters;
 mod dialog;
 mod divert;
 mod facts;
+mod failover;
 mod forward;
 mod handle;
 mod health;
@@ -29,13 +31,16 @@ mod probe;
 mod reject;
 mod rejection;
 mod relay;
+mod relay_response;
 mod request;
 mod response;
 mod route;
 mod seek;
 mod setup;
 mod shared;
+mod target;
 mod timeout;
+mod token;
 
 pub use counters::{Counter, Counters, LabelCounters};
 pub use facts::{CallEvent, Outcome, Trace};
