@@ -1,7 +1,7 @@
 # The commands of this project. `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PACKAGES := sip-tester
+PACKAGES := sip-tester dnsmasq-base
 
 .PHONY: help build demo check test bench deny deps
 
@@ -27,7 +27,7 @@ deny: ## licences, bans and sources of all dependencies
 	cargo deny check bans licenses sources
 
 deps: ## the programs that the tests with real peers need (Debian packages)
-	@missing=""; for tool in sipp; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing=""; for tool in sipp dnsmasq; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing $(PACKAGES) for the tests with real peers (missing:$$missing)"; \

@@ -1,11 +1,13 @@
 //! Every key there is: how it is read, what it means, what stands in its place when it is absent.
 
-use super::address::{HostPort, Listen, VoicemailTemplate, domain, http_address, network, path};
+use super::address::{
+    HostPort, Listen, VoicemailTemplate, domain, http_address, name_server, network, path,
+};
 use super::auth::{identity, method, realm};
 use super::error::Fault;
 use super::value::Value;
 use super::{
-    Config, Forwarding, LogFormat, Peer, RegistrarMode, Secret, StoreEngine, TlsVersion,
+    Config, Forwarding, LogFormat, Node, Peer, RegistrarMode, Secret, StoreEngine, TlsVersion,
     UnknownCallee,
 };
 use crate::presence::NumberPlan;
@@ -42,6 +44,11 @@ use Absent::{Toml, Words};
 /// Sections in the order of the reference, with what they are about.
 pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("sip", "What is spoken, where, and what becomes of calls."),
+    (
+        "health",
+        "What is done about systems that do not answer: see [next hops](next-hops.md).",
+    ),
+    ("dns", "How host names are resolved (RFC 3263)."),
     (
         "registrar",
         "Who keeps the bindings of phones: we, so that calls go to the phones themselves, or the PBX. \
@@ -129,9 +136,10 @@ pub(super) const KEYS: &[Key<Config>] = &[
          international form, so the region is chosen once."),
     key!("sip.next_hop", "`sip:HOST[:PORT]`", Words("none"), true,
         c.sip.next_hop = v => Some(v.parsed(HostPort::parse_uri)?),
-        "The PBX, to which calls are connected. A name is resolved when the configuration is loaded. \
-         Without one, a call that should be connected is answered 480. Trusted like a peer unless a \
-         `[[peer]]` covers its address."),
+        "The PBX, to which calls are connected: an address, a name with SRV or NAPTR records, or one \
+         with addresses only. Without one, a call that should be connected is answered 480. Trusted \
+         like a peer unless a `[[peer]]` covers its address. Several PBX nodes are configured as \
+         `[[node]]`s, which stand in its place."),
     key!("sip.outbound", "`sip:HOST[:PORT]`", Words("as `next_hop`"), true,
         c.sip.outbound = v => Some(v.parsed(HostPort::parse_uri)?),
         "Where a call goes that was forwarded to a number that is no subscriber's. Trusted like a \
@@ -189,6 +197,27 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.sip.receive_buffer_bytes = v => v.integer(65_536..=1 << 30)? as u32,
         "The receive and send buffer of each socket. The kernel grants `net.core.rmem_max` and \
          `net.core.wmem_max` at most; a warning says when it granted less."),
+    key!("health.check_s", "seconds, 0 or 5 to 3600", Toml("0"), true,
+        c.health.check_s = v => check_s(v)?,
+        "How often `sip.next_hop`, `sip.outbound` and `sip.voicemail` are asked with OPTIONS whether \
+         they are there; 0 asks none of them. A `[[node]]` and a `[[peer]]` have a `check_s` of their \
+         own."),
+    key!("health.failures", "number, 1 to 20", Toml("2"), true,
+        c.health.failures = v => v.integer(1..=20)? as u8,
+        "After so many checks in a row without an answer, or with a 503, a system counts as down \
+         and is tried after all others. One answer brings it back."),
+    key!("health.penalty_s", "seconds, 0 to 3600", Toml("30"), true,
+        c.health.penalty_s = v => v.integer(0..=3_600)? as u32,
+        "How long a target is tried after all others when a call found that it does not answer, \
+         answers 503 or cannot be reached. The `Retry-After` of a 503 counts instead, up to ten \
+         minutes. An answer ends it; 0 holds nothing against anybody."),
+    key!("dns.servers", "list of `ADDRESS[:PORT]`", Words("as `/etc/resolv.conf` says"), true,
+        c.dns.servers = v => v.list(name_server)?,
+        "The name servers that are asked, instead of the system's. `/etc/hosts` counts in any case."),
+    key!("dns.timeout_ms", "milliseconds, 100 to 30000", Toml("2000"), true,
+        c.dns.timeout_ms = v => v.integer(100..=30_000)? as u32,
+        "How long a name server has to answer one query; it is asked twice. Calls do not wait that \
+         long: what was resolved before stays in use until there is a new answer."),
     key!("registrar.mode", "`\"local\"` or `\"pass\"`",
         Words("`\"pass\"` with a `next_hop`, else `\"local\"`"), true,
         c.registrar.mode = v => Some(v.word(&[
@@ -415,7 +444,39 @@ pub(super) const PEER_KEYS: &[Key<Peer>] = &[
     key!("external", "`true` or `false`", Toml("false"), true,
         p.external = v => v.flag()?,
         "Whether its calls are external whatever their From says, as from a trunk."),
+    key!("check_s", "seconds, 0 or 5 to 3600", Toml("0"), true,
+        p.check_s = v => check_s(v)?,
+        "How often it is asked with OPTIONS whether it is there, at port 5060 of its address; 0 never. \
+         Needs a single address."),
 ];
+
+/// The keys of a `[[node]]`.
+pub(super) const NODE_KEYS: &[Key<Node>] = &[
+    key!("name", "text", Words("required"), true,
+        n.name = v => v.parsed(peer_name)?,
+        "The name in logs and metrics, different for each node."),
+    key!("uri", "`sip:HOST[:PORT]`", Words("required"), true,
+        n.uri = v => v.parsed(HostPort::parse_uri)?,
+        "Where it is. Trusted like a peer unless a `[[peer]]` covers its address."),
+    key!("priority", "number, 0 to 65535", Toml("1"), true,
+        n.priority = v => v.integer(0..=65_535)? as u16,
+        "Nodes of a lower number are tried first; the others when those are in trouble."),
+    key!("weight", "number, 0 to 65535", Toml("1"), true,
+        n.weight = v => v.integer(0..=65_535)? as u16,
+        "Its share of the calls among the nodes of its priority."),
+    key!("check_s", "seconds, 0 or 5 to 3600", Toml("30"), true,
+        n.check_s = v => check_s(v)?,
+        "How often it is asked with OPTIONS whether it is there; 0 never."),
+];
+
+fn check_s(value: Value<'_>) -> Result<u32, Fault> {
+    match value.integer(0..=3_600)? {
+        short @ 1..5 => Err(Fault::new(format!(
+            "{short} is not allowed; allowed: 0, or a whole number from 5 to 3600"
+        ))),
+        seconds => Ok(seconds as u32),
+    }
+}
 
 fn listeners(value: Value<'_>) -> Result<Vec<Listen>, Fault> {
     let listeners = value.list(Listen::parse)?;

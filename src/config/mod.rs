@@ -33,6 +33,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use reference::reference;
 
 use crate::message::Transport;
+use crate::proxy::Wanted;
 use crate::proxy::policy::Network;
 
 /// Everything that can be configured, with the defaults where nothing is.
@@ -43,6 +44,13 @@ pub struct Config {
     /// `[[peer]]`
     #[serde(rename = "peer")]
     pub peers: Vec<Peer>,
+    /// `[[node]]`
+    #[serde(rename = "node")]
+    pub nodes: Vec<Node>,
+    /// `[health]`
+    pub health: Health,
+    /// `[dns]`
+    pub dns: Dns,
     /// `[registrar]`
     pub registrar: Registrar,
     /// `[tls]`
@@ -123,6 +131,35 @@ pub struct Peer {
     pub trust_diversion: bool,
     pub trust_identity: bool,
     pub external: bool,
+    pub check_s: u32,
+}
+
+/// `[[node]]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Node {
+    pub name: String,
+    pub uri: HostPort,
+    pub priority: u16,
+    pub weight: u16,
+    pub check_s: u32,
+}
+
+/// `[health]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Health {
+    pub check_s: u32,
+    pub failures: u8,
+    pub penalty_s: u32,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Dns {
+    pub servers: Vec<SocketAddr>,
+    pub timeout_ms: u32,
 }
 
 /// `[registrar]`
@@ -317,6 +354,28 @@ impl Config {
             .collect()
     }
 
+    /// Whether there is a PBX, as a next hop or as nodes.
+    fn has_pbx(&self) -> bool {
+        self.sip.next_hop.is_some() || !self.nodes.is_empty()
+    }
+
+    /// The configured hosts that are names: what must be resolved whatever calls come.
+    pub fn names(&self) -> Vec<Wanted> {
+        let sip = &self.sip;
+        let voicemail = sip.voicemail.as_ref().map(|voicemail| &voicemail.hop);
+        let hops = [sip.next_hop.as_ref(), sip.outbound.as_ref(), voicemail];
+        let nodes = self.nodes.iter().map(|node| &node.uri);
+        let hosts = hops.into_iter().flatten().chain(nodes);
+        let mut names: Vec<Wanted> = Vec::new();
+        for host in hosts.filter(|host| host.ip().is_none()) {
+            let wanted = compile::wanted(host);
+            if !names.contains(&wanted) {
+                names.push(wanted);
+            }
+        }
+        names
+    }
+
     /// This configuration with the running values of all keys that only a restart changes.
     ///
     /// # Errors
@@ -409,6 +468,38 @@ impl Default for Peer {
             trust_diversion: true,
             trust_identity: true,
             external: false,
+            check_s: 0,
+        }
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            uri: HostPort::named("".into()),
+            priority: 1,
+            weight: 1,
+            check_s: 30,
+        }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            check_s: 0,
+            failures: 2,
+            penalty_s: 30,
+        }
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            timeout_ms: 2_000,
         }
     }
 }

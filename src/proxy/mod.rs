@@ -11,6 +11,7 @@ mod branch;
 mod caller;
 mod cancel;
 mod carry_out;
+mod choice;
 mod counters;
 mod dialog;
 mod divert;
@@ -18,6 +19,7 @@ mod facts;
 mod failover;
 mod forward;
 mod handle;
+mod health;
 mod hop;
 mod invite;
 mod keys;
@@ -26,6 +28,7 @@ mod note;
 mod outbox;
 mod parked;
 pub mod policy;
+mod probe;
 mod register;
 mod reject;
 mod rejection;
@@ -34,6 +37,7 @@ mod relay_response;
 mod request;
 mod response;
 mod route;
+mod seek;
 mod setup;
 mod shared;
 mod target;
@@ -42,9 +46,12 @@ mod token;
 
 pub use counters::{Counter, Counters, LabelCounters};
 pub use facts::{CallEvent, Outcome, Trace};
+pub use health::{
+    Check, Health, HealthRules, Standing, StandingChange, TargetHealth, TargetKey, Trouble,
+};
 pub use hop::{ConnectionId, Endpoint, Endpoints, Flow, FlowView, Flows, Hop, Hops, Unreachable};
-pub use keys::Keys;
-pub use names::{Lookup, Names, Resolved, Sought, Wanted};
+pub use keys::{Keys, shard_of};
+pub use names::{Lookup, NameCounts, Names, Resolved, Sought, Target, Wanted};
 pub use outbox::{Outbox, Transmit};
 pub use policy::Policy;
 pub use rejection::Rejection;
@@ -70,6 +77,8 @@ new_key_type! {
     struct InviteKey;
     /// Names another request's context; part of our Via branch.
     struct RelayKey;
+    /// Names a check that waits for its answer; part of our Via branch.
+    struct ProbeKey;
     /// Names a request that was answered at once.
     struct AnswerKey;
 }
@@ -106,6 +115,8 @@ enum Owner {
     Answer(AnswerKey),
     Call(CallId),
     Parked,
+    Probe(ProbeKey),
+    Probes,
 }
 
 /// One shard's stateful proxy.
@@ -124,6 +135,8 @@ pub struct Proxy {
     parked: parked::Parked,
     /// Until when the request that is handled anew may wait.
     resumed_until_ms: Option<Ms>,
+    /// The checks of this shard, and those that wait for an answer.
+    probes: probe::Probes,
     journal: Box<dyn Journal>,
     wheel: Wheel<Owner>,
     scratch: Scratch,
@@ -159,7 +172,7 @@ impl Proxy {
         for (id, deadline) in calls.deadlines() {
             wheel.insert(deadline, Owner::Call(id));
         }
-        Self {
+        let mut proxy = Self {
             shard,
             policy: shared.policy.load_full(),
             keys: Keys::new(&shared.secret).for_run(now.unix_ms),
@@ -170,13 +183,16 @@ impl Proxy {
             calls,
             parked: parked::Parked::default(),
             resumed_until_ms: None,
+            probes: probe::Probes::default(),
             journal,
             wheel,
             scratch: Scratch::default(),
             now,
             out: Outbox::default(),
             shared,
-        }
+        };
+        proxy.plan_probes();
+        proxy
     }
 
     /// Begins an input: what it is answered with goes into `out`, until [`Proxy::end`]. What an
@@ -189,6 +205,7 @@ impl Proxy {
         let current = self.shared.policy.load();
         if !Arc::ptr_eq(&current, &self.policy) {
             self.policy = Arc::clone(&current);
+            self.plan_probes();
         }
     }
 
@@ -211,6 +228,7 @@ impl Proxy {
             servers: self.servers.len(),
             calls: self.calls.len(),
             parked: self.parked.len(),
+            probes: self.probes.len(),
         }
     }
 
@@ -270,4 +288,6 @@ pub struct Load {
     pub calls: usize,
     /// Requests that wait for a name.
     pub parked: usize,
+    /// Checks that wait for an answer.
+    pub probes: usize,
 }

@@ -1,8 +1,10 @@
 //! What the administrator configured, compiled for the call path: immutable, swapped whole on reload.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::health::HealthRules;
 use super::names::Wanted;
 use crate::auth::AuthPolicy;
 use crate::message::Transport;
@@ -53,6 +55,8 @@ pub struct Policy {
     pub hop_limit: u8,
     /// `Retry-After` of a 503, seconds.
     pub retry_after_s: u32,
+    /// Penalties, and who is asked whether they are well.
+    pub health: HealthRules,
     /// Longer requests go over TCP where we listen on it (RFC 3261 §18.1.1); 0 is no limit.
     pub udp_limit_bytes: usize,
 }
@@ -81,7 +85,7 @@ pub struct Listener {
 pub struct NextHop {
     /// `host[:port]` as configured, for Request-URIs we make.
     pub host_port: Box<str>,
-    /// Whom to send to; never empty.
+    /// Whom to send to, by priority; never empty.
     pub nodes: Vec<Node>,
 }
 
@@ -96,7 +100,7 @@ pub struct Node {
     pub priority: u16,
     /// How often it comes first among nodes of its priority (as RFC 2782).
     pub weight: u16,
-    /// The addresses that it had when the configuration was loaded: it is known by them.
+    /// The addresses that its name leads to, as of late: it is known by them.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -216,6 +220,15 @@ impl Network {
                 u128::from(base) & mask == u128::from(a) & mask
             }
             _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self == Self::host(self.base) {
+            true => self.base.fmt(f),
+            false => write!(f, "{}/{}", self.base, self.prefix),
         }
     }
 }

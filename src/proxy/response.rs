@@ -50,6 +50,9 @@ impl Proxy {
                 let key = RelayKey::from(slotmap::KeyData::from_ffi(branch.context));
                 self.on_relay_response(arrival, key, &branch, &message)
             }
+            Some(branch) if branch.kind == BranchKind::Probe => {
+                self.on_probe_response(&branch, status, cseq.method)
+            }
             _ => false,
         };
         if !is_ours {

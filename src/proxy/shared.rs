@@ -8,6 +8,7 @@ use crossbeam_queue::ArrayQueue;
 
 use super::counters::Counters;
 use super::facts::{CallEvent, Trace};
+use super::health::Health;
 use super::hop::Flows;
 use super::names::Names;
 use super::policy::Policy;
@@ -26,6 +27,8 @@ pub struct Shared {
     pub directory: Arc<Directory>,
     /// What names lead to, resolved off the call path.
     pub names: Names,
+    /// How the systems that we send to are doing.
+    pub health: Health,
     /// The open connections of stream transports.
     pub flows: Flows,
     /// Which contacts subscribers have registered.
@@ -67,6 +70,7 @@ impl Shared {
             policy: ArcSwap::from_pointee(policy),
             directory,
             names: Names::default(),
+            health: Health::default(),
             flows: Flows::default(),
             locations: Locations::default(),
             guard: Guard::new(&secret),

@@ -22,6 +22,8 @@ impl Proxy {
                 Owner::Answer(key) => self.wake_answer(key),
                 Owner::Call(id) => self.wake_call(id),
                 Owner::Parked => self.handle_resolved(),
+                Owner::Probe(key) => self.wake_probe(key, at),
+                Owner::Probes => self.probe_due(at),
             }
         }
     }
@@ -116,5 +118,6 @@ impl Proxy {
         for (key, leg) in relays {
             self.fail_relay(key, leg);
         }
+        self.fail_probes(failure);
     }
 }

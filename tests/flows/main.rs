@@ -20,6 +20,7 @@ mod failing;
 mod failover;
 mod forking;
 mod found;
+mod nodes;
 mod paths;
 mod refusing;
 mod registering;

@@ -149,6 +149,7 @@ pub fn policy() -> Policy {
         call_limit: 1,
         hop_limit: 5,
         retry_after_s: 5,
+        health: Default::default(),
         udp_limit_bytes: 1_300,
     }
 }

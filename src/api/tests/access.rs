@@ -218,6 +218,7 @@ async fn the_openapi_document_has_every_route() {
         ("/api/v1/events", "get"),
         ("/api/v1/import", "post"),
         ("/api/v1/export", "get"),
+        ("/api/v1/peers", "get"),
         ("/api/v1/reload", "post"),
         ("/metrics", "get"),
     ];
