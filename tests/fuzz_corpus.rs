@@ -11,6 +11,7 @@
 #[path = "../fuzz/src/bodies/mod.rs"]
 mod bodies;
 
+use proptest::prelude::*;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -70,4 +71,16 @@ fn header_values_and_uris_hold_what_the_fuzzer_asks_of_them() {
 #[test]
 fn sequences_hold_what_the_fuzzer_asks_of_them() {
     run(&["fuzz/sequence"], bodies::sequence);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// A little of what the fuzzer does at length.
+    #[test]
+    fn random_sequences_hold_what_the_fuzzer_asks_of_them(
+        bytes in prop::collection::vec(prop_oneof![3 => 0u8..12, 1 => any::<u8>()], 0..200),
+    ) {
+        bodies::sequence(&bytes);
+    }
 }
