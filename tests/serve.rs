@@ -318,7 +318,7 @@ fn register(phone: &UdpSocket, to: SocketAddr, number: u32, contact: &str) -> (u
 
 #[test]
 fn an_acknowledged_registration_survives_kill_9() {
-    let site = Site::new("");
+    let site = Site::new("[auth]\nmethods = []");
     let phone = phone();
     let own = phone.local_addr().unwrap();
     let server = site.serve();
@@ -347,16 +347,12 @@ fn an_acknowledged_registration_survives_kill_9() {
         "{listed}"
     );
     let output = Command::new(env!("CARGO_BIN_EXE_pointsman"))
-        .args([
-            "--url",
-            &format!("http://{}", server.api),
-            "bindings",
-            "bert",
-        ])
+        .args(["--json", "--api", &format!("http://{}", server.api)])
+        .args(["bindings", "bert"])
         .output()
         .unwrap();
-    let table = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(table.matches("sip:p").count(), 9, "{table}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(shown.matches("sip:p").count(), 9, "{shown}");
     server.http(&format!("DELETE {path}"), "");
     let (_, text) = register(&phone, server.sip, 13, "");
     assert!(!text.contains("Contact:"), "{text}");
