@@ -1,6 +1,7 @@
 //! The handlers, called without a socket.
 
 mod access;
+mod bindings;
 mod calls;
 mod events;
 mod peers;
