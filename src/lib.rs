@@ -31,6 +31,7 @@
 //! | [`routing`] | `decide`: pure |
 //! | [`call`] | the record of each open call, marks, journal entries |
 //! | [`proxy`] | RFC 3261 §16: response contexts, branches, CANCEL, redirect, retarget |
+//! | [`registrar`] | RFC 3261 §10: bindings of subscribers' phones, for running without a PBX |
 //! | [`engine`] | the sans-IO whole of one shard |
 //! | [`net`] | the only place that touches sockets, the clock and the operating system |
 //! | [`config`] | the TOML file, and what it is compiled to |
@@ -56,6 +57,7 @@ pub mod message;
 pub mod net;
 pub mod presence;
 pub mod proxy;
+pub mod registrar;
 pub mod routing;
 pub mod store;
 pub mod transaction;

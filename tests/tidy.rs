@@ -14,10 +14,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("routing", &["presence"]),
     ("call", &["message", "presence", "store", "transaction"]),
     (
+        "registrar",
+        &["message", "presence", "store", "transaction"],
+    ),
+    (
         "proxy",
         &[
             "auth",
             "message",
+            "registrar",
             "transaction",
             "presence",
             "routing",
@@ -34,6 +39,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "presence",
             "routing",
             "proxy",
+            "registrar",
             "store",
             "transaction",
         ],

@@ -131,6 +131,7 @@ fn policy() -> Policy {
         never_ban: Vec::new(),
         dnd_status: 480,
         unknown_callee: UnknownCallee::NextHop,
+        registrar: None,
         timers: Timers::default(),
         limits: Limits::default(),
         call_limit: 1,

@@ -1,6 +1,7 @@
 //! What a shard shows to other threads: its queue, its waker, its numbers.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -17,8 +18,12 @@ const QUEUE_LIMIT_BYTES: usize = 16 << 20;
 
 /// An input for a shard that another one received.
 pub(super) enum Handed {
-    /// A message of a call of that shard.
-    Message { source: Source, bytes: Bytes },
+    /// A message of a call of that shard, and when it was received, on the clock of `Now::ms`.
+    Message {
+        source: Source,
+        bytes: Bytes,
+        received_ms: u64,
+    },
     /// Nothing can be delivered there; which shard tried cannot be told, so each is told.
     Unreachable(Unreachable),
     /// A name was resolved that somebody waits for.
@@ -32,8 +37,15 @@ pub(super) struct Post {
     pub waker: Waker,
     pub counters: HostCounters,
     pub latency: Latency,
+    /// How long messages waited before they were handled.
+    pub waiting: Latency,
     /// How long an INVITE takes to be decided and carried out.
     pub decision: Latency,
+}
+
+/// The posts of so many shards.
+pub(super) fn posts(shards: usize) -> io::Result<Arc<[Post]>> {
+    (0..shards).map(|_| Post::new()).collect()
 }
 
 impl Post {
@@ -44,6 +56,7 @@ impl Post {
             waker: Waker::new()?,
             counters: HostCounters::default(),
             latency: Latency::default(),
+            waiting: Latency::default(),
             decision: Latency::default(),
         })
     }
@@ -60,6 +73,14 @@ impl Post {
             self.queued_bytes.fetch_sub(length, Ordering::Relaxed);
         }
         is_queued
+    }
+
+    /// Puts an input into the queue while that is half empty, so that those who can wait leave room
+    /// for those who cannot; whether it was.
+    pub(super) fn push_with_room(&self, handed: impl FnOnce() -> Handed) -> bool {
+        self.queue.len() < QUEUE_LIMIT / 2
+            && self.queued_bytes.load(Ordering::Relaxed) < QUEUE_LIMIT_BYTES / 2
+            && self.push(handed())
     }
 
     /// Takes the oldest input.
@@ -94,6 +115,7 @@ mod tests {
         Handed::Message {
             source: Source::datagram(from, 0),
             bytes: vec![0; length].into(),
+            received_ms: 0,
         }
     }
 

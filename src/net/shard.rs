@@ -16,7 +16,9 @@ use super::clock::{Clock, stopwatch};
 use super::counters::HostCounters;
 use super::epoll::Epoll;
 use super::gauges::Gauges;
-use super::post::{Handed, Post};
+use super::post::{Handed, Post, posts};
+use super::stream::Connections;
+use super::waiting::Waiting;
 use crate::engine::{Engine, Handled, Input, Now, Outbox, Source, Unreachable};
 
 /// The token of the waker among those of the listeners.
@@ -72,32 +74,45 @@ impl Handler for Engine {
     }
 }
 
+/// A shard's datagram sockets by the index of their listener; a stream's has none.
+pub type Sockets = Vec<Option<Socket>>;
+
 /// The running shards.
 pub struct Shards {
     threads: Vec<JoinHandle<()>>,
     posts: Arc<[Post]>,
+    connections: Option<Arc<Connections>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Shards {
-    /// Starts one thread for each entry: a shard's sockets, in the order of the listeners, and what
-    /// makes its engine, in its thread.
+    /// Starts one thread for each entry: a shard's sockets by listener, and what makes its engine,
+    /// in its thread.
     ///
     /// # Errors
     /// No thread or descriptor is left.
     pub fn start<H: Handler>(
-        shards: Vec<(Vec<Socket>, impl FnOnce(Now) -> H + Send + 'static)>,
+        shards: Vec<(Sockets, impl FnOnce(Now) -> H + Send + 'static)>,
         clock: Clock,
         message_limit: usize,
     ) -> io::Result<Self> {
-        let posts: Arc<[Post]> = shards
-            .iter()
-            .map(|_| Post::new())
-            .collect::<io::Result<_>>()?;
+        let posts = posts(shards.len())?;
+        Self::start_beside(None, posts, shards, (clock, message_limit))
+    }
+
+    /// As [`Shards::start`]; what goes to a listener without a socket is left to `connections`,
+    /// which tell the same posts.
+    pub(super) fn start_beside<H: Handler>(
+        connections: Option<Arc<Connections>>,
+        posts: Arc<[Post]>,
+        shards: Vec<(Sockets, impl FnOnce(Now) -> H + Send + 'static)>,
+        (clock, message_limit): (Clock, usize),
+    ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut running = Self {
             threads: Vec::new(),
             posts,
+            connections,
             stop,
         };
         for (number, (sockets, engine)) in (0_u16..).zip(shards) {
@@ -158,8 +173,9 @@ impl Drop for Shards {
 /// One shard's sockets and what it waits with.
 struct Host {
     number: u16,
-    sockets: Vec<Socket>,
+    sockets: Sockets,
     posts: Arc<[Post]>,
+    connections: Option<Arc<Connections>>,
     stop: Arc<AtomicBool>,
     epoll: Epoll,
     clock: Clock,
@@ -185,19 +201,22 @@ struct Core<H> {
 }
 
 impl Host {
-    fn new(number: u16, shards: &Shards, sockets: Vec<Socket>, clock: Clock) -> io::Result<Self> {
+    fn new(number: u16, shards: &Shards, sockets: Sockets, clock: Clock) -> io::Result<Self> {
         let (posts, stop) = (Arc::clone(&shards.posts), Arc::clone(&shards.stop));
         let epoll = Epoll::new()?;
         let host = Self {
             number,
             sockets,
             posts,
+            connections: shards.connections.clone(),
             stop,
             epoll,
             clock,
         };
         for (token, socket) in (0..).zip(&host.sockets) {
-            host.epoll.add(socket.as_fd(), token)?;
+            if let Some(socket) = socket {
+                host.epoll.add(socket.as_fd(), token)?;
+            }
         }
         if let Some(post) = host.post() {
             host.epoll.add_edge(post.waker.as_fd(), WAKER)?;
@@ -216,6 +235,10 @@ impl Host {
             untimed: 0,
             quiet_until_ms: 0,
         }
+    }
+
+    fn socket(&self, listener: u8) -> Option<&Socket> {
+        self.sockets.get(usize::from(listener))?.as_ref()
     }
 
     fn post(&self) -> Option<&Post> {
@@ -250,6 +273,7 @@ struct Exchange {
     /// Listeners that have datagrams.
     ready: Vec<u8>,
     unreachable: Vec<SocketAddr>,
+    waiting: Waiting,
     next_second_ms: u64,
 }
 
@@ -261,6 +285,7 @@ impl<H: Handler> Shard<H> {
             sender: Sender::new(),
             ready: Vec::new(),
             unreachable: Vec::new(),
+            waiting: Waiting::new(self.host.sockets.len()),
             next_second_ms: 0,
         };
         while !self.host.must_stop() {
@@ -287,12 +312,7 @@ impl<H: Handler> Shard<H> {
         for ready in self.host.epoll.ready().filter(|ready| ready.token != WAKER) {
             let listener = ready.token as u8;
             exchange.ready.push(listener);
-            if let Some(socket) = self
-                .host
-                .sockets
-                .get(usize::from(listener))
-                .filter(|_| ready.has_error)
-            {
+            if let Some(socket) = self.host.socket(listener).filter(|_| ready.has_error) {
                 let unreachable = &mut exchange.unreachable;
                 read_errors(socket.as_fd(), &mut |to, _| remember(unreachable, to));
                 self.core.tell_others(unreachable);
@@ -304,9 +324,12 @@ impl<H: Handler> Shard<H> {
     /// and all answers; whether more waits.
     fn pass(&mut self, exchange: &mut Exchange) -> bool {
         let now = self.host.clock.now();
+        exchange.waiting.begin(now);
         let mut ready = std::mem::take(&mut exchange.ready);
         ready.retain(|listener| self.receive(*listener, now, exchange));
         exchange.ready = ready;
+        // The batches took their time, during which others went on handing over.
+        let now = self.host.clock.now();
         let has_more_handed = self.core.take_handed(now);
         for to in exchange.unreachable.drain(..) {
             self.core.handle(now, Input::Unreachable(undeliverable(to)));
@@ -331,10 +354,11 @@ impl<H: Handler> Shard<H> {
 
     /// Handles one batch of a listener; whether it was full, so that more may wait.
     fn receive(&mut self, listener: u8, now: Now, exchange: &mut Exchange) -> bool {
-        let Some(socket) = self.host.sockets.get(usize::from(listener)) else {
+        let Some(socket) = self.host.socket(listener) else {
             return false;
         };
-        let count = match exchange.receiver.receive(socket.as_fd()) {
+        let wants_times = exchange.waiting.is_possible(listener, now);
+        let count = match exchange.receiver.receive(socket.as_fd(), wants_times) {
             Ok(count) => count,
             Err(error) => {
                 tracing::error!(listener, %error, "receiving failed");
@@ -342,14 +366,19 @@ impl<H: Handler> Shard<H> {
             }
         };
         self.core.count_received(count);
+        exchange.waiting.looked(listener, now, count == BATCH);
         for slot in 0..count {
             if let Some(datagram) = exchange.receiver.get(slot) {
                 let bytes = datagram.bytes;
+                let waited_ms = exchange.waiting.waited_ms(now, datagram.received_unix_ms);
                 match datagram.is_truncated || bytes.len() > self.core.message_limit {
                     true => self.core.count(|counters| counters.too_long.inc()),
                     false => {
-                        self.core
-                            .handle_received(now, datagram.from, listener, bytes);
+                        let source = Source {
+                            waited_ms,
+                            ..Source::datagram(datagram.from, listener)
+                        };
+                        self.core.handle_received(now, source, bytes);
                     }
                 }
             }
@@ -372,6 +401,9 @@ impl<H: Handler> Shard<H> {
         };
         let counters = &post.counters;
         for (listener, socket) in (0_u8..).zip(&self.host.sockets) {
+            let Some(socket) = socket else {
+                continue;
+            };
             let of_listener = outbox
                 .transmits()
                 .iter()
@@ -389,7 +421,25 @@ impl<H: Handler> Shard<H> {
             HostCounters::add(&counters.datagrams_sent, sent.datagrams);
             HostCounters::add(&counters.send_calls, sent.calls);
         }
+        self.stream(post);
         self.core.outbox.clear();
+    }
+
+    /// Gives what goes over connections to their queues; nothing waits here. What fails at once is
+    /// told to this shard with its next batch.
+    fn stream(&self, post: &Post) {
+        let (host, outbox) = (&self.host, &self.core.outbox);
+        let Some(connections) = &host.connections else {
+            return;
+        };
+        for transmit in outbox.transmits() {
+            let hop = &transmit.hop;
+            if host.socket(hop.listener).is_none()
+                && let Err(failure) = connections.send(hop, outbox.payload(transmit))
+            {
+                post.push(Handed::Unreachable(failure));
+            }
+        }
     }
 
     fn read_drops(&self) {
@@ -397,6 +447,7 @@ impl<H: Handler> Shard<H> {
             .host
             .sockets
             .iter()
+            .flatten()
             .filter_map(|socket| kernel_drops(socket.as_fd()));
         let drops: u64 = drops.map(u64::from).sum();
         self.core.count(|counters| counters.kernel_drops.set(drops));
@@ -412,29 +463,25 @@ fn remember(unreachable: &mut Vec<SocketAddr>, to: SocketAddr) {
 
 impl<H: Handler> Core<H> {
     /// Handles a datagram of this shard's sockets, or hands it to the shard that owns its call.
-    fn handle_received(&mut self, now: Now, from: SocketAddr, listener: u8, bytes: &[u8]) {
+    fn handle_received(&mut self, now: Now, source: Source, bytes: &[u8]) {
         self.untimed += 1;
         let timed = (self.untimed >= SAMPLE).then(stopwatch);
-        let handled = self.handle(
-            now,
-            Input::Message {
-                source: Source::datagram(from, listener),
-                bytes,
-            },
-        );
+        let handled = self.handle(now, Input::Message { source, bytes });
         if let Some(start) = timed {
             self.untimed = 0;
             let ns = start.elapsed().as_nanos() as u64;
             if let Some(post) = self.posts.get(usize::from(self.number)) {
                 post.latency.record(ns);
+                post.waiting.record(u64::from(source.waited_ms) * 1_000_000);
             }
         }
         if let Handled::Belongs(owner) = handled {
             self.hand_over(
                 owner,
                 Handed::Message {
-                    source: Source::datagram(from, listener),
+                    source,
                     bytes: Bytes::copy_from_slice(bytes),
+                    received_ms: now.ms,
                 },
             );
         }
@@ -473,9 +520,20 @@ impl<H: Handler> Core<H> {
                 return false;
             };
             let handled = match &handed {
-                Handed::Message { source, bytes } => {
-                    self.count(|counters| counters.handed_in.inc());
-                    let source = *source;
+                Handed::Message {
+                    source,
+                    bytes,
+                    received_ms,
+                } => {
+                    if source.connection.is_none() {
+                        self.count(|counters| counters.handed_in.inc());
+                    }
+                    let handed_ms = now.ms.saturating_sub(*received_ms);
+                    let handed_ms = u32::try_from(handed_ms).unwrap_or(u32::MAX);
+                    let source = Source {
+                        waited_ms: source.waited_ms.saturating_add(handed_ms),
+                        ..*source
+                    };
                     self.handle(now, Input::Message { source, bytes })
                 }
                 Handed::Unreachable(failure) => self.handle(now, Input::Unreachable(*failure)),

@@ -1,5 +1,5 @@
 //! Sockets for SIP over UDP: bound, sized, and told to report what ICMP says.
-#![expect(unsafe_code, reason = "three socket options have no safe wrapper")]
+#![expect(unsafe_code, reason = "a few socket options have no safe wrapper")]
 
 use std::fmt;
 use std::io;
@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Surroundings;
+use crate::message::Transport;
 use crate::proxy::policy::Network;
 
 /// How much a socket's buffers shall hold.
@@ -27,6 +28,8 @@ impl Default for Buffers {
 /// An address cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
+    /// What was to be spoken there.
+    pub transport: Transport,
     /// The address.
     pub address: SocketAddr,
     /// The system's reason.
@@ -35,13 +38,22 @@ pub struct BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, source } = self;
-        write!(f, "cannot listen on udp:{address}: {source}")?;
+        let Self {
+            transport,
+            address,
+            source,
+        } = self;
+        write!(
+            f,
+            "cannot listen on {}:{address}: {source}",
+            transport.param()
+        )?;
+        let option = if transport.is_reliable() { "t" } else { "u" };
         match source.kind() {
             io::ErrorKind::AddrInUse => write!(
                 f,
-                "; another program uses the port (see `ss -ulpn 'sport = {}'`): stop it, or change \
-                 sip.listen",
+                "; another program uses the port (see `ss -{option}lpn 'sport = {}'`): stop it, or \
+                 change sip.listen",
                 address.port()
             ),
             io::ErrorKind::PermissionDenied => f.write_str(
@@ -71,7 +83,11 @@ pub fn bind_shared(
     buffers: Buffers,
     shards: usize,
 ) -> Result<Vec<Socket>, BindError> {
-    let failed = |source| BindError { address, source };
+    let failed = |source| BindError {
+        transport: Transport::Udp,
+        address,
+        source,
+    };
     if shards <= 1 {
         return Ok(vec![bind(address, buffers, false).map_err(failed)?]);
     }
@@ -124,7 +140,7 @@ pub fn granted_less(socket: &Socket, buffers: Buffers) -> Option<(usize, usize)>
 }
 
 /// ICMP errors go to the socket's error queue; long datagrams are fragmented, as SIP over UDP
-/// needs it, whatever an ICMP message says about the path.
+/// needs it, whatever an ICMP message says about the path; the kernel notes when each came.
 fn report_icmp_and_fragment(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let options = match address {
         SocketAddr::V4(_) => [
@@ -134,6 +150,7 @@ fn report_icmp_and_fragment(socket: &Socket, address: SocketAddr) -> io::Result<
                 libc::IP_MTU_DISCOVER,
                 libc::IP_PMTUDISC_DONT,
             ),
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1),
         ],
         SocketAddr::V6(_) => [
             (libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
@@ -142,6 +159,7 @@ fn report_icmp_and_fragment(socket: &Socket, address: SocketAddr) -> io::Result<
                 libc::IPV6_MTU_DISCOVER,
                 libc::IP_PMTUDISC_DONT,
             ),
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1),
         ],
     };
     for (level, option, value) in options {

@@ -104,7 +104,7 @@ impl Proxy {
         let fits = leg < policy.limits.branches.min(usize::from(u8::MAX));
         let added = self.scratch.lines.len() + self.scratch.tail.len() + ADDED_BYTES;
         let length = source.message.bytes().len() + added;
-        let longer = fitting(&policy, &target.hops, length);
+        let longer = fitting(&policy, target, length);
         let hops = longer.as_ref().unwrap_or(&target.hops);
         let hop = hops.first().filter(|_| fits);
         let listener = |number: u8| policy.listeners.get(usize::from(number));
@@ -244,6 +244,7 @@ fn retry(target: &Target, rest: &[Hop]) -> Retry {
             hops: rest.iter().cloned().collect(),
             flow: None,
             q: target.q,
+            is_fitted: true,
         },
     }
 }

@@ -153,8 +153,15 @@ impl Proxy {
         (way, key): (&Way, u64),
     ) -> Result<Option<Targets>, Rejection> {
         if let Way::Bindings(callee) = way {
-            let found = self.targets_of(Some(*callee), arrival.call_key, arrival.listener);
-            return found.map(Some).map_err(|_| Rejection::NowhereToGo);
+            let key_and_listener = (arrival.call_key, arrival.listener);
+            return match self.targets_of(*callee, request.uri_bytes, key_and_listener) {
+                Ok(targets) => Ok(Some(targets)),
+                Err(Unroutable::Pending) => {
+                    self.park(arrival, &request.message, key)?;
+                    Ok(None)
+                }
+                Err(_) => Err(Rejection::NowhereToGo),
+            };
         }
         let hops = self.destination(arrival, request, routed, way);
         let hops = self.known_destinations(arrival, request, key, hops)?;
@@ -189,11 +196,14 @@ impl Proxy {
             };
         }
         let has_user = target.as_ref().is_some_and(|uri| !uri.user.is_empty());
-        let is_subscriber = target.is_some_and(|uri| self.around().resolve_uri(&uri).is_some());
+        let subscriber = target.and_then(|uri| self.around().resolve_uri(&uri));
         match request.method {
             Method::Invite if !request.is_in_dialog() && has_user => Ok(Way::Lookup),
-            Method::Options if !request.is_in_dialog() && !(is_subscriber && is_known) => {
+            Method::Options if !request.is_in_dialog() && !(is_known && subscriber.is_some()) => {
                 Ok(Way::Ourselves)
+            }
+            _ if self.policy.registrar.is_some() && subscriber.is_some() => {
+                Ok(subscriber.map_or(Way::NextHop, Way::Bindings))
             }
             _ if self.policy.next_hop.is_some() => Ok(Way::NextHop),
             _ if self.policy.unknown_callee == UnknownCallee::Reject => Err(Rejection::NotFound),

@@ -153,7 +153,7 @@ impl Proxy {
         }
         let message = &relayed.message;
         let length = message.bytes().len() + relayed.target.path.len() + ADDED_BYTES;
-        let longer = fitting(&policy, &relayed.target.hops, length);
+        let longer = fitting(&policy, relayed.target, length);
         let hops = longer.as_ref().unwrap_or(&relayed.target.hops);
         let hop = hops.first().ok_or(Rejection::Unresolvable)?;
         let cseq = message.cseq().map_or(0, |cseq| cseq.number);
@@ -175,6 +175,7 @@ impl Proxy {
                 hops: rest.iter().cloned().collect(),
                 flow: None,
                 q: 0,
+                is_fitted: true,
             })
         });
         let branch = RelayBranch {

@@ -17,5 +17,7 @@ mod cancelling;
 mod dialogs;
 mod diverting;
 mod failing;
+mod failover;
 mod found;
 mod refusing;
+mod transports;

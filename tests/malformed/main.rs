@@ -12,12 +12,12 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
-//anomalies
+mod anomalies;
 mod corpus;
 mod edges;
 mod fields;
 mod letter;
-//relayed
+mod relayed;
 mod responses;
 mod sequences;
 mod torture;
