@@ -9,6 +9,7 @@
 
 pub mod auth;
 mod bans;
+mod bindings;
 mod calls;
 mod changes;
 mod document;
@@ -156,6 +157,9 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(bans::list))
         .routes(routes!(bans::lift))
         .routes(routes!(journal::journal))
+        .routes(routes!(bindings::list_all))
+        .routes(routes!(bindings::list, bindings::delete_all))
+        .routes(routes!(bindings::delete))
         .routes(routes!(calls::calls))
         .routes(routes!(calls::decisions))
         .routes(routes!(explain::explain))

@@ -55,6 +55,7 @@ impl Host for Stage {
         Measures {
             counters: vec![("datagrams_received", "Datagrams received", 5)],
             gauges: Vec::new(),
+            families: Vec::new(),
             histograms: vec![Histogram {
                 name: "store_write_seconds",
                 help: "How long a write takes",

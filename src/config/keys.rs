@@ -43,11 +43,6 @@ use Absent::{Toml, Words};
 pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("sip", "What is spoken, where, and what becomes of calls."),
     (
-        "auth",
-        "Who must prove who they are (Digest), and what becomes of those who cannot. See \
-         `authentication.md`.",
-    ),
-    (
         "registrar",
         "Who keeps the bindings of phones: we, so that calls go to the phones themselves, or the PBX. \
          A change applies to registrations from then on.",
@@ -57,6 +52,11 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
         "Certificates and what is asked of those of others, for the transports `tls` and `wss`. Files \
          are PEM. They are read again on a reload and as soon as they change; while a new one cannot \
          be used, the old one stays in force and the log says why. Open connections go on.",
+    ),
+    (
+        "auth",
+        "Who must prove who they are (Digest), and what becomes of those who cannot. See \
+         `authentication.md`.",
     ),
     (
         "timers",
@@ -189,38 +189,6 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.sip.receive_buffer_bytes = v => v.integer(65_536..=1 << 30)? as u32,
         "The receive and send buffer of each socket. The kernel grants `net.core.rmem_max` and \
          `net.core.wmem_max` at most; a warning says when it granted less."),
-    key!("auth.methods", "list of methods, or `\"*\"`",
-        Toml(r#"["REGISTER", "PUBLISH", "SUBSCRIBE"]"#), true,
-        c.auth.methods = v => v.list(method)?,
-        "Which requests from strangers to a domain of ours must be authenticated: any of these three, \
-         `INVITE`, `MESSAGE`, `OPTIONS`, `REFER` and `NOTIFY`, or `\"*\"` for every method that can be; \
-         `[]` switches digest off. Peers and requests within our dialogs are never challenged. Where the \
-         PBX is the registrar, REGISTER, PUBLISH and SUBSCRIBE are its to challenge."),
-    key!("auth.realm", "text", Words("the first of `sip.domains`, else the host of the first listener"), true,
-        c.auth.realm = v => Some(v.parsed(realm)?),
-        "The realm that phones are asked with. Digests belong to a realm: when it changes, every \
-         password must be set again, and the log says how many."),
-    key!("auth.md5", "`true` or `false`", Toml("false"), true,
-        c.auth.md5 = v => v.flag()?,
-        "Whether MD5 is offered too, for phones that know neither SHA-256 nor SHA-512/256. It serves \
-         passwords that are set from then on."),
-    key!("auth.nonce_s", "seconds, 10 to 86400", Toml("300"), true,
-        c.auth.nonce_s = v => v.integer(10..=86_400)? as u32,
-        "How long a nonce is good; a phone that uses an older one is told `stale=true` and goes on with a \
-         new one."),
-    key!("auth.failures", "number, 0 to 1000000", Toml("10"), true,
-        c.auth.failures = v => v.integer(0..=1_000_000)? as u32,
-        "After so many wrong credentials within the window a source is shut out; three calls to \
-         different unknown names weigh as much as one. 0 shuts nobody out."),
-    key!("auth.window_s", "seconds, 1 to 86400", Toml("60"), true,
-        c.auth.window_s = v => v.integer(1..=86_400)? as u32,
-        "The window."),
-    key!("auth.ban_s", "seconds, 1 to 604800", Toml("300"), true,
-        c.auth.ban_s = v => v.integer(1..=604_800)? as u32,
-        "How long a source is shut out: all that it sends outside of dialogs is dropped."),
-    key!("auth.never_ban", "list of addresses and blocks", Toml("[]"), true,
-        c.auth.never_ban = v => v.list(network)?,
-        "Who is never shut out, beside the peers."),
     key!("registrar.mode", "`\"local\"` or `\"pass\"`",
         Words("`\"pass\"` with a `next_hop`, else `\"local\"`"), true,
         c.registrar.mode = v => Some(v.word(&[
@@ -283,6 +251,38 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.tls.allow_wildcards = v => v.flag()?,
         "Whether `*.example.com` in such a certificate is taken for `pbx.example.com`, which RFC 5922 \
          forbids and some trunks need."),
+    key!("auth.methods", "list of methods, or `\"*\"`",
+        Toml(r#"["REGISTER", "PUBLISH", "SUBSCRIBE"]"#), true,
+        c.auth.methods = v => v.list(method)?,
+        "Which requests from strangers to a domain of ours must be authenticated: any of these three, \
+         `INVITE`, `MESSAGE`, `OPTIONS`, `REFER` and `NOTIFY`, or `\"*\"` for every method that can be; \
+         `[]` switches digest off. Peers and requests within our dialogs are never challenged. Where the \
+         PBX is the registrar, REGISTER, PUBLISH and SUBSCRIBE are its to challenge."),
+    key!("auth.realm", "text", Words("the first of `sip.domains`, else the host of the first listener"), true,
+        c.auth.realm = v => Some(v.parsed(realm)?),
+        "The realm that phones are asked with. Digests belong to a realm: when it changes, every \
+         password must be set again, and the log says how many."),
+    key!("auth.md5", "`true` or `false`", Toml("false"), true,
+        c.auth.md5 = v => v.flag()?,
+        "Whether MD5 is offered too, for phones that know neither SHA-256 nor SHA-512/256. It serves \
+         passwords that are set from then on."),
+    key!("auth.nonce_s", "seconds, 10 to 86400", Toml("300"), true,
+        c.auth.nonce_s = v => v.integer(10..=86_400)? as u32,
+        "How long a nonce is good; a phone that uses an older one is told `stale=true` and goes on with a \
+         new one."),
+    key!("auth.failures", "number, 0 to 1000000", Toml("10"), true,
+        c.auth.failures = v => v.integer(0..=1_000_000)? as u32,
+        "After so many wrong credentials within the window a source is shut out; three calls to \
+         different unknown names weigh as much as one. 0 shuts nobody out."),
+    key!("auth.window_s", "seconds, 1 to 86400", Toml("60"), true,
+        c.auth.window_s = v => v.integer(1..=86_400)? as u32,
+        "The window."),
+    key!("auth.ban_s", "seconds, 1 to 604800", Toml("300"), true,
+        c.auth.ban_s = v => v.integer(1..=604_800)? as u32,
+        "How long a source is shut out: all that it sends outside of dialogs is dropped."),
+    key!("auth.never_ban", "list of addresses and blocks", Toml("[]"), true,
+        c.auth.never_ban = v => v.list(network)?,
+        "Who is never shut out, beside the peers."),
     key!("timers.t1_ms", "milliseconds, 10 to 10000", Toml("500"), true,
         c.timers.t1_ms = v => v.integer(10..=10_000)? as u32,
         "T1, the estimate of the round-trip time."),

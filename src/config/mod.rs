@@ -43,12 +43,12 @@ pub struct Config {
     /// `[[peer]]`
     #[serde(rename = "peer")]
     pub peers: Vec<Peer>,
-    /// `[auth]`
-    pub auth: Auth,
     /// `[registrar]`
     pub registrar: Registrar,
     /// `[tls]`
     pub tls: Tls,
+    /// `[auth]`
+    pub auth: Auth,
     /// `[timers]`
     pub timers: Timers,
     /// `[limits]`

@@ -24,6 +24,8 @@ pub(super) enum Way {
     Bindings(Handle),
     /// It is for ourselves.
     Ourselves,
+    /// To our registrar.
+    Registrar,
 }
 
 impl Proxy {
@@ -52,6 +54,7 @@ impl Proxy {
             }
             (_, Some(Owner::Invite(invite))) => self.repeat_invite_response(invite),
             (_, Some(Owner::Relay(relay))) => self.repeat_relay_response(relay),
+            (_, Some(Owner::Answer(answer))) => self.repeat_answer(answer),
             (_, _) => self.on_new_request(arrival, message, via, key),
         }
     }
@@ -125,6 +128,9 @@ impl Proxy {
         if let Way::Ourselves = way {
             return self.answer_ourselves(arrival, request);
         }
+        if let Way::Registrar = way {
+            return self.register(arrival, request, key);
+        }
         self.check_capacity(request)?;
         match (request.method, way) {
             (Method::Invite, Way::Lookup) => {
@@ -181,7 +187,7 @@ impl Proxy {
         }
         let target = self.target_of(request, routed);
         let is_ours = target.as_ref().is_some_and(|uri| self.serves(uri));
-        if routed.next.is_some() {
+        if routed.next.is_some() || routed.flow.is_some() {
             return if is_known {
                 Ok(Way::Onward)
             } else {
@@ -199,7 +205,8 @@ impl Proxy {
         let subscriber = target.and_then(|uri| self.around().resolve_uri(&uri));
         match request.method {
             Method::Invite if !request.is_in_dialog() && has_user => Ok(Way::Lookup),
-            Method::Options if !request.is_in_dialog() && !(is_known && subscriber.is_some()) => {
+            Method::Register if self.policy.registrar.is_some() => Ok(Way::Registrar),
+            Method::Options if !request.is_in_dialog() && !(subscriber.is_some() && is_known) => {
                 Ok(Way::Ourselves)
             }
             _ if self.policy.registrar.is_some() && subscriber.is_some() => {

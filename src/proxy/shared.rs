@@ -28,10 +28,10 @@ pub struct Shared {
     pub names: Names,
     /// The open connections of stream transports.
     pub flows: Flows,
-    /// Who has authenticated with which nonce, and who has failed.
-    pub guard: Guard,
     /// Which contacts subscribers have registered.
     pub locations: Locations,
+    /// Who has authenticated with which nonce, and who has failed.
+    pub guard: Guard,
     /// The store's secret: keys every hash of what comes from the network.
     pub secret: [u8; 32],
     /// Set when the process is about to end: new calls are answered 503.
@@ -68,8 +68,8 @@ impl Shared {
             directory,
             names: Names::default(),
             flows: Flows::default(),
-            guard: Guard::new(&secret),
             locations: Locations::default(),
+            guard: Guard::new(&secret),
             secret,
             draining: AtomicBool::new(false),
             watchers: AtomicUsize::new(0),
