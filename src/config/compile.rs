@@ -63,9 +63,9 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
     let (Ok(plan), true) = (plan, errors.is_empty()) else {
         return Err(ConfigErrors(errors));
     };
-    let is_registrar = next_hop.is_none();
+    let registrar = registrar(config);
     Ok(Policy {
-        auth: super::auth::policy(config, &listeners, is_registrar),
+        auth: super::auth::policy(config, &listeners, registrar.is_some()),
         never_ban: config.auth.never_ban.clone(),
         listeners,
         domains: sip
@@ -85,7 +85,7 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
             UnknownCallee::NextHop => Unknown::NextHop,
             UnknownCallee::Reject => Unknown::Reject,
         },
-        registrar: registrar(config),
+        registrar,
         timers: timers(config),
         limits: limits(config),
         ring_for_s: sip.ring_for_s,

@@ -212,6 +212,8 @@ async fn the_openapi_document_has_every_route() {
         ("/api/v1/bindings", "get"),
         ("/api/v1/subscribers/{id}/bindings", "delete get"),
         ("/api/v1/subscribers/{id}/bindings/{binding}", "delete"),
+        ("/api/v1/bans", "get"),
+        ("/api/v1/bans/{source}", "delete"),
         ("/api/v1/calls", "get"),
         ("/api/v1/decisions", "get"),
         ("/api/v1/explain", "get"),
