@@ -73,6 +73,31 @@ const PLAIN: &[Plain] = &[
         false,
         "Requests that waited for a host name",
     ),
+    Plain(
+        "oc_sent",
+        false,
+        "Responses that told upstream how much less we want (RFC 7339)",
+    ),
+    Plain(
+        "oc_received",
+        false,
+        "Responses that told us how much less a next hop wants (RFC 7339)",
+    ),
+    Plain(
+        "throttled",
+        false,
+        "Requests that no next hop wanted (RFC 7339)",
+    ),
+    Plain(
+        "oc_percent",
+        true,
+        "How many of a hundred requests we want less, summed over the shards",
+    ),
+    Plain(
+        "source_limited",
+        false,
+        "Messages dropped because their source sends more than limits.messages_per_source_s",
+    ),
 ];
 
 /// Writes all metrics in the OpenMetrics text format.
@@ -126,6 +151,15 @@ impl Collector for Scrape {
                 ["rejection", "method"],
             ),
             |shard| &shard.rejections,
+        )?;
+        self.labelled(
+            encoder,
+            (
+                "shed",
+                "Requests given up under load, by what they were worth and why",
+                ["class", "reason"],
+            ),
+            |shard| &shard.shed,
         )?;
         self.encode_gauges(encoder)?;
         self.encode_losses(encoder)?;

@@ -128,6 +128,7 @@ fn policy() -> Policy {
         dnd_status: 480,
         unknown_callee: UnknownCallee::NextHop,
         timers: Timers::default(),
+        overload: Default::default(),
         limits: Limits::default(),
         call_limit: 1,
         hop_limit: 5,

@@ -45,6 +45,8 @@ pub struct Config {
     pub timers: Timers,
     /// `[limits]`
     pub limits: Limits,
+    /// `[overload]`
+    pub overload: Overload,
     /// `[store]`
     pub store: Store,
     /// `[api]`
@@ -114,6 +116,15 @@ pub struct Limits {
     pub calls: usize,
     pub branches: usize,
     pub message_bytes: usize,
+    pub messages_per_source_s: u32,
+}
+
+/// `[overload]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Overload {
+    pub max_delay_ms: u32,
+    pub control: bool,
 }
 
 /// `[store]`
@@ -334,6 +345,17 @@ impl Default for Limits {
             calls: 200_000,
             branches: 16,
             message_bytes: 65_535,
+            messages_per_source_s: 0,
+        }
+    }
+}
+
+impl Default for Overload {
+    fn default() -> Self {
+        let default = crate::proxy::policy::Overload::default();
+        Self {
+            max_delay_ms: default.max_delay_ms,
+            control: default.control,
         }
     }
 }

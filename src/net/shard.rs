@@ -16,9 +16,10 @@ use super::clock::{Clock, stopwatch};
 use super::counters::HostCounters;
 use super::epoll::Epoll;
 use super::gauges::Gauges;
+use super::handler::Handler;
 use super::post::{Handed, Post};
 use super::waiting::Waiting;
-use crate::engine::{Engine, Handled, Input, Now, Outbox, Source, Unreachable};
+use crate::engine::{Handled, Input, Now, Outbox, Source, Unreachable};
 
 /// The token of the waker among those of the listeners.
 const WAKER: u64 = u64::MAX;
@@ -30,48 +31,12 @@ const HANDED_PER_PASS: usize = 256;
 const UNREACHABLE_LIMIT: usize = 64;
 /// One of so many datagrams is timed.
 const SAMPLE: u32 = 16;
-/// How often the kernel's drop counter is read, and a panic logged.
+/// How often the kernel's drop counter is read: what tells that more comes than is handled.
+const DROPS_MS: u64 = 50;
+/// How often the same trouble is logged at most.
 const SECOND_MS: u64 = 1_000;
 /// How much of a message that caused a panic is logged.
 const FIRST_LINE_LIMIT: usize = 128;
-
-/// What a shard hosts; the [`Engine`], and in tests anything that answers.
-pub trait Handler {
-    /// Takes one input; see [`Engine::handle`].
-    fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled;
-    /// Fires what is due; see [`Engine::handle_timeouts`].
-    fn handle_timeouts(&mut self, now: Now, out: &mut Outbox);
-    /// When that must be, on the clock of [`Now::ms`].
-    fn next_timeout(&self) -> Option<u64>;
-    /// How many INVITEs were decided so far.
-    fn decisions(&self) -> u64 {
-        0
-    }
-    /// Shows sizes to the metrics; once for each batch.
-    fn publish_gauges(&self) {}
-}
-
-impl Handler for Engine {
-    fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled {
-        Self::handle(self, now, input, out)
-    }
-
-    fn handle_timeouts(&mut self, now: Now, out: &mut Outbox) {
-        Self::handle_timeouts(self, now, out);
-    }
-
-    fn next_timeout(&self) -> Option<u64> {
-        Self::next_timeout(self)
-    }
-
-    fn decisions(&self) -> u64 {
-        Self::decisions(self)
-    }
-
-    fn publish_gauges(&self) {
-        Self::publish_gauges(self);
-    }
-}
 
 /// The running shards.
 pub struct Shards {
@@ -183,6 +148,7 @@ struct Core<H> {
     to_wake: u64,
     untimed: u32,
     quiet_until_ms: u64,
+    limited_quiet_until_ms: u64,
 }
 
 impl Host {
@@ -216,6 +182,7 @@ impl Host {
             to_wake: 0,
             untimed: 0,
             quiet_until_ms: 0,
+            limited_quiet_until_ms: 0,
         }
     }
 
@@ -252,7 +219,7 @@ struct Exchange {
     ready: Vec<u8>,
     unreachable: Vec<SocketAddr>,
     waiting: Waiting,
-    next_second_ms: u64,
+    next_drops_ms: u64,
 }
 
 impl<H: Handler> Shard<H> {
@@ -264,7 +231,7 @@ impl<H: Handler> Shard<H> {
             ready: Vec::new(),
             unreachable: Vec::new(),
             waiting: Waiting::new(self.host.sockets.len()),
-            next_second_ms: 0,
+            next_drops_ms: 0,
         };
         while !self.host.must_stop() {
             let next_timeout = match exchange.unreachable.is_empty() {
@@ -328,8 +295,8 @@ impl<H: Handler> Shard<H> {
         self.core.wake_others();
         self.flush(exchange);
         self.core.engine.publish_gauges();
-        if now.ms >= exchange.next_second_ms {
-            exchange.next_second_ms = now.ms + SECOND_MS;
+        if now.ms >= exchange.next_drops_ms {
+            exchange.next_drops_ms = now.ms + DROPS_MS;
             self.read_drops();
         }
         has_more_handed || !exchange.ready.is_empty()
@@ -361,7 +328,10 @@ impl<H: Handler> Shard<H> {
                             waited_ms,
                             ..Source::datagram(datagram.from, listener)
                         };
-                        self.core.handle_received(now, source, bytes);
+                        match self.core.engine.admits(now, &source) {
+                            true => self.core.handle_received(now, source, bytes),
+                            false => self.core.report_limited(now, &source),
+                        }
                     }
                 }
             }
@@ -404,13 +374,20 @@ impl<H: Handler> Shard<H> {
         self.core.outbox.clear();
     }
 
-    fn read_drops(&self) {
+    fn read_drops(&mut self) {
         let drops = self
             .host
             .sockets
             .iter()
             .filter_map(|socket| kernel_drops(socket.as_fd()));
         let drops: u64 = drops.map(u64::from).sum();
+        let before = self
+            .host
+            .post()
+            .map_or(0, |post| post.counters.kernel_drops.get());
+        if drops > before {
+            self.core.engine.note_lost(drops - before);
+        }
         self.core.count(|counters| counters.kernel_drops.set(drops));
     }
 }
@@ -555,6 +532,17 @@ impl<H: Handler> Core<H> {
         let (engine, outbox) = (&mut self.engine, &mut self.outbox);
         if catch_unwind(AssertUnwindSafe(|| engine.handle_timeouts(now, outbox))).is_err() {
             self.report_panic(now, "(timer)");
+        }
+    }
+
+    /// Logs, once a second, that a source sends more than it may; the engine counts.
+    fn report_limited(&mut self, now: Now, source: &Source) {
+        if now.ms >= self.limited_quiet_until_ms {
+            self.limited_quiet_until_ms = now.ms + SECOND_MS;
+            tracing::warn!(
+                source = %source.address,
+                "a source sends more than limits.messages_per_source_s; the excess is dropped"
+            );
         }
     }
 

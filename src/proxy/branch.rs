@@ -67,6 +67,7 @@ impl Proxy {
             uri: attempt.uri,
             routed,
             branch: id,
+            offers_control: policy.overload.control,
             listener: sender,
             record_route,
             lines: &self.scratch.lines,

@@ -42,6 +42,10 @@ impl Proxy {
         match decision.plan {
             Plan::Connect(connect) => match self.next_hop(key) {
                 Ok(hops) => {
+                    let Some(hops) = self.willing_to_connect(key, &source.message, hops) else {
+                        self.answer(key, source, &Final::new(503));
+                        return;
+                    };
                     let ring_for_s = self.ring_for_s(&connect);
                     let callee = Some(connect.callee);
                     let attempt = Attempt {
@@ -105,7 +109,10 @@ impl Proxy {
 
     /// A branch to the new target, announced upstream with a 181.
     fn retarget(&mut self, key: InviteKey, divert: &Divert, source: &Source<'_>, routed: &Routed) {
-        let hops = self.divert_hops(key, divert, source);
+        let hops = self.divert_hops(key, divert, source).and_then(|hops| {
+            let willing = self.willing_to_connect(key, &source.message, hops);
+            willing.ok_or(Unroutable::Nowhere)
+        });
         let (Some(texts), Ok(hops)) = (self.write_diversion(key, divert, source, false), hops)
         else {
             self.divert_failed(key, divert, source, routed);

@@ -38,6 +38,8 @@ pub(super) struct Copy<'a> {
     pub uri: Option<&'a [u8]>,
     pub routed: &'a Routed,
     pub branch: BranchId,
+    /// Whether our Via offers overload control (RFC 7339).
+    pub offers_control: bool,
     /// The listener that sends the copy.
     pub listener: &'a Listener,
     /// Our token and the listener towards upstream, where a Record-Route is added.
@@ -94,6 +96,9 @@ fn write_top(copy: &Copy<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(copy.listener.advertised.as_bytes());
     out.extend_from_slice(b";branch=");
     copy.branch.write(out);
+    if copy.offers_control {
+        out.extend_from_slice(super::oc::OFFER);
+    }
     out.extend_from_slice(b"\r\n");
     if let Some((token, upstream)) = copy.record_route {
         write_record_route(token, copy.listener, out);

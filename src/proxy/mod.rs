@@ -20,7 +20,9 @@ mod invite;
 mod keys;
 mod names;
 mod note;
+mod oc;
 mod outbox;
+mod overload;
 mod parked;
 pub mod policy;
 mod reject;
@@ -31,6 +33,7 @@ mod response;
 mod route;
 mod setup;
 mod shared;
+mod sources;
 mod timeout;
 
 pub use counters::{Counter, Counters, LabelCounters};
@@ -43,10 +46,11 @@ pub use policy::Policy;
 pub use rejection::Rejection;
 pub use setup::Neighbourhood;
 pub use shared::{ShardView, Shared};
+pub use sources::Sources;
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use slotmap::{SlotMap, new_key_type};
@@ -113,6 +117,10 @@ pub struct Proxy {
     parked: parked::Parked,
     /// Until when the request that is handled anew may wait.
     resumed_until_ms: Option<Ms>,
+    /// What is let in when more comes than fits.
+    gate: overload::Gate,
+    /// What next hops want less of.
+    throttles: oc::Throttles,
     journal: Box<dyn Journal>,
     wheel: Wheel<Owner>,
     scratch: Scratch,
@@ -120,6 +128,8 @@ pub struct Proxy {
     now: Now,
     /// What is to be sent for it.
     out: Outbox,
+    /// How many messages of earlier inputs are in there.
+    out_before: usize,
 }
 
 /// Buffers that keep their capacity from message to message.
@@ -157,11 +167,14 @@ impl Proxy {
             calls,
             parked: parked::Parked::default(),
             resumed_until_ms: None,
+            gate: overload::Gate::default(),
+            throttles: oc::Throttles::default(),
             journal,
             wheel,
             scratch: Scratch::default(),
             now,
             out: Outbox::default(),
+            out_before: 0,
             shared,
         }
     }
@@ -172,6 +185,7 @@ impl Proxy {
         self.now = now;
         if self.out.is_empty() {
             std::mem::swap(&mut self.out, out);
+            self.out_before = self.out.transmits().len();
         }
         let current = self.shared.policy.load();
         if !Arc::ptr_eq(&current, &self.policy) {
@@ -181,6 +195,7 @@ impl Proxy {
 
     /// Ends an input and gives the outbox back.
     pub fn end(&mut self, out: &mut Outbox) {
+        self.tell_upstream(self.out_before);
         std::mem::swap(&mut self.out, out);
     }
 
@@ -198,6 +213,26 @@ impl Proxy {
             calls: self.calls.len(),
             parked: self.parked.len(),
         }
+    }
+
+    /// Whether a message of this source is taken at all: nobody but those we know sends more than
+    /// `messages_per_source_s`. Asked once for each message, by whichever shard received it.
+    pub fn admits(&self, source: IpAddr, now_ms: Ms) -> bool {
+        let policy = self.shared.policy.load();
+        let limit_s = policy.limits.messages_per_source_s;
+        let sources = &self.shared.sources;
+        let is_admitted = limit_s == 0
+            || sources.admit(source, self.keys.token(0), limit_s, now_ms)
+            || policy.peer(source).1;
+        if !is_admitted {
+            self.count(|counters| &counters.source_limited);
+        }
+        is_admitted
+    }
+
+    /// The kernel lost so many messages that were for this shard.
+    pub fn note_lost(&mut self, messages: u64) {
+        self.gate.lost(messages);
     }
 
     /// How many INVITEs were decided so far.
@@ -232,6 +267,7 @@ impl Proxy {
             counters.invites_open.set(self.invites.len() as u64);
             counters.relays_open.set(self.relays.len() as u64);
             counters.timers.set(self.wheel.len() as u64);
+            counters.oc_percent.set(self.gate.excess_percent().into());
             if self.shared.is_draining() {
                 let pending = self.invites.values().filter(|i| i.server.is_proceeding());
                 counters.invites_pending.set(pending.count() as u64);

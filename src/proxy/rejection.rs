@@ -25,6 +25,8 @@ pub enum Rejection {
     Unresolvable,
     /// A table is full or the process ends; nothing was kept.
     Overloaded,
+    /// No next hop wants more (RFC 7339 §5.10).
+    Throttled,
 }
 
 impl Rejection {
@@ -40,7 +42,7 @@ impl Rejection {
             Self::NowhereToGo => 480,
             Self::NoSuchTransaction => 481,
             Self::Unresolvable => 500,
-            Self::Overloaded => 503,
+            Self::Overloaded | Self::Throttled => 503,
         }
     }
 
@@ -56,7 +58,7 @@ impl Rejection {
             Self::NowhereToGo => "Temporarily Unavailable",
             Self::NoSuchTransaction => "Call/Transaction Does Not Exist",
             Self::Unresolvable => "Destination Cannot Be Resolved",
-            Self::Overloaded => "Service Unavailable",
+            Self::Overloaded | Self::Throttled => "Service Unavailable",
         }
     }
 
@@ -73,6 +75,7 @@ impl Rejection {
             Self::NoSuchTransaction => "no_such_transaction",
             Self::Unresolvable => "unresolvable",
             Self::Overloaded => "overloaded",
+            Self::Throttled => "throttled",
         }
     }
 }

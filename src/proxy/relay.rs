@@ -157,6 +157,7 @@ impl Proxy {
             uri: None,
             routed,
             branch,
+            offers_control: policy.overload.control,
             listener,
             record_route,
             lines: b"",

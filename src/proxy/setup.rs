@@ -195,7 +195,10 @@ impl Proxy {
         hops: Result<Hops, Unroutable>,
     ) -> Result<Option<Hops>, Rejection> {
         match hops {
-            Ok(hops) => Ok(Some(hops)),
+            Ok(hops) => {
+                let willing = self.willing(arrival, &request.message, hops);
+                willing.map(Some).ok_or(Rejection::Throttled)
+            }
             Err(Unroutable::Pending) => {
                 self.park(arrival, &request.message, server_key)?;
                 Ok(None)

@@ -11,6 +11,7 @@ use super::facts::{CallEvent, Trace};
 use super::hop::Flows;
 use super::names::Names;
 use super::policy::Policy;
+use super::sources::Sources;
 use crate::presence::Directory;
 
 /// How many facts of one kind a shard keeps for a reader that is late; older ones are dropped.
@@ -26,6 +27,8 @@ pub struct Shared {
     pub names: Names,
     /// The open connections of stream transports.
     pub flows: Flows,
+    /// How much each source sends.
+    pub sources: Sources,
     /// The store's secret: keys every hash of what comes from the network.
     pub secret: [u8; 32],
     /// Set when the process is about to end: new calls are answered 503.
@@ -61,6 +64,7 @@ impl Shared {
             directory,
             names: Names::default(),
             flows: Flows::default(),
+            sources: Sources::default(),
             secret,
             draining: AtomicBool::new(false),
             watchers: AtomicUsize::new(0),

@@ -16,4 +16,5 @@ mod dialogs;
 mod diverting;
 mod failing;
 mod found;
+mod overload;
 mod refusing;

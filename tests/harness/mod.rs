@@ -14,7 +14,7 @@ use pointsman::engine::{
 use pointsman::message::Transport;
 use pointsman::presence::{Directory, NumberPlan, Subscriber};
 use pointsman::proxy::policy::{
-    Limits, Listener, NextHop, Peer, Policy, Timers, UnknownCallee, Voicemail,
+    Limits, Listener, NextHop, Overload, Peer, Policy, Timers, UnknownCallee, Voicemail,
 };
 use pointsman::routing::Mode;
 use pointsman::store::{Memory, Store};
@@ -139,6 +139,7 @@ pub fn policy() -> Policy {
         unknown_callee: UnknownCallee::NextHop,
         timers: Timers::default(),
         limits: Limits::default(),
+        overload: Overload::default(),
         ring_for_s: 30,
         call_limit: 1,
         hop_limit: 5,
