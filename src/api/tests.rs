@@ -127,12 +127,14 @@ fn policy() -> Policy {
         stranger,
         dnd_status: 480,
         unknown_callee: UnknownCallee::NextHop,
+        registrar: None,
         timers: Timers::default(),
         overload: Default::default(),
         limits: Limits::default(),
         call_limit: 1,
         hop_limit: 5,
         retry_after_s: 10,
+        udp_limit_bytes: 1_300,
         ring_for_s: 30,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, RegistrarMode};
 
 impl Config {
     /// Every contradiction.
@@ -23,8 +23,58 @@ impl Config {
             );
             errors.push(self.error("timers.t2_ms", text));
         }
+        errors.extend(self.check_registrar());
+        errors.extend(self.check_tls());
         errors.extend(self.check_advertised());
         errors.extend(self.check_peers());
+        errors
+    }
+
+    fn check_registrar(&self) -> Vec<ConfigError> {
+        let registrar = &self.registrar;
+        let mut errors = Vec::new();
+        let longest = registrar.max_expires_s;
+        for (key, seconds) in [
+            ("registrar.min_expires_s", registrar.min_expires_s),
+            ("registrar.default_expires_s", registrar.default_expires_s),
+        ] {
+            if seconds > longest {
+                let text = format!("{seconds} s is above max_expires_s ({longest} s)");
+                errors.push(self.error(key, text));
+            }
+        }
+        if self.registrar.mode == Some(RegistrarMode::Pass) && self.sip.next_hop.is_none() {
+            let text = "there is no PBX that REGISTER could be passed to; set sip.next_hop, or \
+                        mode = \"local\"";
+            errors.push(self.error("registrar.mode", text));
+        }
+        errors
+    }
+
+    /// Certificates and their keys come in pairs, and whoever listens with TLS has both.
+    fn check_tls(&self) -> Vec<ConfigError> {
+        let tls = &self.tls;
+        let mut errors = Vec::new();
+        let mut lacks = |key: &str, other: &str| {
+            let text = format!("there is no `{other}`, which it needs");
+            errors.push(self.error(key, text));
+        };
+        match (&tls.certificate, &tls.private_key) {
+            (Some(_), None) => lacks("tls.certificate", "tls.private_key"),
+            (None, Some(_)) => lacks("tls.private_key", "tls.certificate"),
+            (None, None) if self.sip.listen.iter().any(|l| l.transport.is_secure()) => {
+                lacks("sip.listen", "tls.certificate");
+            }
+            _ => {}
+        }
+        match (&tls.client_certificate, &tls.client_key) {
+            (Some(_), None) => lacks("tls.client_certificate", "tls.client_key"),
+            (None, Some(_)) => lacks("tls.client_key", "tls.client_certificate"),
+            _ => {}
+        }
+        if tls.require_client_certificate && tls.client_ca.is_none() {
+            lacks("tls.require_client_certificate", "tls.client_ca");
+        }
         errors
     }
 

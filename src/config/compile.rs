@@ -5,13 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::address::PLACEHOLDER;
-use super::{Config, ConfigError, ConfigErrors, Forwarding, HostPort, Listen, UnknownCallee};
+use super::{
+    Config, ConfigError, ConfigErrors, Forwarding, HostPort, Listen, RegistrarMode, UnknownCallee,
+};
 use crate::presence::NumberPlan;
 use crate::proxy::Wanted;
 use crate::proxy::policy::{
     Limits, Listener, Network, NextHop, Node, Overload, Peer, Policy, Timers,
     UnknownCallee as Unknown, Voicemail,
 };
+use crate::registrar::Rules;
 use crate::routing::Mode;
 
 /// What the configuration asks of the system, once when it is loaded.
@@ -78,6 +81,7 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
             UnknownCallee::NextHop => Unknown::NextHop,
             UnknownCallee::Reject => Unknown::Reject,
         },
+        registrar: registrar(config),
         timers: timers(config),
         limits: limits(config),
         overload: Overload {
@@ -88,6 +92,7 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
         call_limit: sip.call_limit,
         hop_limit: sip.hop_limit,
         retry_after_s: sip.retry_after_s,
+        udp_limit_bytes: sip.udp_limit_bytes as usize,
     })
 }
 
@@ -337,6 +342,22 @@ fn voicemail(config: &Config, hop: NextHop) -> Option<Voicemail> {
     })
 }
 
+/// What registrations may do; `None` where they are the PBX's.
+fn registrar(config: &Config) -> Option<Rules> {
+    let registrar = &config.registrar;
+    let default = match config.sip.next_hop {
+        Some(_) => RegistrarMode::Pass,
+        None => RegistrarMode::Local,
+    };
+    let is_local = registrar.mode.unwrap_or(default) == RegistrarMode::Local;
+    is_local.then_some(Rules {
+        min_expires_s: registrar.min_expires_s,
+        default_expires_s: registrar.default_expires_s,
+        max_expires_s: registrar.max_expires_s,
+        bindings_per_aor: registrar.bindings_per_aor,
+    })
+}
+
 fn timers(config: &Config) -> Timers {
     let mut timers = Timers {
         session_expires_s: config.sip.session_expires_s,
@@ -347,6 +368,7 @@ fn timers(config: &Config) -> Timers {
     timers.t2 = u64::from(config.timers.t2_ms);
     timers.t4 = u64::from(config.timers.t4_ms);
     timers.timer_c = u64::from(config.timers.timer_c_s) * 1_000;
+    timers.failover = u64::from(config.timers.failover_ms);
     timers
 }
 

@@ -41,6 +41,10 @@ pub struct Config {
     /// `[[peer]]`
     #[serde(rename = "peer")]
     pub peers: Vec<Peer>,
+    /// `[registrar]`
+    pub registrar: Registrar,
+    /// `[tls]`
+    pub tls: Tls,
     /// `[timers]`
     pub timers: Timers,
     /// `[limits]`
@@ -80,8 +84,28 @@ pub struct Sip {
     pub session_expires_s: u32,
     pub max_call_s: u32,
     pub retry_after_s: u32,
+    pub udp_limit_bytes: u32,
     pub shards: Option<u16>,
     pub receive_buffer_bytes: u32,
+    #[serde(serialize_with = "networks_as_text")]
+    pub proxy_protocol: Vec<Network>,
+    pub reuse_tcp: bool,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Tls {
+    pub certificate: Option<PathBuf>,
+    pub private_key: Option<PathBuf>,
+    pub client_ca: Option<PathBuf>,
+    pub require_client_certificate: bool,
+    pub server_ca: Option<PathBuf>,
+    pub client_certificate: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+    pub min_version: TlsVersion,
+    pub verify_server: bool,
+    pub allow_wildcards: bool,
 }
 
 /// `[[peer]]`
@@ -98,6 +122,17 @@ pub struct Peer {
     pub external: bool,
 }
 
+/// `[registrar]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Registrar {
+    pub mode: Option<RegistrarMode>,
+    pub min_expires_s: u32,
+    pub default_expires_s: u32,
+    pub max_expires_s: u32,
+    pub bindings_per_aor: usize,
+}
+
 /// `[timers]`
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "each key is described once, in `keys`")]
@@ -106,6 +141,7 @@ pub struct Timers {
     pub t2_ms: u32,
     pub t4_ms: u32,
     pub timer_c_s: u32,
+    pub failover_ms: u32,
 }
 
 /// `[limits]`, of the whole server
@@ -114,9 +150,21 @@ pub struct Timers {
 pub struct Limits {
     pub transactions: usize,
     pub calls: usize,
+    pub bindings: usize,
     pub branches: usize,
     pub message_bytes: usize,
     pub messages_per_source_s: u32,
+    pub connections: usize,
+    pub connections_per_source: usize,
+    pub connections_opening: usize,
+    pub connect_s: u32,
+    pub handshake_s: u32,
+    pub first_message_s: u32,
+    pub message_s: u32,
+    pub connection_idle_s: u32,
+    pub connection_stall_s: u32,
+    pub connection_queue_messages: usize,
+    pub connection_queue_bytes: usize,
 }
 
 /// `[overload]`
@@ -180,6 +228,27 @@ pub enum UnknownCallee {
     NextHop,
     /// Answered 404.
     Reject,
+}
+
+/// Who keeps the bindings of phones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistrarMode {
+    /// We do.
+    Local,
+    /// The PBX: REGISTER is passed on.
+    Pass,
+}
+
+/// The oldest version of TLS that is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum TlsVersion {
+    /// TLS 1.2 and newer.
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3 and newer.
+    #[serde(rename = "1.3")]
+    V1_3,
 }
 
 /// Which store keeps the data.
@@ -265,6 +334,7 @@ impl Config {
         self.sip.shards = running.sip.shards;
         self.sip.receive_buffer_bytes = running.sip.receive_buffer_bytes;
         self.limits.calls = running.limits.calls;
+        self.limits.bindings = running.limits.bindings;
         self.limits.message_bytes = running.limits.message_bytes;
         self.store = running.store.clone();
         self.api.listen = running.api.listen;
@@ -275,7 +345,8 @@ impl Config {
         }
     }
 
-    fn error(&self, key: &str, text: impl Into<String>) -> ConfigError {
+    /// A fault of a key, at the place where it was set.
+    pub(crate) fn error(&self, key: &str, text: impl Into<String>) -> ConfigError {
         ConfigError {
             place: self.place(key),
             key: key.to_owned(),
@@ -307,8 +378,28 @@ impl Default for Sip {
             session_expires_s: 1_800,
             max_call_s: 43_200,
             retry_after_s: 10,
+            udp_limit_bytes: 1_300,
             shards: None,
             receive_buffer_bytes: 4 << 20,
+            proxy_protocol: Vec::new(),
+            reuse_tcp: false,
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            private_key: None,
+            client_ca: None,
+            require_client_certificate: false,
+            server_ca: None,
+            client_certificate: None,
+            client_key: None,
+            min_version: TlsVersion::V1_2,
+            verify_server: true,
+            allow_wildcards: false,
         }
     }
 }
@@ -327,6 +418,18 @@ impl Default for Peer {
     }
 }
 
+impl Default for Registrar {
+    fn default() -> Self {
+        Self {
+            mode: None,
+            min_expires_s: 60,
+            default_expires_s: 3_600,
+            max_expires_s: 7_200,
+            bindings_per_aor: 16,
+        }
+    }
+}
+
 impl Default for Timers {
     fn default() -> Self {
         Self {
@@ -334,6 +437,7 @@ impl Default for Timers {
             t2_ms: 4_000,
             t4_ms: 5_000,
             timer_c_s: 185,
+            failover_ms: 4_000,
         }
     }
 }
@@ -343,9 +447,21 @@ impl Default for Limits {
         Self {
             transactions: 1_000_000,
             calls: 200_000,
+            bindings: 1_000_000,
             branches: 16,
             message_bytes: 65_535,
             messages_per_source_s: 0,
+            connections: 10_000,
+            connections_per_source: 1_000,
+            connections_opening: 1_000,
+            connect_s: 3,
+            handshake_s: 5,
+            first_message_s: 30,
+            message_s: 10,
+            connection_idle_s: 600,
+            connection_stall_s: 5,
+            connection_queue_messages: 4_096,
+            connection_queue_bytes: 1 << 20,
         }
     }
 }

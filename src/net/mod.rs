@@ -21,6 +21,7 @@ mod serve;
 mod server;
 mod shard;
 mod socket;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timed;
@@ -34,5 +35,6 @@ pub use handler::Handler;
 pub use log::{Logging, start_logging};
 pub use serve::{RunningApi, serve};
 pub use server::{Reader, Reloaded, Server, StartError, check, random};
-pub use shard::Shards;
+pub use shard::{Shards, Sockets};
 pub use socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
+pub use stream::{Labelled, StreamCounters};

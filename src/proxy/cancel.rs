@@ -13,18 +13,26 @@ pub(super) enum CancelReason {
     AnsweredElsewhere,
     /// The caller gave up; nothing is added.
     CallerCancelled,
+    /// Another branch was answered with this 6xx: nobody wants the call.
+    Refused(u16),
     /// It rang long enough, or timer C fired.
     NoAnswer,
 }
 
 impl CancelReason {
-    fn header(self) -> &'static [u8] {
+    fn write_header(self, out: &mut Vec<u8>) {
         match self {
-            Self::AnsweredElsewhere => {
-                b"Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\n"
+            Self::AnsweredElsewhere => out
+                .extend_from_slice(b"Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\n"),
+            Self::CallerCancelled => {}
+            Self::Refused(status) => {
+                out.extend_from_slice(b"Reason: SIP;cause=");
+                crate::message::forward::write_number(out, status.into());
+                out.extend_from_slice(b"\r\n");
             }
-            Self::CallerCancelled => b"",
-            Self::NoAnswer => b"Reason: SIP;cause=480;text=\"No answer\"\r\n",
+            Self::NoAnswer => {
+                out.extend_from_slice(b"Reason: SIP;cause=480;text=\"No answer\"\r\n");
+            }
         }
     }
 }
@@ -149,7 +157,7 @@ fn write_cancel(branch: &Branch, reason: CancelReason, index: &mut Index, out: &
         invite.header(Name::To).map(|to| to.line),
         out,
     );
-    out.extend_from_slice(reason.header());
+    reason.write_header(out);
     out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
 }
 

@@ -7,9 +7,9 @@ use super::divert::Diversion;
 use super::facts::Outcome;
 use super::forward::Origin;
 use super::handle::send_stored;
-use super::hop::Hops;
 use super::note::Final;
 use super::route::{Routed, Unroutable};
+use super::target::{Target, Targets};
 use super::{InviteKey, Proxy};
 use crate::message::{Message, Reply, Uri, write_response};
 use crate::presence::Handle;
@@ -24,15 +24,31 @@ pub(super) struct Source<'m> {
     pub origin: Origin,
 }
 
+impl Source<'_> {
+    /// Whether it is the request itself, not what is left of it in a branch.
+    fn is_received(&self) -> bool {
+        matches!(self.origin, Origin::Received(_))
+    }
+}
+
+/// What became of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// It was carried out.
+    Out,
+    /// Nothing was done: a name that it needs is being resolved.
+    Waits,
+}
+
 impl Proxy {
-    /// Does what was decided.
+    /// Does what was decided; whether it could be, or must wait for a name that is being resolved.
     pub(super) fn carry_out(
         &mut self,
         key: InviteKey,
         decision: Decision,
         source: &Source<'_>,
         routed: &Routed,
-    ) {
+    ) -> Carried {
         let outcome = outcome_of(&decision.plan);
         self.count_decision(outcome, &decision);
         if let Some(story) = self.story_of(key) {
@@ -40,26 +56,11 @@ impl Proxy {
             story.reasons.extend(decision.reasons.iter().cloned());
         }
         match decision.plan {
-            Plan::Connect(connect) => match self.next_hop(key) {
-                Ok(hops) => {
-                    let Some(hops) = self.willing_to_connect(key, &source.message, hops) else {
-                        self.answer(key, source, &Final::new(503));
-                        return;
-                    };
-                    let ring_for_s = self.ring_for_s(&connect);
-                    let callee = Some(connect.callee);
-                    let attempt = Attempt {
-                        uri: None,
-                        hops,
-                        callee,
-                        ring_for_s,
-                        is_divert: false,
-                    };
-                    self.start_branch(key, source, routed, &attempt);
-                }
-                Err(_) => self.answer(key, source, &Final::new(480)),
-            },
-            Plan::Redirect(divert) => self.redirect(key, &divert, source),
+            Plan::Connect(connect) => self.connect(key, &connect, source, routed),
+            Plan::Redirect(divert) => {
+                self.redirect(key, &divert, source);
+                Carried::Out
+            }
             Plan::Forward(divert) => self.retarget(key, &divert, source, routed),
             Plan::Reject(rejection) => {
                 let status = rejection.status(self.policy.dnd_status);
@@ -70,6 +71,45 @@ impl Proxy {
                     rejection: Some(rejection),
                 };
                 self.answer(key, source, &answer);
+                Carried::Out
+            }
+        }
+    }
+
+    /// Branches to where the callee is reached; nowhere counts as unreachable.
+    fn connect(
+        &mut self,
+        key: InviteKey,
+        connect: &Connect,
+        source: &Source<'_>,
+        routed: &Routed,
+    ) -> Carried {
+        let attempt = Attempt {
+            uri: None,
+            callee: Some(connect.callee),
+            ring_for_s: self.ring_for_s(connect),
+            is_divert: false,
+        };
+        match self.targets_for(key, connect.callee, source.message.uri()) {
+            Ok(targets) => {
+                match self.willing_to_connect(key, &source.message, targets) {
+                    Some(targets) => {
+                        self.try_targets(key, source, routed, &attempt, targets.into_vec());
+                    }
+                    None => self.answer(key, source, &Final::new(503)),
+                }
+                Carried::Out
+            }
+            Err(Unroutable::Pending) if source.is_received() => Carried::Waits,
+            Err(_) => {
+                let decision = self.decide_again(key, connect.callee, Failure::Unreachable);
+                match decision {
+                    Some(decision) => self.carry_out(key, decision, source, routed),
+                    None => {
+                        self.answer(key, source, &Final::new(480));
+                        Carried::Out
+                    }
+                }
             }
         }
     }
@@ -108,15 +148,25 @@ impl Proxy {
     }
 
     /// A branch to the new target, announced upstream with a 181.
-    fn retarget(&mut self, key: InviteKey, divert: &Divert, source: &Source<'_>, routed: &Routed) {
-        let hops = self.divert_hops(key, divert, source).and_then(|hops| {
-            let willing = self.willing_to_connect(key, &source.message, hops);
+    fn retarget(
+        &mut self,
+        key: InviteKey,
+        divert: &Divert,
+        source: &Source<'_>,
+        routed: &Routed,
+    ) -> Carried {
+        let targets = self.divert_targets(key, divert, source);
+        if matches!(targets, Err(Unroutable::Pending)) && source.is_received() {
+            return Carried::Waits;
+        }
+        let targets = targets.and_then(|targets| {
+            let willing = self.willing_to_connect(key, &source.message, targets);
             willing.ok_or(Unroutable::Nowhere)
         });
-        let (Some(texts), Ok(hops)) = (self.write_diversion(key, divert, source, false), hops)
+        let (Some(texts), Ok(targets)) =
+            (self.write_diversion(key, divert, source, false), targets)
         else {
-            self.divert_failed(key, divert, source, routed);
-            return;
+            return self.divert_failed(key, divert, source, routed);
         };
         let (callee, ring_for_s) = match &divert.to {
             Destination::Subscriber { connect, .. } => {
@@ -135,13 +185,13 @@ impl Proxy {
         self.scratch.tail = texts.tail;
         let attempt = Attempt {
             uri: Some(&texts.uri),
-            hops,
             callee,
             ring_for_s,
             is_divert: true,
         };
-        self.start_branch(key, source, routed, &attempt);
+        self.try_targets(key, source, routed, &attempt, targets.into_vec());
         self.scratch.uri = uri;
+        Carried::Out
     }
 
     /// The target cannot be reached at all: the subscriber's unreachable action, else 480.
@@ -151,7 +201,7 @@ impl Proxy {
         divert: &Divert,
         source: &Source<'_>,
         routed: &Routed,
-    ) {
+    ) -> Carried {
         let is_voicemail = matches!(divert.to, Destination::Voicemail { .. });
         let last = divert.hops.last().map(|hop| hop.subscriber);
         if let Some(story) = self.story_of(key) {
@@ -162,7 +212,10 @@ impl Proxy {
             .and_then(|callee| self.decide_again(key, callee, Failure::Unreachable));
         match decision {
             Some(decision) => self.carry_out(key, decision, source, routed),
-            None => self.answer(key, source, &Final::new(480)),
+            None => {
+                self.answer(key, source, &Final::new(480));
+                Carried::Out
+            }
         }
     }
 
@@ -184,27 +237,23 @@ impl Proxy {
         decide_after(&question, failure, &around)
     }
 
-    /// The PBX as an INVITE's context reaches it.
-    fn next_hop(&self, key: InviteKey) -> Result<Hops, Unroutable> {
-        let invite = self.invites.get(key).ok_or(Unroutable::Nowhere)?;
-        let towards = self.towards(invite.call_key, invite.upstream.listener);
-        let hop = self.policy.next_hop.as_ref();
-        towards.next_hop(hop.ok_or(Unroutable::Nowhere)?)
-    }
-
     /// Where a diversion goes.
-    fn divert_hops(
+    fn divert_targets(
         &self,
         key: InviteKey,
         divert: &Divert,
         source: &Source<'_>,
-    ) -> Result<Hops, Unroutable> {
+    ) -> Result<Targets, Unroutable> {
+        if let Destination::Subscriber { connect, .. } = &divert.to {
+            return self.targets_for(key, connect.callee, b"");
+        }
         let invite = self.invites.get(key).ok_or(Unroutable::Nowhere)?;
         let story = invite.story.as_deref().ok_or(Unroutable::Nowhere)?;
         let towards = self.towards(invite.call_key, invite.upstream.listener);
         let uri = Uri::parse(source.message.uri()).map_err(|_| Unroutable::Nowhere)?;
-        self.diversion(divert, source, &uri, &story.history)
-            .hops(&towards)
+        let diversion = self.diversion(divert, source, &uri, &story.history);
+        let hops = diversion.hops(&towards)?;
+        Ok(std::iter::once(Target::at(hops)).collect())
     }
 
     fn diversion<'a>(
@@ -310,10 +359,13 @@ impl Proxy {
             return;
         };
         let upstream = invite.upstream.clone();
-        let Some(sent) = invite.branches.last().map(|branch| &branch.sent) else {
+        let Some(received) = invite
+            .branches
+            .last()
+            .and_then(|branch| branch.received(&mut self.scratch))
+        else {
             return;
         };
-        let received = without_top_via(sent, &mut self.scratch);
         if let Ok(message) = self.scratch.stored.parse(&received) {
             let mut trying = Vec::with_capacity(512);
             write_response(&message, &Reply::new(100), &mut trying);
@@ -340,18 +392,6 @@ impl Texts {
         self.lines.clear();
         self.tail.clear();
     }
-}
-
-/// The request as it came in, but stamped and counted: what a branch sent, without our Via.
-pub(super) fn without_top_via(sent: &[u8], scratch: &mut super::Scratch) -> Vec<u8> {
-    let mut received = Vec::with_capacity(sent.len());
-    if let Ok(message) = scratch.stored.parse(sent) {
-        scratch.edits.clear();
-        if crate::message::forward::remove_top_via(&message, &mut scratch.edits).is_ok() {
-            scratch.edits.apply(message.bytes(), &mut received);
-        }
-    }
-    received
 }
 
 /// Says why do not disturb refused a call (RFC 3326): the status alone would not.

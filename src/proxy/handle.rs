@@ -8,8 +8,10 @@ use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable, is_ours};
 use super::setup::Neighbourhood;
+use super::target::{Target, Targets};
 use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey};
 use crate::message::{Message, Method, Scheme, Uri, Via, write_response};
+use crate::presence::Handle;
 
 /// Where a request may go, once it is known who sent it and for whom it is.
 pub(super) enum Way {
@@ -19,6 +21,8 @@ pub(super) enum Way {
     NextHop,
     /// To the host that its Route or Request-URI names.
     Onward,
+    /// To where the subscriber is registered.
+    Bindings(Handle),
     /// It is for ourselves.
     Ourselves,
 }
@@ -124,10 +128,40 @@ impl Proxy {
                 self.pass_invite(arrival, request, &routed, (key, check), (hops, None))
             }
             (_, way) => {
-                let hops = self.destination(arrival, request, &routed, &way);
-                self.relay(arrival, request, &routed, (key, check), hops)
+                let targets = self.relay_targets(arrival, request, &routed, (&way, key))?;
+                match targets {
+                    Some(targets) => self.relay(arrival, request, &routed, (key, check), &targets),
+                    None => Ok(()),
+                }
             }
         }
+    }
+
+    /// Whom a request other than INVITE is sent to; `None` while a name is being resolved.
+    fn relay_targets(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        (way, key): (&Way, u64),
+    ) -> Result<Option<Targets>, Rejection> {
+        if let Way::Bindings(callee) = way {
+            let key_and_listener = (arrival.call_key, arrival.listener);
+            return match self.targets_of(*callee, request.uri_bytes, key_and_listener) {
+                Ok(targets) => {
+                    let willing = self.willing(arrival, &request.message, targets);
+                    willing.map(Some).ok_or(Rejection::Throttled)
+                }
+                Err(Unroutable::Pending) => {
+                    self.park(arrival, &request.message, key)?;
+                    Ok(None)
+                }
+                Err(_) => Err(Rejection::NowhereToGo),
+            };
+        }
+        let hops = self.destination(arrival, request, routed, way);
+        let hops = self.known_destinations(arrival, request, key, hops)?;
+        Ok(hops.map(|hops| std::iter::once(Target::at(hops)).collect()))
     }
 
     /// Who may send what where: our own dialogs go their way, our domains are served for anybody,
@@ -158,10 +192,15 @@ impl Proxy {
             };
         }
         let has_user = target.as_ref().is_some_and(|uri| !uri.user.is_empty());
-        let is_subscriber = target.is_some_and(|uri| self.around().resolve_uri(&uri).is_some());
+        let subscriber = target.and_then(|uri| self.around().resolve_uri(&uri));
         match request.method {
             Method::Invite if !request.is_in_dialog() && has_user => Ok(Way::Lookup),
-            Method::Options if !request.is_in_dialog() && !is_subscriber => Ok(Way::Ourselves),
+            Method::Options if !request.is_in_dialog() && subscriber.is_none() => {
+                Ok(Way::Ourselves)
+            }
+            _ if self.policy.registrar.is_some() && subscriber.is_some() => {
+                Ok(subscriber.map_or(Way::NextHop, Way::Bindings))
+            }
             _ if self.policy.next_hop.is_some() => Ok(Way::NextHop),
             _ if self.policy.unknown_callee == UnknownCallee::Reject => Err(Rejection::NotFound),
             _ => Err(Rejection::NowhereToGo),
@@ -217,8 +256,11 @@ impl Proxy {
             Some(bytes) => Uri::parse(bytes).ok(),
             None => self.target_of(request, routed),
         };
-        let uri = uri.ok_or(Unroutable::Nowhere)?;
-        towards.uri(&uri)
+        let named = || towards.uri(&uri.ok_or(Unroutable::Nowhere)?);
+        match routed.onward_flow(arrival) {
+            Some(flow) if routed.next.is_none() => towards.flow(flow, named),
+            _ => named(),
+        }
     }
 
     /// Refuses what would start something new when a table is full or the process ends. What is

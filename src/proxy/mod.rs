@@ -5,6 +5,7 @@
 //! [`Outbox`]. It must not read a clock, open a socket or decide about presence. Entry points:
 //! [`Proxy::handle_request`], [`Proxy::handle_response`], [`Proxy::handle_timeouts`].
 
+mod best;
 mod branch;
 mod caller;
 mod cancel;
@@ -13,6 +14,7 @@ mod counters;
 mod dialog;
 mod divert;
 mod facts;
+mod failover;
 mod forward;
 mod handle;
 mod hop;
@@ -28,13 +30,16 @@ pub mod policy;
 mod reject;
 mod rejection;
 mod relay;
+mod relay_response;
 mod request;
 mod response;
 mod route;
 mod setup;
 mod shared;
 mod sources;
+mod target;
 mod timeout;
+mod token;
 
 pub use counters::{Counter, Counters, LabelCounters};
 pub use facts::{CallEvent, Outcome, Trace};

@@ -17,8 +17,9 @@ use std::net::SocketAddr;
 use memchr::memchr_iter;
 use slotmap::KeyData;
 
-use super::hop::{Hop, Hops};
+use super::hop::Hop;
 use super::overload::{Class, draw};
+use super::target::Targets;
 use super::{Arrival, InviteKey, Outbox, Proxy, RelayKey};
 use crate::message::forward::write_number;
 use crate::message::{Edits, Index, Message, Name, Via};
@@ -195,8 +196,9 @@ impl Proxy {
             BranchKind::NonInvite => self
                 .relays
                 .get(RelayKey::from(context))
-                .filter(|relay| relay.check == branch.check)
-                .map(|relay| &relay.hop),
+                .and_then(|relay| relay.branches.get(usize::from(branch.leg)))
+                .filter(|sent| sent.check == branch.check)
+                .map(|sent| &sent.hop),
             BranchKind::Stateless => None,
         };
         let is_of_hop = |hop: &&Hop| hop.to == arrival.from && hop.listener == arrival.listener;
@@ -206,50 +208,59 @@ impl Proxy {
         }
     }
 
-    /// The hops that want this request; `None` where none of them does.
+    /// The targets, with the hops that want this request; `None` where none of them does.
     pub(super) fn willing(
         &mut self,
         arrival: &Arrival,
         message: &Message<'_>,
-        hops: Hops,
-    ) -> Option<Hops> {
+        targets: Targets,
+    ) -> Option<Targets> {
         if self.throttles.0.is_empty() {
-            return Some(hops);
+            return Some(targets);
         }
         let method = message.method()?;
         let class = match super::overload::is_emergency(message) {
             true => Class::Kept,
             false => self.class_of(arrival, message, method),
         };
-        self.willing_to_take(class, arrival.call_key, hops)
+        self.willing_to_take(class, arrival.call_key, targets)
     }
 
-    /// The hops that want a call that was decided; `None` where none of them does.
+    /// The targets that want a call that was decided; `None` where none of them does.
     pub(super) fn willing_to_connect(
         &mut self,
         key: InviteKey,
         message: &Message<'_>,
-        hops: Hops,
-    ) -> Option<Hops> {
+        targets: Targets,
+    ) -> Option<Targets> {
         if self.throttles.0.is_empty() {
-            return Some(hops);
+            return Some(targets);
         }
         let class = match super::overload::is_emergency(message) {
             true => Class::Kept,
             false => Class::Call,
         };
         let call_key = self.invites.get(key)?.call_key;
-        self.willing_to_take(class, call_key, hops)
+        self.willing_to_take(class, call_key, targets)
     }
 
-    fn willing_to_take(&mut self, class: Class, call_key: u64, mut hops: Hops) -> Option<Hops> {
+    fn willing_to_take(
+        &mut self,
+        class: Class,
+        call_key: u64,
+        mut targets: Targets,
+    ) -> Option<Targets> {
         let (throttles, now_ms) = (&mut self.throttles, self.now.ms);
-        hops.retain(|hop| !throttles.holds_back(hop, class, call_key, now_ms));
-        if hops.is_empty() {
+        targets.retain(|target| {
+            let hops = &mut target.hops;
+            hops.retain(|hop| !throttles.holds_back(hop, class, call_key, now_ms));
+            !hops.is_empty()
+        });
+        if targets.is_empty() {
             self.count(|counters| &counters.throttled);
             return None;
         }
-        Some(hops)
+        Some(targets)
     }
 
     /// Tells upstream how much less we want, in every response of this input whose top Via offers

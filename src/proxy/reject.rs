@@ -8,7 +8,7 @@ use super::hop::Hop;
 use super::overload::draw;
 use super::rejection::Rejection;
 use super::{Arrival, Proxy};
-use crate::message::{Malformed, Message, Method, Name, Reply, write_response};
+use crate::message::{Fault, Malformed, Message, Method, Name, Reply, write_response};
 use crate::transaction::branch::write_hex;
 
 /// A To tag of ours.
@@ -78,12 +78,19 @@ impl Proxy {
         }
     }
 
+    /// A message that is framed but broken: a refused request, or a response that is dropped.
+    pub(super) fn count_fault(&self, fault: Fault) {
+        if let Some(counters) = self.counters() {
+            counters.malformed.inc("message", fault.kind());
+        }
+    }
+
     fn count_rejection(&self, rejection: Rejection) {
         let Some(counters) = self.counters() else {
             return;
         };
         match rejection {
-            Rejection::Malformed(fault) => counters.malformed.inc("message", fault.kind()),
+            Rejection::Malformed(fault) => self.count_fault(fault),
             Rejection::Overloaded => counters.overloads.inc(),
             _ => {}
         }

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::branch::Attempt;
 use super::caller::identify;
-use super::carry_out::Source;
+use super::carry_out::{Carried, Source};
 use super::divert::read_history;
 use super::facts::Outcome;
 use super::forward::Origin;
@@ -14,6 +14,7 @@ use super::policy::{Peer, Policy, UnknownCallee};
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable, is_ours};
+use super::target;
 use super::{Arrival, InviteKey, Now, Owner, Proxy};
 use crate::message::{Name, Uri};
 use crate::presence::{Directory, Handle, ProfileGuard, Target};
@@ -99,8 +100,14 @@ impl Proxy {
             message: request.message,
             origin: Origin::Received(arrival.from),
         };
-        self.carry_out(key, decision, &source, routed);
-        Ok(())
+        match self.carry_out(key, decision, &source, routed) {
+            Carried::Out => Ok(()),
+            Carried::Waits => {
+                self.invites.remove(key);
+                self.servers.remove(&identifiers.0);
+                self.park(arrival, &request.message, identifiers.0)
+            }
+        }
     }
 
     fn story(
@@ -126,6 +133,8 @@ impl Proxy {
             reasons: SmallVec::new(),
             target: Box::default(),
             offered_session_s: 0,
+            waiting: Vec::new(),
+            failure: None,
         }
     }
 
@@ -177,12 +186,12 @@ impl Proxy {
         };
         let attempt = Attempt {
             uri: None,
-            hops,
             callee: None,
             ring_for_s: None,
             is_divert: false,
         };
-        self.start_branch(key, &source, routed, &attempt);
+        let targets = vec![target::Target::at(hops)];
+        self.try_targets(key, &source, routed, &attempt, targets);
         Ok(())
     }
 
@@ -196,14 +205,18 @@ impl Proxy {
     ) -> Result<Option<Hops>, Rejection> {
         match hops {
             Ok(hops) => {
-                let willing = self.willing(arrival, &request.message, hops);
-                willing.map(Some).ok_or(Rejection::Throttled)
+                let targets = std::iter::once(target::Target::at(hops)).collect();
+                let willing = self.willing(arrival, &request.message, targets);
+                let willing = willing.and_then(|targets| targets.into_iter().next());
+                let hops = willing.map(|target| Some(target.hops));
+                hops.ok_or(Rejection::Throttled)
             }
             Err(Unroutable::Pending) => {
                 self.park(arrival, &request.message, server_key)?;
                 Ok(None)
             }
             Err(Unroutable::Nowhere) => Err(Rejection::Unresolvable),
+            Err(Unroutable::FlowGone) => Err(Rejection::FlowFailed),
         }
     }
 
@@ -220,6 +233,7 @@ impl Proxy {
             call_key: arrival.call_key,
             server: InviteServer::Proceeding,
             upstream: arrival.reply_hop(&request.via),
+            flow: self.flow_of(arrival, request),
             branches: SmallVec::new(),
             response: Box::default(),
             best: None,

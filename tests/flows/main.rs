@@ -15,6 +15,8 @@ mod cancelling;
 mod dialogs;
 mod diverting;
 mod failing;
+mod failover;
 mod found;
 mod overload;
 mod refusing;
+mod transports;

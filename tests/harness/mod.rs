@@ -137,6 +137,7 @@ pub fn policy() -> Policy {
         stranger: peer("", Mode::Redirect),
         dnd_status: 480,
         unknown_callee: UnknownCallee::NextHop,
+        registrar: None,
         timers: Timers::default(),
         limits: Limits::default(),
         overload: Overload::default(),
@@ -144,6 +145,7 @@ pub fn policy() -> Policy {
         call_limit: 1,
         hop_limit: 5,
         retry_after_s: 5,
+        udp_limit_bytes: 1_300,
     }
 }
 
@@ -216,6 +218,11 @@ impl World {
             ..Source::datagram(address(from), listener)
         };
         self.receive_by(source, bytes)
+    }
+
+    /// A datagram arrives on another listener.
+    pub fn receive_on(&mut self, listener: u8, from: &str, bytes: impl AsRef<[u8]>) -> Vec<Sent> {
+        self.receive_by(Source::datagram(address(from), listener), bytes)
     }
 
     /// A message arrives; what the engine sends comes back.
