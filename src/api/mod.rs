@@ -8,6 +8,8 @@
 //! Entry points: [`router`] for the handlers, [`serve::serve`] to answer connections.
 
 pub mod auth;
+mod bans;
+mod bindings;
 mod calls;
 mod changes;
 mod document;
@@ -152,7 +154,12 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(settings::read, settings::replace, settings::delete))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::delete))
+        .routes(routes!(bans::list))
+        .routes(routes!(bans::lift))
         .routes(routes!(journal::journal))
+        .routes(routes!(bindings::list_all))
+        .routes(routes!(bindings::list, bindings::delete_all))
+        .routes(routes!(bindings::delete))
         .routes(routes!(calls::calls))
         .routes(routes!(calls::decisions))
         .routes(routes!(explain::explain))

@@ -7,6 +7,8 @@
 //!
 //! Entry point: [`run`].
 
+mod bans;
+mod bindings;
 mod calls;
 mod check_config;
 mod client;
@@ -21,6 +23,7 @@ mod journal;
 mod lines;
 mod offline;
 mod output;
+mod password;
 mod reload;
 mod serve;
 mod settings;
@@ -87,6 +90,11 @@ enum Command {
     /// List, show, change and delete subscribers
     #[command(subcommand)]
     Subscriber(subscriber::Subscriber),
+    /// Set or remove the password of a subscriber's phones
+    Password(password::Password),
+    /// List who is shut out after too many failures, and let them in again
+    #[command(subcommand)]
+    Bans(bans::Bans),
     /// Show, set and clear a subscriber's status
     #[command(subcommand)]
     Status(status::Status),
@@ -96,6 +104,8 @@ enum Command {
     /// Make, list and delete the tokens with which subscribers use the API
     #[command(subcommand)]
     Token(token::Token),
+    /// List and remove the phones that are registered with us
+    Bindings(bindings::Bindings),
     /// List the calls in progress
     Calls(calls::Calls),
     /// List what became of a subscriber's calls
@@ -125,9 +135,12 @@ pub fn run() -> ExitCode {
         Command::Import(command) => command.run(&setting),
         Command::Export(command) => command.run(&setting),
         Command::Subscriber(command) => command.run(&setting),
+        Command::Password(command) => command.run(&setting),
+        Command::Bans(command) => command.run(&setting),
         Command::Status(command) => command.run(&setting),
         Command::Settings(command) => command.run(&setting),
         Command::Token(command) => command.run(&setting),
+        Command::Bindings(command) => command.run(&setting),
         Command::Calls(command) => command.run(&setting),
         Command::Journal(command) => command.run(&setting),
         Command::Explain(command) => command.run(&setting),

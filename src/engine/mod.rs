@@ -156,7 +156,8 @@ impl Engine {
     /// Whether a message of this source is taken at all; see `limits.messages_per_source_s`. To be
     /// asked once for each message that came from outside.
     pub fn admits(&self, now: Now, source: &Source) -> bool {
-        self.proxy.admits(source.address.ip(), now.ms)
+        self.proxy
+            .admits(source.address.ip(), source.connection, now.ms)
     }
 
     /// The kernel lost so many messages that were for this shard: it is overloaded.

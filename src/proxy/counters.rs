@@ -41,6 +41,8 @@ macro_rules! counters {
             pub rejections: LabelCounters,
             /// Requests given up under load, by class and reason.
             pub shed: LabelCounters,
+            /// What became of REGISTER requests for us: `accepted`, or `refused` and why.
+            pub registrations: LabelCounters,
         }
 
         impl Counters {
@@ -101,6 +103,16 @@ counters! {
     oc_percent,
     /// Messages dropped because their source sends more than it may.
     source_limited,
+    /// Requests that were to be authenticated and were not.
+    challenges,
+    /// Requests whose sender has proved who they are.
+    authentications,
+    /// Requests with wrong credentials.
+    authentication_failures,
+    /// Sources that were shut out.
+    bans,
+    /// Requests dropped because their source is shut out.
+    banned_requests,
 }
 
 /// How many different labels one table keeps; later ones are counted under the last.

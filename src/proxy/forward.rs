@@ -49,6 +49,8 @@ pub(super) struct Copy<'a> {
     pub record_route: Option<RecordRoute<'a>>,
     /// Route values of a binding's Path (RFC 3327 §5.3).
     pub path: &'a [u8],
+    /// Whether the next hop is trusted with the sender's asserted identity.
+    pub is_trusted: bool,
     /// Complete header lines for the top of the header section.
     pub lines: &'a [u8],
     /// Complete header lines for its end.
@@ -90,6 +92,9 @@ pub(super) fn edit(
     if let Origin::Received(from) = copy.origin {
         stamp_top_via(message, edits, from)?;
         count_hop(message, edits)?;
+        if let Some(line) = copy.routed.asserted.as_deref().filter(|_| copy.is_trusted) {
+            edits.insert(message.headers_end(), |out| out.extend_from_slice(line));
+        }
     }
     for span in &copy.routed.drop {
         edits.remove(span.clone());
@@ -167,6 +172,13 @@ impl RecordRoute<'_> {
         write_hex(out, self.token, 16);
         out.extend_from_slice(b">\r\n");
     }
+}
+
+/// Appends our Path: the registrar's requests to the phone come to us, with the flow to take.
+pub(super) fn write_path(listener: &Listener, flow: (FlowToken, &Keys), out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Path: <");
+    write_own_uri(listener, Some(flow), false, out);
+    out.extend_from_slice(b";lr;ob>\r\n");
 }
 
 /// Appends the URI that leads to a listener of ours, without its closing parameters.

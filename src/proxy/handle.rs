@@ -25,6 +25,8 @@ pub(super) enum Way {
     Bindings(Handle),
     /// It is for ourselves.
     Ourselves,
+    /// To our registrar.
+    Registrar,
 }
 
 impl Proxy {
@@ -36,6 +38,7 @@ impl Proxy {
         };
         let via = match message.top_via() {
             Ok(via) => via,
+            Err(_) if self.is_shut_out(arrival, &message) => return,
             Err(fault) => {
                 self.reject_unroutable(arrival, message, Rejection::Malformed(fault));
                 return;
@@ -55,6 +58,7 @@ impl Proxy {
             }
             (_, Some(Owner::Invite(invite))) => self.repeat_invite_response(invite),
             (_, Some(Owner::Relay(relay))) => self.repeat_relay_response(relay),
+            (_, Some(Owner::Answer(answer))) => self.repeat_answer(answer),
             (_, _) => self.on_new_request(arrival, message, via, key),
         }
     }
@@ -84,10 +88,14 @@ impl Proxy {
     }
 
     fn on_new_request(&mut self, arrival: &Arrival, message: Message<'_>, via: Via<'_>, key: u64) {
+        if self.is_shut_out(arrival, &message) {
+            return;
+        }
         let upstream = arrival.reply_hop(&via);
-        let outcome = ProxyRequest::check(message, via)
-            .and_then(|request| self.admit(arrival, &request, key));
+        let outcome =
+            ProxyRequest::check(message, via).and_then(|request| self.admit(arrival, request, key));
         if let Err(rejection) = outcome {
+            let rejection = self.hold_against(arrival, &message, (rejection, key));
             self.reject(arrival, message, &upstream, rejection);
         }
     }
@@ -96,7 +104,7 @@ impl Proxy {
     fn admit(
         &mut self,
         arrival: &Arrival,
-        request: &ProxyRequest<'_>,
+        mut request: ProxyRequest<'_>,
         key: u64,
     ) -> Result<(), Rejection> {
         if request.method == Method::Cancel {
@@ -108,15 +116,24 @@ impl Proxy {
         if request.is_looping(&self.policy, check) {
             return Err(Rejection::LoopDetected);
         }
-        let routed = Routed::read(request, arrival.call_key, &self.policy, &self.keys)?;
+        let mut routed = Routed::read(&request, arrival.call_key, &self.policy, &self.keys)?;
+        self.take_off_credentials(&request.message, &mut routed);
         let policy = std::sync::Arc::clone(&self.policy);
-        let (peer, is_known) = policy.peer(arrival.from.ip());
-        let way = self.way(request, &routed, is_known)?;
+        let (peer, is_known) = self.peer_of(&policy, arrival);
+        let way = self.way(&request, &routed, is_known);
+        if let Some(side) = self.needs_authentication(&request, &routed, is_known, &way) {
+            self.authenticate(arrival, &mut request, side, key)?;
+            self.assert_identity(&request, &mut routed);
+        }
+        let (way, request) = (way?, &request);
         if request.method == Method::Ack {
             return self.relay_ack(arrival, request, &routed, (&way, key));
         }
         if let Way::Ourselves = way {
             return self.answer_ourselves(arrival, request);
+        }
+        if let Way::Registrar = way {
+            return self.register(arrival, request, key);
         }
         self.check_capacity(arrival, request)?;
         match (request.method, way) {
@@ -177,7 +194,7 @@ impl Proxy {
         }
         let target = self.target_of(request, routed);
         let is_ours = target.as_ref().is_some_and(|uri| self.serves(uri));
-        if routed.next.is_some() {
+        if routed.next.is_some() || routed.flow.is_some() {
             return if is_known {
                 Ok(Way::Onward)
             } else {
@@ -195,7 +212,8 @@ impl Proxy {
         let subscriber = target.and_then(|uri| self.around().resolve_uri(&uri));
         match request.method {
             Method::Invite if !request.is_in_dialog() && has_user => Ok(Way::Lookup),
-            Method::Options if !request.is_in_dialog() && subscriber.is_none() => {
+            Method::Register if self.policy.registrar.is_some() => Ok(Way::Registrar),
+            Method::Options if !request.is_in_dialog() && !(subscriber.is_some() && is_known) => {
                 Ok(Way::Ourselves)
             }
             _ if self.policy.registrar.is_some() && subscriber.is_some() => {
@@ -208,7 +226,7 @@ impl Proxy {
     }
 
     /// The directory as the configuration in force sees it.
-    fn around(&self) -> Neighbourhood<'_> {
+    pub(super) fn around(&self) -> Neighbourhood<'_> {
         Neighbourhood {
             directory: &self.shared.directory,
             policy: &self.policy,

@@ -5,6 +5,7 @@
 //! [`Outbox`]. It must not read a clock, open a socket or decide about presence. Entry points:
 //! [`Proxy::handle_request`], [`Proxy::handle_response`], [`Proxy::handle_timeouts`].
 
+mod authenticate;
 mod best;
 mod branch;
 mod caller;
@@ -27,6 +28,7 @@ mod outbox;
 mod overload;
 mod parked;
 pub mod policy;
+mod register;
 mod reject;
 mod rejection;
 mod relay;
@@ -72,6 +74,8 @@ new_key_type! {
     struct InviteKey;
     /// Names another request's context; part of our Via branch.
     struct RelayKey;
+    /// Names a request that was answered at once.
+    struct AnswerKey;
 }
 
 /// The time, as the host read it once for a batch of messages.
@@ -103,6 +107,7 @@ pub struct Arrival {
 enum Owner {
     Invite(InviteKey),
     Relay(RelayKey),
+    Answer(AnswerKey),
     Call(CallId),
     Parked,
 }
@@ -116,6 +121,7 @@ pub struct Proxy {
     keys: Keys,
     invites: SlotMap<InviteKey, Invite>,
     relays: SlotMap<RelayKey, Relay>,
+    answers: SlotMap<AnswerKey, register::Answered>,
     servers: HashMap<u64, Owner, BuildHasherDefault<Identity>>,
     calls: Calls,
     /// Requests whose target is being resolved.
@@ -158,6 +164,7 @@ impl Proxy {
         now: Now,
     ) -> Self {
         let calls = Calls::restore(stored, Arc::clone(&shared.directory), now.ms, now.unix_ms);
+        shared.guard.begin(now.unix_ms.div_euclid(1_000));
         let mut wheel = Wheel::new(now.ms);
         for (id, deadline) in calls.deadlines() {
             wheel.insert(deadline, Owner::Call(id));
@@ -168,6 +175,7 @@ impl Proxy {
             keys: Keys::new(&shared.secret).for_run(now.unix_ms),
             invites: SlotMap::with_key(),
             relays: SlotMap::with_key(),
+            answers: SlotMap::with_key(),
             servers: HashMap::default(),
             calls,
             parked: parked::Parked::default(),
@@ -214,6 +222,7 @@ impl Proxy {
         Load {
             invites: self.invites.len(),
             relays: self.relays.len(),
+            answers: self.answers.len(),
             servers: self.servers.len(),
             calls: self.calls.len(),
             parked: self.parked.len(),
@@ -222,13 +231,16 @@ impl Proxy {
 
     /// Whether a message of this source is taken at all: nobody but those we know sends more than
     /// `messages_per_source_s`. Asked once for each message, by whichever shard received it.
-    pub fn admits(&self, source: IpAddr, now_ms: Ms) -> bool {
+    pub fn admits(&self, source: IpAddr, connection: Option<ConnectionId>, now_ms: Ms) -> bool {
         let policy = self.shared.policy.load();
         let limit_s = policy.limits.messages_per_source_s;
         let sources = &self.shared.sources;
-        let is_admitted = limit_s == 0
-            || sources.admit(source, self.keys.token(0), limit_s, now_ms)
-            || policy.peer(source).1;
+        let is_admitted =
+            limit_s == 0 || sources.admit(source, self.keys.token(0), limit_s, now_ms) || {
+                let flow = connection.and_then(|id| self.shared.flows.get(id));
+                let identities = flow.as_ref().map(|flow| &*flow.identities);
+                policy.peer(source, identities.unwrap_or_default()).1
+            };
         if !is_admitted {
             self.count(|counters| &counters.source_limited);
         }
@@ -270,7 +282,8 @@ impl Proxy {
         if let Some(counters) = self.counters() {
             counters.calls_open.set(self.calls.len() as u64);
             counters.invites_open.set(self.invites.len() as u64);
-            counters.relays_open.set(self.relays.len() as u64);
+            let others = self.relays.len() + self.answers.len();
+            counters.relays_open.set(others as u64);
             counters.timers.set(self.wheel.len() as u64);
             counters.oc_percent.set(self.gate.excess_percent().into());
             if self.shared.is_draining() {
@@ -288,6 +301,8 @@ pub struct Load {
     pub invites: usize,
     /// Other transactions.
     pub relays: usize,
+    /// Requests that were answered at once.
+    pub answers: usize,
     /// Entries that find server transactions.
     pub servers: usize,
     /// Open calls.

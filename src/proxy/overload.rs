@@ -292,7 +292,7 @@ impl Proxy {
     fn throttles_itself(&self, arrival: &Arrival, via: &Via<'_>) -> bool {
         self.policy.overload.control
             && super::oc::is_offered(via)
-            && self.policy.peer(arrival.from.ip()).1
+            && self.peer_of(&self.policy, arrival).1
     }
 
     /// What a request is worth.
@@ -312,7 +312,7 @@ impl Proxy {
                 false => Class::Call,
             };
         }
-        if is_emergency(message) && self.policy.peer(arrival.from.ip()).1 {
+        if is_emergency(message) && self.peer_of(&self.policy, arrival).1 {
             return Class::Kept;
         }
         match method {

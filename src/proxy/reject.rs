@@ -37,6 +37,9 @@ impl Proxy {
         rejection: Rejection,
     ) {
         self.count_rejection(rejection);
+        if rejection == Rejection::Withheld {
+            return;
+        }
         if message.method() == Some(Method::Ack) {
             self.count(|c| &c.stray_acks);
             return;
@@ -117,6 +120,17 @@ impl Proxy {
         match rejection {
             Rejection::Overloaded => {
                 let _ = write!(headers, "Retry-After: {}\r\n", self.retry_after_s(message));
+            }
+            Rejection::Unauthenticated {
+                side,
+                is_stale,
+                transaction,
+                ..
+            } => {
+                let now_s = self.now.unix_ms.div_euclid(1_000);
+                let guard = &self.shared.guard;
+                let (role, when) = ((side, is_stale), (transaction, now_s));
+                guard.challenge(&self.policy.auth, role, when, headers);
             }
             Rejection::BadExtension => {
                 for header in message.headers(Name::ProxyRequire) {

@@ -12,6 +12,7 @@ use super::hop::Flows;
 use super::names::Names;
 use super::policy::Policy;
 use super::sources::Sources;
+use crate::auth::Guard;
 use crate::presence::Directory;
 use crate::registrar::Locations;
 
@@ -32,6 +33,8 @@ pub struct Shared {
     pub sources: Sources,
     /// Which contacts subscribers have registered.
     pub locations: Locations,
+    /// Who has authenticated with which nonce, and who has failed.
+    pub guard: Guard,
     /// The store's secret: keys every hash of what comes from the network.
     pub secret: [u8; 32],
     /// Set when the process is about to end: new calls are answered 503.
@@ -70,6 +73,7 @@ impl Shared {
             flows: Flows::default(),
             sources: Sources::default(),
             locations: Locations::default(),
+            guard: Guard::new(&secret),
             secret,
             draining: AtomicBool::new(false),
             watchers: AtomicUsize::new(0),

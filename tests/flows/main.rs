@@ -10,13 +10,18 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod authenticating;
+mod banning;
 mod calls;
 mod cancelling;
 mod dialogs;
 mod diverting;
 mod failing;
 mod failover;
+mod forking;
 mod found;
 mod overload;
+mod paths;
 mod refusing;
+mod registering;
 mod transports;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use pointsman::auth::AuthPolicy;
 use pointsman::engine::{
     ConnectionId, Engine, Handled, Hop, Input, Now, Outbox, Shared, Source, Unreachable,
 };
@@ -16,6 +17,7 @@ use pointsman::presence::{Directory, NumberPlan, Subscriber};
 use pointsman::proxy::policy::{
     Limits, Listener, NextHop, Overload, Peer, Policy, Timers, UnknownCallee, Voicemail,
 };
+use pointsman::registrar::{Locations, Rules};
 use pointsman::routing::Mode;
 use pointsman::store::{Memory, Store};
 
@@ -111,6 +113,7 @@ pub fn peer(name: &str, mode: Mode) -> Peer {
     Peer {
         name: name.into(),
         networks: Vec::new(),
+        certificates: Vec::new(),
         forwarding: mode,
         voicemail_forwarding: mode,
         trust_diversion: true,
@@ -135,6 +138,8 @@ pub fn policy() -> Policy {
         }),
         peers: Vec::new(),
         stranger: peer("", Mode::Redirect),
+        auth: AuthPolicy::off(),
+        never_ban: Vec::new(),
         dnd_status: 480,
         unknown_callee: UnknownCallee::NextHop,
         registrar: None,
@@ -157,6 +162,15 @@ pub fn retargeting() -> Policy {
     }
 }
 
+/// The same without a PBX: phones register with us.
+pub fn registering() -> Policy {
+    Policy {
+        registrar: Some(Rules::default()),
+        next_hop: None,
+        ..policy()
+    }
+}
+
 impl World {
     pub fn new(policy: Policy, subscribers: &[&str]) -> Self {
         Self::with_store(policy, subscribers, Memory::new([7; 32]), 0)
@@ -168,7 +182,10 @@ impl World {
             let subscriber: Subscriber = serde_json::from_str(json).unwrap();
             directory.put(&subscriber, &policy.plan).unwrap();
         }
-        let shared = Arc::new(Shared::new(policy, directory, store.secret(), 1));
+        let records = store.bindings().unwrap();
+        let locations = Locations::restore(records, &directory, |flow| Some(flow.listener));
+        let shared = Shared::new(policy, directory, store.secret(), 1).with_locations(locations);
+        let shared = Arc::new(shared);
         let stored = store.open_calls(1, &|_| 0).unwrap().remove(0);
         let journal = store.journals(1).unwrap().remove(0);
         let now = Now {
