@@ -76,6 +76,31 @@ const PLAIN: &[Plain] = &[
         "Requests that waited for a host name",
     ),
     Plain(
+        "oc_sent",
+        false,
+        "Responses that told upstream how much less we want (RFC 7339)",
+    ),
+    Plain(
+        "oc_received",
+        false,
+        "Responses that told us how much less a next hop wants (RFC 7339)",
+    ),
+    Plain(
+        "throttled",
+        false,
+        "Requests that no next hop wanted (RFC 7339)",
+    ),
+    Plain(
+        "oc_percent",
+        true,
+        "How many of a hundred requests we want less, summed over the shards",
+    ),
+    Plain(
+        "source_limited",
+        false,
+        "Messages dropped because their source sends more than limits.messages_per_source_s",
+    ),
+    Plain(
         "challenges",
         false,
         "Requests that were to be authenticated and were not",
@@ -154,6 +179,15 @@ impl Collector for Scrape {
                 ["rejection", "method"],
             ),
             |shard| &shard.rejections,
+        )?;
+        self.labelled(
+            encoder,
+            (
+                "shed",
+                "Requests given up under load, by what they were worth and why",
+                ["class", "reason"],
+            ),
+            |shard| &shard.shed,
         )?;
         self.labelled(
             encoder,

@@ -153,6 +153,7 @@ fn policy() -> Policy {
         unknown_callee: UnknownCallee::NextHop,
         registrar: None,
         timers: Timers::default(),
+        overload: Default::default(),
         limits: Limits::default(),
         call_limit: 1,
         hop_limit: 5,

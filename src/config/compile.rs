@@ -10,8 +10,8 @@ use super::{
 };
 use crate::presence::NumberPlan;
 use crate::proxy::policy::{
-    Limits, Listener, Network, NextHop, Node, Peer, Policy, Timers, UnknownCallee as Unknown,
-    Voicemail,
+    Limits, Listener, Network, NextHop, Node, Overload, Peer, Policy, Timers,
+    UnknownCallee as Unknown, Voicemail,
 };
 use crate::proxy::{Check, HealthRules, Wanted};
 use crate::registrar::Rules;
@@ -88,6 +88,10 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
         registrar,
         timers: timers(config),
         limits: limits(config),
+        overload: Overload {
+            max_delay_ms: config.overload.max_delay_ms,
+            control: config.overload.control,
+        },
         ring_for_s: sip.ring_for_s,
         call_limit: sip.call_limit,
         hop_limit: sip.hop_limit,
@@ -466,5 +470,6 @@ fn limits(config: &Config) -> Limits {
         transactions: config.limits.transactions.div_ceil(shards),
         calls: config.limits.calls.div_ceil(shards),
         branches: config.limits.branches,
+        messages_per_source_s: config.limits.messages_per_source_s,
     }
 }

@@ -76,6 +76,10 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
          one is answered 503 before anything is kept of it.",
     ),
     (
+        "overload",
+        "What becomes of requests when more come than can be handled; see `overload.md`.",
+    ),
+    (
         "store",
         "Where subscribers, settings, open calls and the journal are kept.",
     ),
@@ -184,7 +188,8 @@ pub(super) const KEYS: &[Key<Config>] = &[
         "After this time a call counts as ended whatever its parties say; the call itself is not cut."),
     key!("sip.retry_after_s", "seconds, 1 to 3600", Toml("10"), true,
         c.sip.retry_after_s = v => v.integer(1..=3_600)? as u32,
-        "What a 503 tells the caller's side to wait."),
+        "What a 503 tells the caller's side to wait; under load up to half as long again, so that not all come \
+         back at once."),
     key!("sip.udp_limit_bytes", "bytes, 0 or 576 to 65535", Toml("1300"), true,
         c.sip.udp_limit_bytes = v => udp_limit(v)?,
         "Longer requests go over TCP where a `tcp` listener is configured, and as a datagram only \
@@ -344,6 +349,11 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.limits.message_bytes = v => v.integer(1_500..=65_535)? as usize,
         "The longest message that is handled. Longer datagrams are counted and dropped; on a \
          connection, a longer message closes it."),
+    key!("limits.messages_per_source_s", "number, 0 to 10000000", Toml("0"), true,
+        c.limits.messages_per_source_s = v => v.integer(0..=10_000_000)? as u32,
+        "Messages a second from one source (an IPv4 address, or an IPv6 /64), after a first burst of as \
+         many; what exceeds is dropped and counted. Peers and the systems we send calls to are exempt. \
+         0 for any number. 200 is plenty for phones; a stranger's load test needs more or 0."),
     key!("limits.connections", "number, 1 to 1000000", Toml("10000"), true,
         c.limits.connections = v => v.integer(1..=1_000_000)? as usize,
         "Connections that are open at once, whoever opened them. More are closed at once."),
@@ -379,6 +389,16 @@ pub(super) const KEYS: &[Key<Config>] = &[
     key!("limits.connection_queue_bytes", "bytes, 65536 to 268435456", Toml("1048576"), true,
         c.limits.connection_queue_bytes = v => v.integer(65_536..=256 << 20)? as usize,
         "The bytes that they have together; one more closes the connection."),
+    key!("overload.max_delay_ms", "milliseconds, 0 or 4 to 10000", Toml("200"), true,
+        c.overload.max_delay_ms = v => max_delay(v)?,
+        "How long a new call may have waited for us before it is refused with 503; other new requests may \
+         half as long, subscriptions and publications a quarter; what calls in progress need is never \
+         refused. Below T1 (500 ms), so that the other side has not yet sent its request again. With 0 \
+         nothing is refused for load."),
+    key!("overload.control", "`true` or `false`", Toml("true"), true,
+        c.overload.control = v => v.flag()?,
+        "Overload control between neighbours (RFC 7339, loss-based): we offer it to next hops and send \
+         them as much less as they ask, and tell whoever offers it how much less we want."),
     key!("store.engine", "`\"embedded\"`", Toml(r#""embedded""#), false,
         c.store.engine = v => v.word(&[("embedded", StoreEngine::Embedded)])?,
         "Which store: files of this machine. Others come later."),
@@ -539,6 +559,15 @@ fn session_expires(value: Value<'_>) -> Result<u32, Fault> {
             "{short} is not allowed; allowed: 0, or a whole number from 90 to 86400"
         ))),
         seconds => Ok(seconds as u32),
+    }
+}
+
+fn max_delay(value: Value<'_>) -> Result<u32, Fault> {
+    match value.integer(0..=10_000)? {
+        short @ 1..4 => Err(Fault::new(format!(
+            "{short} is not allowed; allowed: 0, or a whole number from 4 to 10000"
+        ))),
+        ms => Ok(ms as u32),
     }
 }
 

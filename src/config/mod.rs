@@ -61,6 +61,8 @@ pub struct Config {
     pub timers: Timers,
     /// `[limits]`
     pub limits: Limits,
+    /// `[overload]`
+    pub overload: Overload,
     /// `[store]`
     pub store: Store,
     /// `[api]`
@@ -193,6 +195,7 @@ pub struct Limits {
     pub bindings: usize,
     pub branches: usize,
     pub message_bytes: usize,
+    pub messages_per_source_s: u32,
     pub connections: usize,
     pub connections_per_source: usize,
     pub connections_opening: usize,
@@ -204,6 +207,14 @@ pub struct Limits {
     pub connection_stall_s: u32,
     pub connection_queue_messages: usize,
     pub connection_queue_bytes: usize,
+}
+
+/// `[overload]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Overload {
+    pub max_delay_ms: u32,
+    pub control: bool,
 }
 
 /// `[store]`
@@ -536,6 +547,7 @@ impl Default for Limits {
             bindings: 1_000_000,
             branches: 16,
             message_bytes: 65_535,
+            messages_per_source_s: 0,
             connections: 10_000,
             connections_per_source: 1_000,
             connections_opening: 1_000,
@@ -547,6 +559,16 @@ impl Default for Limits {
             connection_stall_s: 5,
             connection_queue_messages: 4_096,
             connection_queue_bytes: 1 << 20,
+        }
+    }
+}
+
+impl Default for Overload {
+    fn default() -> Self {
+        let default = crate::proxy::policy::Overload::default();
+        Self {
+            max_delay_ms: default.max_delay_ms,
+            control: default.control,
         }
     }
 }

@@ -153,6 +153,18 @@ impl Engine {
         self.proxy.next_timeout()
     }
 
+    /// Whether a message of this source is taken at all; see `limits.messages_per_source_s`. To be
+    /// asked once for each message that came from outside.
+    pub fn admits(&self, now: Now, source: &Source) -> bool {
+        self.proxy
+            .admits(source.address.ip(), source.connection, now.ms)
+    }
+
+    /// The kernel lost so many messages that were for this shard: it is overloaded.
+    pub fn note_lost(&mut self, messages: u64) {
+        self.proxy.note_lost(messages);
+    }
+
     /// How many INVITEs were decided so far.
     pub fn decisions(&self) -> u64 {
         self.proxy.decisions()

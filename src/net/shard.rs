@@ -1,6 +1,7 @@
 //! One thread for each shard: datagrams in by the batch, through the engine, out by the batch.
 
 mod core;
+mod report;
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,10 +18,11 @@ use super::clock::Clock;
 use super::counters::HostCounters;
 use super::epoll::Epoll;
 use super::gauges::Gauges;
+use super::handler::Handler;
 use super::post::{Handed, Post, posts};
 use super::stream::Connections;
 use super::waiting::Waiting;
-use crate::engine::{Engine, Handled, Input, Now, Outbox, Source};
+use crate::engine::{Input, Now, Outbox, Source};
 
 /// The token of the waker among those of the listeners.
 const WAKER: u64 = u64::MAX;
@@ -28,46 +30,8 @@ const WAKER: u64 = u64::MAX;
 const PASSES: usize = 16;
 /// How many destinations that cannot be reached are remembered between two batches.
 const UNREACHABLE_LIMIT: usize = 64;
-/// How often the kernel's drop counter is read, and a panic logged.
-const SECOND_MS: u64 = 1_000;
-
-/// What a shard hosts; the [`Engine`], and in tests anything that answers.
-pub trait Handler {
-    /// Takes one input; see [`Engine::handle`].
-    fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled;
-    /// Fires what is due; see [`Engine::handle_timeouts`].
-    fn handle_timeouts(&mut self, now: Now, out: &mut Outbox);
-    /// When that must be, on the clock of [`Now::ms`].
-    fn next_timeout(&self) -> Option<u64>;
-    /// How many INVITEs were decided so far.
-    fn decisions(&self) -> u64 {
-        0
-    }
-    /// Shows sizes to the metrics; once for each batch.
-    fn publish_gauges(&self) {}
-}
-
-impl Handler for Engine {
-    fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled {
-        Self::handle(self, now, input, out)
-    }
-
-    fn handle_timeouts(&mut self, now: Now, out: &mut Outbox) {
-        Self::handle_timeouts(self, now, out);
-    }
-
-    fn next_timeout(&self) -> Option<u64> {
-        Self::next_timeout(self)
-    }
-
-    fn decisions(&self) -> u64 {
-        Self::decisions(self)
-    }
-
-    fn publish_gauges(&self) {
-        Self::publish_gauges(self);
-    }
-}
+/// How often the kernel's drop counter is read: what tells that more comes than is handled.
+const DROPS_MS: u64 = 50;
 
 /// A shard's datagram sockets by the index of their listener; a stream's has none.
 pub type Sockets = Vec<Option<Socket>>;
@@ -216,6 +180,7 @@ impl Host {
             to_wake: 0,
             untimed: 0,
             quiet_until_ms: 0,
+            limited_quiet_until_ms: 0,
         }
     }
 
@@ -256,7 +221,7 @@ struct Exchange {
     ready: Vec<u8>,
     unreachable: Vec<SocketAddr>,
     waiting: Waiting,
-    next_second_ms: u64,
+    next_drops_ms: u64,
 }
 
 impl<H: Handler> Shard<H> {
@@ -268,7 +233,7 @@ impl<H: Handler> Shard<H> {
             ready: Vec::new(),
             unreachable: Vec::new(),
             waiting: Waiting::new(self.host.sockets.len()),
-            next_second_ms: 0,
+            next_drops_ms: 0,
         };
         while !self.host.must_stop() {
             let next_timeout = match exchange.unreachable.is_empty() {
@@ -327,8 +292,8 @@ impl<H: Handler> Shard<H> {
         self.core.wake_others();
         self.flush(exchange);
         self.core.engine.publish_gauges();
-        if now.ms >= exchange.next_second_ms {
-            exchange.next_second_ms = now.ms + SECOND_MS;
+        if now.ms >= exchange.next_drops_ms {
+            exchange.next_drops_ms = now.ms + DROPS_MS;
             self.read_drops();
         }
         has_more_handed || !exchange.ready.is_empty()
@@ -360,7 +325,10 @@ impl<H: Handler> Shard<H> {
                             waited_ms,
                             ..Source::datagram(datagram.from, listener)
                         };
-                        self.core.handle_received(now, source, bytes);
+                        match self.core.engine.admits(now, &source) {
+                            true => self.core.handle_received(now, source, bytes),
+                            false => self.core.report_limited(now, &source),
+                        }
                     }
                 }
             }
@@ -424,7 +392,7 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    fn read_drops(&self) {
+    fn read_drops(&mut self) {
         let drops = self
             .host
             .sockets
@@ -432,6 +400,13 @@ impl<H: Handler> Shard<H> {
             .flatten()
             .filter_map(|socket| kernel_drops(socket.as_fd()));
         let drops: u64 = drops.map(u64::from).sum();
+        let before = self
+            .host
+            .post()
+            .map_or(0, |post| post.counters.kernel_drops.get());
+        if drops > before {
+            self.core.engine.note_lost(drops - before);
+        }
         self.core.count(|counters| counters.kernel_drops.set(drops));
     }
 }

@@ -118,6 +118,7 @@ impl Proxy {
             uri: target.uri.as_deref().or(attempt.uri),
             routed,
             branch: id,
+            offers_control: policy.overload.control,
             listener: sender,
             has_alias: has_alias(sender, hop),
             record_route: upstream.map(|upstream| RecordRoute {

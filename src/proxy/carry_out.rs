@@ -92,7 +92,12 @@ impl Proxy {
         };
         match self.targets_for(key, connect.callee, source.message.uri()) {
             Ok(targets) => {
-                self.try_targets(key, source, routed, &attempt, targets.into_vec());
+                match self.willing_to_connect(key, &source.message, targets) {
+                    Some(targets) => {
+                        self.try_targets(key, source, routed, &attempt, targets.into_vec());
+                    }
+                    None => self.answer(key, source, &Final::new(503)),
+                }
                 Carried::Out
             }
             Err(Unroutable::Pending) if source.is_received() => Carried::Waits,
@@ -154,6 +159,10 @@ impl Proxy {
         if matches!(targets, Err(Unroutable::Pending)) && source.is_received() {
             return Carried::Waits;
         }
+        let targets = targets.and_then(|targets| {
+            let willing = self.willing_to_connect(key, &source.message, targets);
+            willing.ok_or(Unroutable::Nowhere)
+        });
         let (Some(texts), Ok(targets)) =
             (self.write_diversion(key, divert, source, false), targets)
         else {

@@ -40,6 +40,8 @@ pub(super) struct Copy<'a> {
     pub uri: Option<&'a [u8]>,
     pub routed: &'a Routed,
     pub branch: BranchId,
+    /// Whether our Via offers overload control (RFC 7339).
+    pub offers_control: bool,
     /// The listener that sends the copy.
     pub listener: &'a Listener,
     /// Asks the other side to use the connection for its requests too (RFC 5923 §5).
@@ -127,6 +129,9 @@ fn write_top(copy: &Copy<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(copy.listener.advertised.as_bytes());
     out.extend_from_slice(b";branch=");
     copy.branch.write(out);
+    if copy.offers_control {
+        out.extend_from_slice(super::oc::OFFER);
+    }
     if copy.has_alias {
         out.extend_from_slice(b";alias");
     }

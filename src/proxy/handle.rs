@@ -2,6 +2,7 @@
 
 use super::hop::{Hop, Hops};
 use super::invite::Invite;
+use super::overload::Class;
 use super::policy::UnknownCallee;
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
@@ -44,6 +45,9 @@ impl Proxy {
             }
         };
         let key = self.server_key(arrival, &message, &via, method);
+        if self.gives_up(arrival, &message, &via, (method, key)) {
+            return;
+        }
         match (method, self.servers.get(&key).copied()) {
             (Method::Ack, Some(Owner::Invite(invite))) if self.awaits_ack(invite) => {
                 self.on_ack(invite);
@@ -131,7 +135,7 @@ impl Proxy {
         if let Way::Registrar = way {
             return self.register(arrival, request, key);
         }
-        self.check_capacity(request)?;
+        self.check_capacity(arrival, request)?;
         match (request.method, way) {
             (Method::Invite, Way::Lookup) => {
                 self.set_up(arrival, request, &routed, peer, (key, check))
@@ -161,7 +165,10 @@ impl Proxy {
         if let Way::Bindings(callee) = way {
             let key_and_listener = (arrival.call_key, arrival.listener);
             return match self.targets_of(*callee, request.uri_bytes, key_and_listener) {
-                Ok(targets) => Ok(Some(targets)),
+                Ok(targets) => {
+                    let willing = self.willing(arrival, &request.message, targets);
+                    willing.map(Some).ok_or(Rejection::Throttled)
+                }
                 Err(Unroutable::Pending) => {
                     self.park(arrival, &request.message, key)?;
                     Ok(None)
@@ -274,12 +281,23 @@ impl Proxy {
         }
     }
 
-    /// Refuses what would start something new when a table is full or the process ends.
-    fn check_capacity(&self, request: &ProxyRequest<'_>) -> Result<(), Rejection> {
+    /// Refuses what would start something new when a table is full or the process ends. What is
+    /// worth less is refused before the table is full; what calls in progress need has room kept.
+    fn check_capacity(
+        &self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+    ) -> Result<(), Rejection> {
         let limits = &self.policy.limits;
-        let full = self.invites.len() + self.relays.len() >= limits.transactions;
+        let transactions = self.invites.len() + self.relays.len();
+        let class = || self.class_of(arrival, &request.message, request.method);
+        let full = transactions >= Class::Event.room(limits.transactions)
+            && transactions >= class().room(limits.transactions);
         let is_call = request.method == Method::Invite && !request.is_in_dialog();
         let no_call = is_call && (self.calls.len() >= limits.calls || self.shared.is_draining());
+        if full && let Some(counters) = self.counters() {
+            counters.shed.inc(class().label(), "table");
+        }
         if full || no_call {
             Err(Rejection::Overloaded)
         } else {

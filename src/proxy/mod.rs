@@ -25,7 +25,9 @@ mod invite;
 mod keys;
 mod names;
 mod note;
+mod oc;
 mod outbox;
+mod overload;
 mod parked;
 pub mod policy;
 mod probe;
@@ -40,6 +42,7 @@ mod route;
 mod seek;
 mod setup;
 mod shared;
+mod sources;
 mod target;
 mod timeout;
 mod token;
@@ -57,10 +60,11 @@ pub use policy::Policy;
 pub use rejection::Rejection;
 pub use setup::Neighbourhood;
 pub use shared::{ShardView, Shared};
+pub use sources::Sources;
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use slotmap::{SlotMap, new_key_type};
@@ -137,6 +141,10 @@ pub struct Proxy {
     resumed_until_ms: Option<Ms>,
     /// The checks of this shard, and those that wait for an answer.
     probes: probe::Probes,
+    /// What is let in when more comes than fits.
+    gate: overload::Gate,
+    /// What next hops want less of.
+    throttles: oc::Throttles,
     journal: Box<dyn Journal>,
     wheel: Wheel<Owner>,
     scratch: Scratch,
@@ -144,6 +152,8 @@ pub struct Proxy {
     now: Now,
     /// What is to be sent for it.
     out: Outbox,
+    /// How many messages of earlier inputs are in there.
+    out_before: usize,
 }
 
 /// Buffers that keep their capacity from message to message.
@@ -184,11 +194,14 @@ impl Proxy {
             parked: parked::Parked::default(),
             resumed_until_ms: None,
             probes: probe::Probes::default(),
+            gate: overload::Gate::default(),
+            throttles: oc::Throttles::default(),
             journal,
             wheel,
             scratch: Scratch::default(),
             now,
             out: Outbox::default(),
+            out_before: 0,
             shared,
         };
         proxy.plan_probes();
@@ -201,6 +214,7 @@ impl Proxy {
         self.now = now;
         if self.out.is_empty() {
             std::mem::swap(&mut self.out, out);
+            self.out_before = self.out.transmits().len();
         }
         let current = self.shared.policy.load();
         if !Arc::ptr_eq(&current, &self.policy) {
@@ -211,6 +225,7 @@ impl Proxy {
 
     /// Ends an input and gives the outbox back.
     pub fn end(&mut self, out: &mut Outbox) {
+        self.tell_upstream(self.out_before);
         std::mem::swap(&mut self.out, out);
     }
 
@@ -230,6 +245,29 @@ impl Proxy {
             parked: self.parked.len(),
             probes: self.probes.len(),
         }
+    }
+
+    /// Whether a message of this source is taken at all: nobody but those we know sends more than
+    /// `messages_per_source_s`. Asked once for each message, by whichever shard received it.
+    pub fn admits(&self, source: IpAddr, connection: Option<ConnectionId>, now_ms: Ms) -> bool {
+        let policy = self.shared.policy.load();
+        let limit_s = policy.limits.messages_per_source_s;
+        let sources = &self.shared.sources;
+        let is_admitted =
+            limit_s == 0 || sources.admit(source, self.keys.token(0), limit_s, now_ms) || {
+                let flow = connection.and_then(|id| self.shared.flows.get(id));
+                let identities = flow.as_ref().map(|flow| &*flow.identities);
+                policy.peer(source, identities.unwrap_or_default()).1
+            };
+        if !is_admitted {
+            self.count(|counters| &counters.source_limited);
+        }
+        is_admitted
+    }
+
+    /// The kernel lost so many messages that were for this shard.
+    pub fn note_lost(&mut self, messages: u64) {
+        self.gate.lost(messages);
     }
 
     /// How many INVITEs were decided so far.
@@ -265,6 +303,7 @@ impl Proxy {
             let others = self.relays.len() + self.answers.len();
             counters.relays_open.set(others as u64);
             counters.timers.set(self.wheel.len() as u64);
+            counters.oc_percent.set(self.gate.excess_percent().into());
             if self.shared.is_draining() {
                 let pending = self.invites.values().filter(|i| i.server.is_proceeding());
                 counters.invites_pending.set(pending.count() as u64);

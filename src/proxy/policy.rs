@@ -47,6 +47,8 @@ pub struct Policy {
     pub timers: Timers,
     /// Bounds of tables; reaching one answers 503 before any state is made.
     pub limits: Limits,
+    /// What is given up under load.
+    pub overload: Overload,
     /// How long a callee with a no-answer action rings, where they leave it open; seconds.
     pub ring_for_s: u16,
     /// How many calls make a subscriber busy.
@@ -296,6 +298,27 @@ pub struct Limits {
     pub calls: usize,
     /// Branches tried for one INVITE.
     pub branches: usize,
+    /// Messages a second from one source that is no peer, of the whole server; 0 for any number.
+    pub messages_per_source_s: u32,
+}
+
+/// What is given up under load; the classes and rules are in `proxy::overload`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overload {
+    /// How long a new call may have waited before it is handled; 0 for any time, and then nothing
+    /// is given up. Other requests may wait half as long, subscriptions a quarter.
+    pub max_delay_ms: u32,
+    /// Whether neighbours tell us how much less they want, and we them (RFC 7339).
+    pub control: bool,
+}
+
+impl Default for Overload {
+    fn default() -> Self {
+        Self {
+            max_delay_ms: 200,
+            control: true,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -304,6 +327,7 @@ impl Default for Limits {
             transactions: 1_000_000,
             calls: 100_000,
             branches: 16,
+            messages_per_source_s: 0,
         }
     }
 }

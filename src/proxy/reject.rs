@@ -5,6 +5,7 @@ use std::io::Write as _;
 use smallvec::SmallVec;
 
 use super::hop::Hop;
+use super::overload::draw;
 use super::rejection::Rejection;
 use super::{Arrival, Proxy};
 use crate::message::{Fault, Malformed, Message, Method, Name, Reply, write_response};
@@ -99,6 +100,17 @@ impl Proxy {
         counters.rejections.inc("request", rejection.label());
     }
 
+    /// What a refused caller waits: up to half as long again as configured, each another time, so
+    /// that they do not all come back at once.
+    fn retry_after_s(&self, message: &Message<'_>) -> u32 {
+        let base = self.policy.retry_after_s;
+        if self.shared.is_draining() {
+            return base;
+        }
+        let call_key = self.keys.call(message.call_id().unwrap_or_default());
+        base + draw(call_key) % (base / 2 + 1)
+    }
+
     fn write_rejection_headers(
         &self,
         message: &Message<'_>,
@@ -107,7 +119,7 @@ impl Proxy {
     ) {
         match rejection {
             Rejection::Overloaded => {
-                let _ = write!(headers, "Retry-After: {}\r\n", self.policy.retry_after_s);
+                let _ = write!(headers, "Retry-After: {}\r\n", self.retry_after_s(message));
             }
             Rejection::Unauthenticated {
                 side,

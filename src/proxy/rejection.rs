@@ -43,6 +43,8 @@ pub enum Rejection {
     FlowFailed,
     /// A table is full or the process ends; nothing was kept.
     Overloaded,
+    /// No next hop wants more (RFC 7339 §5.10).
+    Throttled,
 }
 
 impl Rejection {
@@ -60,7 +62,7 @@ impl Rejection {
             Self::NoSuchTransaction => 481,
             Self::Unresolvable => 500,
             Self::FlowFailed => 430,
-            Self::Overloaded => 503,
+            Self::Overloaded | Self::Throttled => 503,
         }
     }
 
@@ -79,7 +81,7 @@ impl Rejection {
             Self::NoSuchTransaction => "Call/Transaction Does Not Exist",
             Self::Unresolvable => "Destination Cannot Be Resolved",
             Self::FlowFailed => "Flow Failed",
-            Self::Overloaded => "Service Unavailable",
+            Self::Overloaded | Self::Throttled => "Service Unavailable",
         }
     }
 
@@ -102,6 +104,7 @@ impl Rejection {
             Self::Unresolvable => "unresolvable",
             Self::FlowFailed => "flow_failed",
             Self::Overloaded => "overloaded",
+            Self::Throttled => "throttled",
         }
     }
 }

@@ -276,6 +276,7 @@ impl Proxy {
             uri: relayed.target.uri.as_deref(),
             routed: relayed.routed,
             branch,
+            offers_control: policy.overload.control,
             listener: sender,
             has_alias: has_alias(sender, hop),
             record_route: upstream.and_then(listener).map(|upstream| RecordRoute {

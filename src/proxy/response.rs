@@ -33,6 +33,7 @@ impl Proxy {
             BranchId::read(via.branch).filter(|_| self.policy.is_our_address(via.host, via.port));
         let is_ours = match branch {
             Some(branch) if branch.kind == BranchKind::Invite => {
+                self.heed_overload(arrival, &via, &branch);
                 let key = InviteKey::from(slotmap::KeyData::from_ffi(branch.context));
                 match cseq.method {
                     Method::Cancel if self.knows_branch(key, &branch) => {
@@ -47,6 +48,7 @@ impl Proxy {
                 }
             }
             Some(branch) if branch.kind == BranchKind::NonInvite && goes_on(&message) => {
+                self.heed_overload(arrival, &via, &branch);
                 let key = RelayKey::from(slotmap::KeyData::from_ffi(branch.context));
                 self.on_relay_response(arrival, key, &branch, &message)
             }

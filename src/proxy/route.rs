@@ -14,7 +14,7 @@ use super::request::ProxyRequest;
 use super::shared::Shared;
 use super::token::FlowToken;
 use super::{Arrival, Proxy};
-use crate::message::{Fault, Name, NameAddr, Uri, Value};
+use crate::message::{Fault, Message, Name, NameAddr, Uri, Value};
 use crate::transaction::branch::read_hex;
 
 /// The name of the Record-Route parameter that holds our token.
@@ -149,6 +149,16 @@ fn is_our_record_route(uri: &Uri<'_>, policy: &Policy) -> bool {
     uri.user.is_empty()
         && uri.param(TOKEN_PARAM).is_some()
         && policy.is_our_address(uri.host, uri.port)
+}
+
+/// Whether a request is of a dialog that we put ourselves into: its first Route, or its
+/// Request-URI from a strict router, carries our token.
+pub(super) fn carries_token(message: &Message<'_>, call_key: u64, keys: &Keys) -> bool {
+    let first = message.values(Name::Route).next();
+    let route = first.and_then(|value| uri_of(&value).ok());
+    let is_ours = |uri: &Uri<'_>| has_token(uri, call_key, keys);
+    route.is_some_and(|(uri, _)| is_ours(&uri))
+        || Uri::parse(message.uri()).is_ok_and(|uri| is_ours(&uri))
 }
 
 fn has_token(uri: &Uri<'_>, call_key: u64, keys: &Keys) -> bool {

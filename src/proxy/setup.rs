@@ -204,7 +204,13 @@ impl Proxy {
         hops: Result<Hops, Unroutable>,
     ) -> Result<Option<Hops>, Rejection> {
         match hops {
-            Ok(hops) => Ok(Some(hops)),
+            Ok(hops) => {
+                let targets = std::iter::once(target::Target::at(hops)).collect();
+                let willing = self.willing(arrival, &request.message, targets);
+                let willing = willing.and_then(|targets| targets.into_iter().next());
+                let hops = willing.map(|target| Some(target.hops));
+                hops.ok_or(Rejection::Throttled)
+            }
             Err(Unroutable::Pending) => {
                 self.park(arrival, &request.message, server_key)?;
                 Ok(None)

@@ -12,6 +12,7 @@ use super::health::Health;
 use super::hop::Flows;
 use super::names::Names;
 use super::policy::Policy;
+use super::sources::Sources;
 use crate::auth::Guard;
 use crate::presence::Directory;
 use crate::registrar::Locations;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub health: Health,
     /// The open connections of stream transports.
     pub flows: Flows,
+    /// How much each source sends.
+    pub sources: Sources,
     /// Which contacts subscribers have registered.
     pub locations: Locations,
     /// Who has authenticated with which nonce, and who has failed.
@@ -72,6 +75,7 @@ impl Shared {
             names: Names::default(),
             health: Health::default(),
             flows: Flows::default(),
+            sources: Sources::default(),
             locations: Locations::default(),
             guard: Guard::new(&secret),
             secret,

@@ -21,6 +21,7 @@ mod failover;
 mod forking;
 mod found;
 mod nodes;
+mod overload;
 mod paths;
 mod refusing;
 mod registering;

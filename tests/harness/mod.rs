@@ -15,7 +15,7 @@ use pointsman::engine::{
 use pointsman::message::Transport;
 use pointsman::presence::{Directory, NumberPlan, Subscriber};
 use pointsman::proxy::policy::{
-    Limits, Listener, NextHop, Peer, Policy, Timers, UnknownCallee, Voicemail,
+    Limits, Listener, NextHop, Overload, Peer, Policy, Timers, UnknownCallee, Voicemail,
 };
 use pointsman::registrar::{Locations, Rules};
 use pointsman::routing::Mode;
@@ -145,6 +145,7 @@ pub fn policy() -> Policy {
         registrar: None,
         timers: Timers::default(),
         limits: Limits::default(),
+        overload: Overload::default(),
         ring_for_s: 30,
         call_limit: 1,
         hop_limit: 5,

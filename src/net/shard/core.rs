@@ -7,17 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::super::clock::stopwatch;
-use super::super::counters::HostCounters;
 use super::super::post::{Handed, Post};
-use super::{Handler, SECOND_MS};
+use super::Handler;
+use super::report::first_line;
 use crate::engine::{Handled, Input, Now, Outbox, Source, Unreachable};
 
 /// How many inputs of other shards are taken with each batch.
 const HANDED_PER_PASS: usize = 256;
 /// One of so many datagrams is timed.
 const SAMPLE: u32 = 16;
-/// How much of a message that caused a panic is logged.
-pub(super) const FIRST_LINE_LIMIT: usize = 128;
 
 /// The engine with what it fills.
 pub(super) struct Core<H> {
@@ -30,6 +28,7 @@ pub(super) struct Core<H> {
     pub to_wake: u64,
     pub untimed: u32,
     pub quiet_until_ms: u64,
+    pub limited_quiet_until_ms: u64,
 }
 
 impl<H: Handler> Core<H> {
@@ -105,6 +104,11 @@ impl<H: Handler> Core<H> {
                         waited_ms: source.waited_ms.saturating_add(handed_ms),
                         ..*source
                     };
+                    // A datagram was let in by the shard that received it.
+                    if source.connection.is_some() && !self.engine.admits(now, &source) {
+                        self.report_limited(now, &source);
+                        continue;
+                    }
                     self.handle(now, Input::Message { source, bytes })
                 }
                 Handed::Unreachable(failure) => self.handle(now, Input::Unreachable(*failure)),
@@ -169,34 +173,6 @@ impl<H: Handler> Core<H> {
             self.report_panic(now, "(timer)");
         }
     }
-
-    /// Counts a panic and logs it, once a second: where it happened was told by the panic hook.
-    fn report_panic(&mut self, now: Now, line: &str) {
-        self.count(|counters| counters.panics.inc());
-        if now.ms >= self.quiet_until_ms {
-            self.quiet_until_ms = now.ms + SECOND_MS;
-            tracing::error!(
-                shard = self.number,
-                line,
-                "a message caused a panic and was dropped"
-            );
-        }
-    }
-
-    pub(super) fn count_received(&self, count: usize) {
-        if count > 0 {
-            self.count(|counters| {
-                HostCounters::add(&counters.datagrams_received, count);
-                counters.receive_calls.inc();
-            });
-        }
-    }
-
-    pub(super) fn count(&self, count: impl Fn(&HostCounters)) {
-        if let Some(post) = self.posts.get(usize::from(self.number)) {
-            count(&post.counters);
-        }
-    }
 }
 
 /// What an ICMP error tells.
@@ -206,14 +182,4 @@ pub(super) fn undeliverable(to: SocketAddr) -> Unreachable {
         listener: None,
         connection: None,
     }
-}
-
-/// The first line of a message, made safe for a log.
-pub(super) fn first_line(bytes: &[u8]) -> String {
-    let line = bytes
-        .split(|byte| matches!(byte, b'\r' | b'\n'))
-        .next()
-        .unwrap_or_default();
-    let line = line.get(..FIRST_LINE_LIMIT).unwrap_or(line);
-    line.escape_ascii().to_string()
 }
