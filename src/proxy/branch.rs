@@ -7,10 +7,9 @@ use super::forward::{Copy, Origin, edit};
 use super::hop::Hops;
 use super::invite::{Branch, Cancel};
 use super::note::Final;
-use super::policy::Policy;
+use super::privacy::Passage;
 use super::route::Routed;
-use super::{InviteKey, Proxy};
-use crate::message::Name;
+use super::{InviteKey, Proxy, breadth};
 use crate::presence::Handle;
 use crate::transaction::{BranchId, BranchKind, InviteClient};
 
@@ -26,9 +25,6 @@ pub(super) struct Attempt<'a> {
     /// Diversion and History-Info stand in the scratch buffers.
     pub is_divert: bool,
 }
-
-/// The option tag of RFC 4028.
-const TIMER: &[u8] = b"timer";
 
 impl Proxy {
     /// Sends a copy of the request on a new branch (§16.6). The context knows the branch before it
@@ -58,7 +54,13 @@ impl Proxy {
             self.answer(key, source, &Final::new(480));
             return;
         };
-        let id = self.branch_id(key, leg as u8, invite.call_key, source);
+        let active = invite.branches.iter().filter(|b| b.client.is_pending());
+        let mut shares = breadth::split(invite.breadth, active.map(|b| b.breadth), 1);
+        let Some(breadth) = shares.next() else {
+            self.answer(key, source, &Final::new(440));
+            return;
+        };
+        let id = self.branch_id(key, leg as u8);
         let record_route = listener(invite.upstream.listener)
             .filter(|_| matches!(source.origin, Origin::Received(_)))
             .map(|towards| (self.keys.token(invite.call_key), towards));
@@ -71,6 +73,8 @@ impl Proxy {
             record_route,
             lines: &self.scratch.lines,
             tail: &self.scratch.tail,
+            breadth,
+            passage: Passage::of_request(&policy, source.origin, hop),
         };
         let edits = &mut self.scratch.edits;
         if edit(&source.message, &copy, edits).is_err() {
@@ -85,6 +89,7 @@ impl Proxy {
             client: InviteClient::start(self.now.ms, &base),
             hop: hop.clone(),
             check: id.check,
+            breadth,
             sent,
             callee: attempt.callee,
             ringing: None,
@@ -101,43 +106,12 @@ impl Proxy {
     }
 
     /// Our branch parameter: where the transaction lies, and the loop check of the request.
-    fn branch_id(&self, key: InviteKey, leg: u8, call_key: u64, source: &Source<'_>) -> BranchId {
-        let cseq = source.message.cseq().map_or(0, |cseq| cseq.number);
-        let check = self.keys.check(call_key, source.message.uri(), cseq);
+    fn branch_id(&self, key: InviteKey, leg: u8) -> BranchId {
         BranchId {
             kind: BranchKind::Invite,
             context: ffi(key),
             leg,
-            check,
-        }
-    }
-
-    /// Asks for session timers where the caller supports them and asks for none (RFC 4028 §8.1).
-    fn offer_session_timer(&mut self, key: InviteKey, source: &Source<'_>, policy: &Policy) {
-        let seconds = policy.timers.session_expires_s;
-        let is_first = matches!(source.origin, Origin::Received(_));
-        if seconds == 0 || !is_first || source.message.header(Name::SessionExpires).is_some() {
-            return;
-        }
-        let minimum = source.message.header(Name::MinSe).and_then(|header| {
-            std::str::from_utf8(header.value)
-                .ok()?
-                .trim()
-                .parse::<u32>()
-                .ok()
-        });
-        let supports = source
-            .message
-            .values(Name::Supported)
-            .any(|value| value.bytes.eq_ignore_ascii_case(TIMER));
-        if supports {
-            let seconds = seconds.max(minimum.unwrap_or(0));
-            self.scratch.lines.extend_from_slice(b"Session-Expires: ");
-            crate::message::forward::write_number(&mut self.scratch.lines, seconds.into());
-            self.scratch.lines.extend_from_slice(b"\r\n");
-            if let Some(story) = self.story_of(key) {
-                story.offered_session_s = seconds;
-            }
+            check: self.invites.get(key).map_or(0, |invite| invite.check),
         }
     }
 }

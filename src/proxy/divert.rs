@@ -238,8 +238,7 @@ pub(super) fn read_history(
         let Ok(address) = NameAddr::parse(value.bytes) else {
             continue;
         };
-        let is_diversion = address.param(b"mp").is_some() || has_cause(address.uri);
-        retargeted += u32::from(is_diversion);
+        retargeted += u32::from(is_diversion(&address));
         if at + 1 < entries.len() {
             visit(value.bytes);
         }
@@ -248,6 +247,9 @@ pub(super) fn read_history(
     history
 }
 
-fn has_cause(uri: &[u8]) -> bool {
-    Uri::parse(uri).is_ok_and(|uri| uri.param(b"cause").is_some())
+/// Whether a History-Info entry tells of a diversion: another user took the call (RFC 7044 §10.4),
+/// or a cause is given (RFC 4458).
+pub(super) fn is_diversion(entry: &NameAddr<'_>) -> bool {
+    entry.param(b"mp").is_some()
+        || Uri::parse(entry.uri).is_ok_and(|uri| uri.param(b"cause").is_some())
 }

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 
-use super::Arrival;
 use super::hop::{Flow, Hop};
 use super::policy::Listener;
+use super::privacy::Passage;
 use super::rejection::Rejection;
 use super::route::{Routed, TOKEN_PARAM};
+use super::{Arrival, breadth, session};
 use crate::message::forward::{count_hop, stamp_top_via};
 use crate::message::{Edits, Message, Name, Transport, Via};
 use crate::transaction::BranchId;
@@ -46,6 +47,10 @@ pub(super) struct Copy<'a> {
     pub lines: &'a [u8],
     /// Complete header lines for its end.
     pub tail: &'a [u8],
+    /// How many branches the copy may have at once (RFC 5393 §5).
+    pub breadth: u32,
+    /// Between whom it passes.
+    pub passage: Passage<'a>,
 }
 
 /// Collects the edits that make the copy of `message`.
@@ -57,9 +62,12 @@ pub(super) fn edit(
     edits.clear();
     edit_uri(message, copy, edits);
     edits.insert(message.first_header_at(), |out| write_top(copy, out));
+    breadth::edit(message, copy.breadth, edits);
+    copy.passage.edit(message, edits);
     if let Origin::Received(from) = copy.origin {
         stamp_top_via(message, edits, from)?;
         count_hop(message, edits)?;
+        session::edit(message, copy.passage.policy, edits);
     }
     for span in &copy.routed.drop {
         edits.remove(span.clone());
@@ -69,7 +77,7 @@ pub(super) fn edit(
     }
     if !copy.tail.is_empty() {
         edits.insert(message.headers_end(), |out| {
-            out.extend_from_slice(copy.tail)
+            copy.passage.write_tail(message, copy.tail, out);
         });
     }
     Ok(())

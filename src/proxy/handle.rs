@@ -7,8 +7,8 @@ use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable, is_ours};
 use super::setup::Neighbourhood;
-use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey};
-use crate::message::{Message, Method, Scheme, Uri, Via, write_response};
+use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey, extensions, privacy, session};
+use crate::message::{Message, Method, Scheme, Uri, Via};
 
 /// Where a request may go, once it is known who sent it and for whom it is.
 pub(super) enum Way {
@@ -77,8 +77,12 @@ impl Proxy {
 
     fn on_new_request(&mut self, arrival: &Arrival, message: Message<'_>, via: Via<'_>, key: u64) {
         let upstream = arrival.reply_hop(&via);
-        let outcome = ProxyRequest::check(message, via)
-            .and_then(|request| self.admit(arrival, &request, key));
+        let outcome = ProxyRequest::check(message, via).and_then(|request| {
+            match self.without_our_maddr(arrival, &request) {
+                None => self.admit(arrival, &request, key),
+                Some(bytes) => self.admit_repaired(arrival, &bytes, key),
+            }
+        });
         if let Err(rejection) = outcome {
             self.reject(arrival, message, &upstream, rejection);
         }
@@ -94,19 +98,25 @@ impl Proxy {
         if request.method == Method::Cancel {
             return Err(Rejection::NoSuchTransaction);
         }
-        let check = self
-            .keys
-            .check(arrival.call_key, request.uri_bytes, request.cseq.number);
+        let check = self.loop_check(arrival, request);
         if request.is_looping(&self.policy, check) {
             return Err(Rejection::LoopDetected);
         }
         let routed = Routed::read(request, arrival.call_key, &self.policy, &self.keys)?;
         let policy = std::sync::Arc::clone(&self.policy);
         let (peer, is_known) = policy.peer(arrival.from.ip());
-        let way = self.way(request, &routed, is_known)?;
+        let way = self.way(request, &routed, is_known);
+        let is_for_us = matches!(way, Ok(Way::Ourselves));
+        if request.is_at_its_end() && !is_for_us && request.method != Method::Ack {
+            return Err(Rejection::MaxForwardsExhausted);
+        }
+        let way = way?;
         if request.method == Method::Ack {
             return self.relay_ack(arrival, request, &routed, (&way, key));
         }
+        extensions::check(request)?;
+        privacy::check(request, &routed)?;
+        session::check(request, &policy)?;
         if let Way::Ourselves = way {
             return self.answer_ourselves(arrival, request);
         }
@@ -180,7 +190,7 @@ impl Proxy {
         };
         match uri.scheme {
             Scheme::Tel => around.resolve_uri(uri).is_some(),
-            _ => is_ours(uri, &self.policy),
+            _ => is_ours(uri, &self.policy) && uri.param(b"maddr").is_none(),
         }
     }
 
@@ -293,29 +303,6 @@ impl Proxy {
             self.wheel
                 .insert(deadline.max(self.now.ms), Owner::Invite(key));
         }
-    }
-
-    /// OPTIONS to ourselves (§11).
-    fn answer_ourselves(
-        &mut self,
-        arrival: &Arrival,
-        request: &ProxyRequest<'_>,
-    ) -> Result<(), Rejection> {
-        let headers = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, \
-            SUBSCRIBE, NOTIFY, REFER, MESSAGE, PUBLISH\r\nAccept: application/sdp\r\n\
-            Supported: timer, histinfo\r\n";
-        let tag = self.stateless_tag(arrival);
-        let reply = crate::message::Reply {
-            status: 200,
-            source: Some(arrival.from),
-            to_tag: Some(&tag),
-            headers,
-            ..Default::default()
-        };
-        let hop = arrival.reply_hop(&request.via);
-        self.out
-            .send(&hop, |out| write_response(&request.message, &reply, out));
-        Ok(())
     }
 }
 

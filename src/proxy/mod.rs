@@ -6,29 +6,35 @@
 //! [`Proxy::handle_request`], [`Proxy::handle_response`], [`Proxy::handle_timeouts`].
 
 mod branch;
+mod breadth;
 mod caller;
 mod cancel;
 mod carry_out;
 mod counters;
 mod dialog;
 mod divert;
+mod extensions;
 mod facts;
 mod forward;
 mod handle;
 mod hop;
 mod invite;
 mod keys;
+mod loops;
+mod maddr;
 mod names;
 mod note;
 mod outbox;
 mod parked;
 pub mod policy;
+mod privacy;
 mod reject;
 mod rejection;
 mod relay;
 mod request;
 mod response;
 mod route;
+mod session;
 mod setup;
 mod shared;
 mod timeout;

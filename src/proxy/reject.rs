@@ -4,10 +4,12 @@ use std::io::Write as _;
 
 use smallvec::SmallVec;
 
+use super::extensions::write_unsupported;
 use super::hop::Hop;
 use super::rejection::Rejection;
+use super::session::minimum;
 use super::{Arrival, Proxy};
-use crate::message::{Malformed, Message, Method, Name, Reply, write_response};
+use crate::message::{Malformed, Message, Method, Reply, write_response};
 use crate::transaction::branch::write_hex;
 
 /// A To tag of ours.
@@ -99,12 +101,9 @@ impl Proxy {
             Rejection::Overloaded => {
                 let _ = write!(headers, "Retry-After: {}\r\n", self.policy.retry_after_s);
             }
-            Rejection::BadExtension => {
-                for header in message.headers(Name::ProxyRequire) {
-                    headers.extend_from_slice(b"Unsupported: ");
-                    headers.extend_from_slice(header.value);
-                    headers.extend_from_slice(b"\r\n");
-                }
+            Rejection::BadExtension(name) => write_unsupported(message, name, headers),
+            Rejection::SessionIntervalTooSmall => {
+                let _ = write!(headers, "Min-SE: {}\r\n", minimum(&self.policy));
             }
             _ => {}
         }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::branch::ffi;
 use super::carry_out::without_top_via;
+use super::extensions::may_make_dialog;
 use super::forward::{Copy, Origin, edit};
 use super::handle::Way;
 use super::hop::{Hop, Hops, Unreachable};
+use super::privacy::Passage;
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable};
@@ -66,7 +68,7 @@ impl Proxy {
             server_key,
             method: request.method,
             is_in_dialog: request.is_in_dialog(),
-            server: NonInviteServer::Trying,
+            server: NonInviteServer::start(self.now.ms, &policy.base(arrival.listener)),
             upstream: arrival.reply_hop(&request.via),
             client: NonInviteClient::start(self.now.ms, &base),
             hop: hop.clone(),
@@ -146,11 +148,10 @@ impl Proxy {
         let policy = Arc::clone(&self.policy);
         let listener = policy.listeners.get(usize::from(hop.listener));
         let listener = listener.ok_or(Rejection::Unresolvable)?;
-        let makes_dialog = matches!(request.method, Method::Subscribe | Method::Refer);
         let record_route = policy
             .listeners
             .get(usize::from(arrival.listener))
-            .filter(|_| makes_dialog)
+            .filter(|_| may_make_dialog(request.method))
             .map(|towards| (self.keys.token(arrival.call_key), towards));
         let copy = Copy {
             origin: Origin::Received(arrival.from),
@@ -161,6 +162,8 @@ impl Proxy {
             record_route,
             lines: b"",
             tail: b"",
+            breadth: request.breadth,
+            passage: Passage::of_request(&policy, Origin::Received(arrival.from), hop),
         };
         let edits = &mut self.scratch.edits;
         edit(&request.message, &copy, edits)?;
@@ -213,8 +216,8 @@ impl Proxy {
         true
     }
 
-    /// Passes a response upstream. RFC 4320: no 100 (§4.1), and no 408 (§4.2): it would come too
-    /// late for the client's own timer anyway.
+    /// Passes a response upstream. RFC 4320: no provisional (§4.1; the 100 is our own), and no 408
+    /// (§4.2): it would come too late for the client's own timer anyway.
     fn pass_relay_response(&mut self, key: RelayKey, status: u16, message: &Message<'_>) {
         let Some(relay) = self
             .relays
@@ -223,7 +226,7 @@ impl Proxy {
         else {
             return;
         };
-        if status == 100 {
+        if status < 200 {
             return;
         }
         if status == 408 {
@@ -235,6 +238,7 @@ impl Proxy {
         if remove_top_via(message, edits).is_err() {
             return;
         }
+        Passage::of_response(&self.policy, &relay.hop, &relay.upstream).edit(message, edits);
         if status == 503 {
             edits.replace(0..message.first_header_at(), |out| {
                 out.extend_from_slice(b"SIP/2.0 500 Server Internal Error\r\n");
@@ -255,7 +259,12 @@ impl Proxy {
             return;
         };
         relay.armed = Ms::MAX;
-        relay.server.on_timeout(self.now.ms);
+        if relay.server.on_timeout(self.now.ms) == Due::TimedOut {
+            self.send_relay_trying(key);
+        }
+        let Some(relay) = self.relays.get_mut(key) else {
+            return;
+        };
         let base = self.policy.base(relay.hop.listener);
         match relay.client.on_timeout(self.now.ms, &base) {
             Due::Retransmit => {
@@ -267,6 +276,21 @@ impl Proxy {
             Due::Ended | Due::Nothing => {}
         }
         self.settle_relay(key);
+    }
+
+    /// 100 to a request that was not answered for so long that its client would send it again only
+    /// every T2 (RFC 4320 §4.1).
+    fn send_relay_trying(&mut self, key: RelayKey) {
+        let Some(relay) = self.relays.get_mut(key) else {
+            return;
+        };
+        let received = without_top_via(&relay.sent, &mut self.scratch);
+        if let Ok(message) = self.scratch.stored.parse(&received) {
+            let sent = self.out.send(&relay.upstream, |out| {
+                write_response(&message, &Reply::new(100), out);
+            });
+            relay.response = sent.into();
+        }
     }
 
     fn settle_relay(&mut self, key: RelayKey) {
