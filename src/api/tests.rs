@@ -133,6 +133,7 @@ fn policy() -> Policy {
         call_limit: 1,
         hop_limit: 5,
         retry_after_s: 10,
+        udp_limit_bytes: 1_300,
         ring_for_s: 30,
     }
 }

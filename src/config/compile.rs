@@ -84,6 +84,7 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
         call_limit: sip.call_limit,
         hop_limit: sip.hop_limit,
         retry_after_s: sip.retry_after_s,
+        udp_limit_bytes: sip.udp_limit_bytes as usize,
     })
 }
 
@@ -347,6 +348,7 @@ fn timers(config: &Config) -> Timers {
     timers.t2 = u64::from(config.timers.t2_ms);
     timers.t4 = u64::from(config.timers.t4_ms);
     timers.timer_c = u64::from(config.timers.timer_c_s) * 1_000;
+    timers.failover = u64::from(config.timers.failover_ms);
     timers
 }
 

@@ -161,6 +161,11 @@ pub(super) const KEYS: &[Key<Config>] = &[
     key!("sip.retry_after_s", "seconds, 1 to 3600", Toml("10"), true,
         c.sip.retry_after_s = v => v.integer(1..=3_600)? as u32,
         "What a 503 tells the caller's side to wait."),
+    key!("sip.udp_limit_bytes", "bytes, 0 or 576 to 65535", Toml("1300"), true,
+        c.sip.udp_limit_bytes = v => udp_limit(v)?,
+        "Longer requests go over TCP where a `tcp` listener is configured, and as a datagram only \
+         where the other side takes no connection (RFC 3261 §18.1.1); 0 sends any length as a \
+         datagram."),
     key!("sip.shards", "number, 1 to 64", Words("one per core"), false,
         c.sip.shards = v => Some(v.integer(1..=64)? as u16),
         "How many threads handle calls; each owns its calls."),
@@ -180,6 +185,10 @@ pub(super) const KEYS: &[Key<Config>] = &[
     key!("timers.timer_c_s", "seconds, 1 to 3600", Toml("185"), true,
         c.timers.timer_c_s = v => v.integer(1..=3_600)? as u32,
         "Timer C, how long a branch may ring; RFC 3261 asks for more than three minutes."),
+    key!("timers.failover_ms", "milliseconds, 500 to 32000", Toml("4000"), true,
+        c.timers.failover_ms = v => v.integer(500..=32_000)? as u32,
+        "How long a host may be silent before the next one of the same target is tried, where there \
+         is one (RFC 3263 §4.3)."),
     key!("limits.transactions", "number", Toml("1000000"), true,
         c.limits.transactions = v => v.integer(1..=TABLE_LIMIT)? as usize,
         "Transactions in any state."),
@@ -295,6 +304,15 @@ fn region(text: &str) -> Result<String, String> {
         Err(_) => Err(format!(
             "{text:?} is not a region; allowed: an ISO 3166 code such as \"DE\""
         )),
+    }
+}
+
+fn udp_limit(value: Value<'_>) -> Result<u32, Fault> {
+    match value.integer(0..=65_535)? {
+        short @ 1..576 => Err(Fault::new(format!(
+            "{short} is not allowed; allowed: 0, or a whole number from 576 to 65535"
+        ))),
+        bytes => Ok(bytes as u32),
     }
 }
 

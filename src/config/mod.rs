@@ -79,6 +79,7 @@ pub struct Sip {
     pub session_min_s: u32,
     pub max_call_s: u32,
     pub retry_after_s: u32,
+    pub udp_limit_bytes: u32,
     pub shards: Option<u16>,
     pub receive_buffer_bytes: u32,
 }
@@ -106,6 +107,7 @@ pub struct Timers {
     pub t2_ms: u32,
     pub t4_ms: u32,
     pub timer_c_s: u32,
+    pub failover_ms: u32,
 }
 
 /// `[limits]`, of the whole server
@@ -299,6 +301,7 @@ impl Default for Sip {
             session_min_s: 90,
             max_call_s: 43_200,
             retry_after_s: 10,
+            udp_limit_bytes: 1_300,
             shards: None,
             receive_buffer_bytes: 4 << 20,
         }
@@ -327,6 +330,7 @@ impl Default for Timers {
             t2_ms: 4_000,
             t4_ms: 5_000,
             timer_c_s: 185,
+            failover_ms: 4_000,
         }
     }
 }

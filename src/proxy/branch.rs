@@ -3,38 +3,53 @@
 use std::sync::Arc;
 
 use super::carry_out::Source;
-use super::forward::{Copy, Origin, edit};
-use super::hop::Hops;
-use super::invite::{Branch, Cancel};
+use super::forward::{Copy, RecordRoute, edit};
+use super::hop::{Flow, Hop};
+use super::invite::{Branch, Cancel, Retry};
 use super::note::Final;
+use super::policy::{Listener, Policy};
 use super::privacy::Passage;
 use super::route::Routed;
+use super::target::{Target, Targets, fitting, take_group};
 use super::{InviteKey, Proxy, breadth};
 use crate::presence::Handle;
 use crate::transaction::{BranchId, BranchKind, InviteClient};
 
-/// One branch to be started.
+/// What the branches that are tried at the same time have in common.
+#[derive(Clone, Copy)]
 pub(super) struct Attempt<'a> {
-    /// The new Request-URI, where it changes.
+    /// The new Request-URI of a diversion.
     pub uri: Option<&'a [u8]>,
-    /// Where it can be reached: the first is tried first. Never empty.
-    pub hops: Hops,
-    /// Whose phones it reaches.
+    /// Whose phones they reach.
     pub callee: Option<Handle>,
     pub ring_for_s: Option<u16>,
     /// Diversion and History-Info stand in the scratch buffers.
     pub is_divert: bool,
 }
 
+/// A copy that was just sent.
+struct Made<'a> {
+    hop: Hop,
+    /// The hops that are left of the target.
+    rest: &'a [Hop],
+    check: u32,
+    sent: Box<[u8]>,
+    own_bytes: usize,
+}
+
+/// More than we add to a request: Via, two Record-Routes, Session-Expires, Max-Forwards.
+const ADDED_BYTES: usize = 360;
+
 impl Proxy {
-    /// Sends a copy of the request on a new branch (§16.6). The context knows the branch before it
-    /// is sent.
-    pub(super) fn start_branch(
+    /// Tries targets: the most preferred at once, all that are equally so in parallel; the others
+    /// wait until these have failed (RFC 3261 §16.6).
+    pub(super) fn try_targets(
         &mut self,
         key: InviteKey,
         source: &Source<'_>,
         routed: &Routed,
         attempt: &Attempt<'_>,
+        mut targets: Vec<Target>,
     ) {
         let policy = Arc::clone(&self.policy);
         if !attempt.is_divert {
@@ -43,54 +58,143 @@ impl Proxy {
             self.send_first_trying(key, source);
         }
         self.offer_session_timer(key, source, &policy);
+        let group = self.take_breadth(key, &mut targets);
+        let has_more = !targets.is_empty();
+        if let Some(story) = self.story_of(key) {
+            story.waiting = targets;
+            story.failure = None;
+        }
+        let default = has_more.then_some(policy.ring_for_s);
+        let attempt = Attempt {
+            ring_for_s: attempt.ring_for_s.or(default),
+            ..*attempt
+        };
+        let mut is_any_sent = false;
+        for target in group {
+            is_any_sent |= self.start_branch(key, source, routed, &attempt, &target);
+        }
+        if !is_any_sent
+            && !self
+                .invites
+                .get(key)
+                .is_some_and(|i| i.has_pending_branch())
+        {
+            self.answer(key, source, &Final::new(480));
+        }
+        self.settle_invite(key);
+    }
+
+    /// Takes the targets of the highest q, as many as the request may have branches, and shares its
+    /// breadth out among them (RFC 5393 §5.3.3).
+    fn take_breadth(&self, key: InviteKey, targets: &mut Vec<Target>) -> Targets {
         let Some(invite) = self.invites.get(key) else {
-            return;
+            return Targets::new();
+        };
+        let is_active = |branch: &&Branch| branch.client.is_pending() && !branch.is_superseded;
+        let active = invite.branches.iter().filter(is_active);
+        let active = active.map(|branch| branch.breadth);
+        let mut group = take_group(targets);
+        let shares = breadth::split(invite.breadth, active, group.len());
+        let later = group.drain(shares.len().min(group.len())..);
+        targets.splice(0..0, later);
+        for (target, share) in group.iter_mut().zip(shares) {
+            target.breadth = share;
+        }
+        group
+    }
+
+    /// Sends a copy of the request on a new branch (§16.6); whether it could be. The context knows
+    /// the branch before it is sent.
+    pub(super) fn start_branch(
+        &mut self,
+        key: InviteKey,
+        source: &Source<'_>,
+        routed: &Routed,
+        attempt: &Attempt<'_>,
+        target: &Target,
+    ) -> bool {
+        let policy = Arc::clone(&self.policy);
+        let Some(invite) = self.invites.get(key) else {
+            return false;
         };
         let leg = invite.branches.len();
         let fits = leg < policy.limits.branches.min(usize::from(u8::MAX));
-        let hop = attempt.hops.first().filter(|_| fits);
+        let added = self.scratch.lines.len() + self.scratch.tail.len() + ADDED_BYTES;
+        let length = source.message.bytes().len() + added;
+        let longer = fitting(&policy, &target.hops, length);
+        let hops = longer.as_ref().unwrap_or(&target.hops);
+        let hop = hops.first().filter(|_| fits);
         let listener = |number: u8| policy.listeners.get(usize::from(number));
         let Some((hop, sender)) = hop.and_then(|hop| Some((hop, listener(hop.listener)?))) else {
-            self.answer(key, source, &Final::new(480));
-            return;
+            return false;
         };
-        let active = invite.branches.iter().filter(|b| b.client.is_pending());
-        let mut shares = breadth::split(invite.breadth, active.map(|b| b.breadth), 1);
-        let Some(breadth) = shares.next() else {
-            self.answer(key, source, &Final::new(440));
-            return;
-        };
+        let upstream = listener(invite.upstream.listener);
         let id = self.branch_id(key, leg as u8);
-        let record_route = listener(invite.upstream.listener)
-            .filter(|_| matches!(source.origin, Origin::Received(_)))
-            .map(|towards| (self.keys.token(invite.call_key), towards));
         let copy = Copy {
             origin: source.origin,
-            uri: attempt.uri,
+            uri: target.uri.as_deref().or(attempt.uri),
             routed,
             branch: id,
             listener: sender,
-            record_route,
+            has_alias: has_alias(sender, hop),
+            record_route: upstream.map(|upstream| RecordRoute {
+                keys: &self.keys,
+                token: self.keys.token(invite.call_key),
+                is_secure: source.message.uri().starts_with(b"sips:"),
+                upstream,
+                upstream_flow: invite.flow,
+                downstream_flow: target.flow,
+            }),
+            path: &target.path,
             lines: &self.scratch.lines,
             tail: &self.scratch.tail,
-            breadth,
+            breadth: target.breadth,
             passage: Passage::of_request(&policy, source.origin, hop),
         };
         let edits = &mut self.scratch.edits;
-        if edit(&source.message, &copy, edits).is_err() {
-            return;
-        }
+        let Ok(own_bytes) = edit(&source.message, &copy, edits) else {
+            return false;
+        };
         let sent: Box<[u8]> = self
             .out
             .send(hop, |out| edits.apply(source.message.bytes(), out))
             .into();
-        let base = policy.base(hop.listener);
-        let branch = Branch {
-            client: InviteClient::start(self.now.ms, &base),
+        let made = Made {
             hop: hop.clone(),
+            rest: hops.get(1..).unwrap_or_default(),
             check: id.check,
-            breadth,
             sent,
+            own_bytes,
+        };
+        let branch = self.branch(&policy, source, attempt, target, made);
+        if let Some(invite) = self.invites.get_mut(key) {
+            invite.branches.push(branch);
+        }
+        true
+    }
+
+    /// What is kept of a branch that was just sent.
+    fn branch(
+        &self,
+        policy: &Policy,
+        source: &Source<'_>,
+        attempt: &Attempt<'_>,
+        target: &Target,
+        made: Made<'_>,
+    ) -> Branch {
+        let hop = made.hop;
+        let retry = (!made.rest.is_empty()).then(|| Box::new(retry(target, made.rest)));
+        Branch {
+            client: InviteClient::start(self.now.ms, &policy.base(hop.listener)),
+            hop,
+            check: made.check,
+            breadth: target.breadth,
+            sent: made.sent,
+            own_bytes: made.own_bytes as u32,
+            dialled: target.uri.is_some().then(|| source.message.uri().into()),
+            failover_at: retry.as_ref().map(|_| self.now.ms + policy.timers.failover),
+            retry,
+            is_superseded: false,
             callee: attempt.callee,
             ringing: None,
             ring_for: attempt.ring_for_s.map(|seconds| u64::from(seconds) * 1_000),
@@ -98,11 +202,7 @@ impl Proxy {
             timer_c: self.now.ms + policy.timers.timer_c,
             cancel: Cancel::No,
             given_up: None,
-        };
-        if let Some(invite) = self.invites.get_mut(key) {
-            invite.branches.push(branch);
         }
-        self.settle_invite(key);
     }
 
     /// Our branch parameter: where the transaction lies, and the loop check of the request.
@@ -113,6 +213,27 @@ impl Proxy {
             leg,
             check: self.invites.get(key).map_or(0, |invite| invite.check),
         }
+    }
+}
+
+/// Whether our Via offers the connection for requests of the other side (RFC 5923 §5): one that we
+/// open over TLS or TCP.
+pub(super) fn has_alias(listener: &Listener, hop: &Hop) -> bool {
+    let transport = listener.transport;
+    hop.flow == Flow::Any && transport.is_reliable() && !transport.is_websocket()
+}
+
+/// The target once its first hop has failed. A flow has no other hop.
+fn retry(target: &Target, rest: &[Hop]) -> Retry {
+    Retry {
+        target: Target {
+            uri: target.uri.clone(),
+            path: target.path.clone(),
+            hops: rest.iter().cloned().collect(),
+            flow: None,
+            q: target.q,
+            breadth: target.breadth,
+        },
     }
 }
 

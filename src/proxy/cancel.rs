@@ -1,7 +1,5 @@
 //! CANCEL: from upstream for an INVITE of ours, and from us for a branch (RFC 3261 §9, §16.10).
 
-use smallvec::SmallVec;
-
 use super::invite::{Branch, Cancel};
 use super::{Arrival, InviteKey, Proxy};
 use crate::message::{Index, Message, Name, Reply, write_response};
@@ -18,18 +16,26 @@ pub(super) enum CancelReason {
     AnsweredElsewhere,
     /// The caller gave up; what they say of it is passed on.
     CallerCancelled,
+    /// Another branch was answered with this 6xx: nobody wants the call.
+    Refused(u16),
     /// It rang long enough, or timer C fired.
     NoAnswer,
 }
 
 impl CancelReason {
-    fn header(self) -> &'static [u8] {
+    fn write_header(self, out: &mut Vec<u8>) {
         match self {
-            Self::AnsweredElsewhere => {
-                b"Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\n"
+            Self::AnsweredElsewhere => out
+                .extend_from_slice(b"Reason: SIP;cause=200;text=\"Call completed elsewhere\"\r\n"),
+            Self::CallerCancelled => {}
+            Self::Refused(status) => {
+                out.extend_from_slice(b"Reason: SIP;cause=");
+                crate::message::forward::write_number(out, status.into());
+                out.extend_from_slice(b"\r\n");
             }
-            Self::CallerCancelled => b"",
-            Self::NoAnswer => b"Reason: SIP;cause=480;text=\"No answer\"\r\n",
+            Self::NoAnswer => {
+                out.extend_from_slice(b"Reason: SIP;cause=480;text=\"No answer\"\r\n");
+            }
         }
     }
 }
@@ -77,10 +83,11 @@ impl Proxy {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
-        let header: SmallVec<[u8; 64]> = match reason {
-            CancelReason::CallerCancelled => SmallVec::from_slice(&invite.cancel_reason),
-            _ => SmallVec::from_slice(reason.header()),
-        };
+        let mut header = Vec::new();
+        match reason {
+            CancelReason::CallerCancelled => header.extend_from_slice(&invite.cancel_reason),
+            _ => reason.write_header(&mut header),
+        }
         let Some(branch) = invite.branch(leg) else {
             return;
         };

@@ -7,9 +7,9 @@ use super::divert::Diversion;
 use super::facts::Outcome;
 use super::forward::Origin;
 use super::handle::send_stored;
-use super::hop::Hops;
 use super::note::Final;
 use super::route::{Routed, Unroutable};
+use super::target::{Target, Targets};
 use super::{InviteKey, Proxy};
 use crate::message::{Message, Reply, Uri, write_response};
 use crate::presence::Handle;
@@ -40,21 +40,7 @@ impl Proxy {
             story.reasons.extend(decision.reasons.iter().cloned());
         }
         match decision.plan {
-            Plan::Connect(connect) => match self.next_hop(key) {
-                Ok(hops) => {
-                    let ring_for_s = self.ring_for_s(&connect);
-                    let callee = Some(connect.callee);
-                    let attempt = Attempt {
-                        uri: None,
-                        hops,
-                        callee,
-                        ring_for_s,
-                        is_divert: false,
-                    };
-                    self.start_branch(key, source, routed, &attempt);
-                }
-                Err(_) => self.answer(key, source, &Final::new(480)),
-            },
+            Plan::Connect(connect) => self.connect(key, &connect, source, routed),
             Plan::Redirect(divert) => self.redirect(key, &divert, source),
             Plan::Forward(divert) => self.retarget(key, &divert, source, routed),
             Plan::Reject(rejection) => {
@@ -66,6 +52,28 @@ impl Proxy {
                     rejection: Some(rejection),
                 };
                 self.answer(key, source, &answer);
+            }
+        }
+    }
+
+    /// Branches to where the callee is reached; nowhere counts as unreachable.
+    fn connect(&mut self, key: InviteKey, connect: &Connect, source: &Source<'_>, routed: &Routed) {
+        let attempt = Attempt {
+            uri: None,
+            callee: Some(connect.callee),
+            ring_for_s: self.ring_for_s(connect),
+            is_divert: false,
+        };
+        match self.targets_for(key, connect.callee) {
+            Ok(targets) => {
+                self.try_targets(key, source, routed, &attempt, targets.into_vec());
+            }
+            Err(_) => {
+                let decision = self.decide_again(key, connect.callee, Failure::Unreachable);
+                match decision {
+                    Some(decision) => self.carry_out(key, decision, source, routed),
+                    None => self.answer(key, source, &Final::new(480)),
+                }
             }
         }
     }
@@ -105,8 +113,9 @@ impl Proxy {
 
     /// A branch to the new target, announced upstream with a 181.
     fn retarget(&mut self, key: InviteKey, divert: &Divert, source: &Source<'_>, routed: &Routed) {
-        let hops = self.divert_hops(key, divert, source);
-        let (Some(texts), Ok(hops)) = (self.write_diversion(key, divert, source, false), hops)
+        let targets = self.divert_targets(key, divert, source);
+        let (Some(texts), Ok(targets)) =
+            (self.write_diversion(key, divert, source, false), targets)
         else {
             self.divert_failed(key, divert, source, routed);
             return;
@@ -128,12 +137,11 @@ impl Proxy {
         self.scratch.tail = texts.tail;
         let attempt = Attempt {
             uri: Some(&texts.uri),
-            hops,
             callee,
             ring_for_s,
             is_divert: true,
         };
-        self.start_branch(key, source, routed, &attempt);
+        self.try_targets(key, source, routed, &attempt, targets.into_vec());
         self.scratch.uri = uri;
     }
 
@@ -177,27 +185,23 @@ impl Proxy {
         decide_after(&question, failure, &around)
     }
 
-    /// The PBX as an INVITE's context reaches it.
-    fn next_hop(&self, key: InviteKey) -> Result<Hops, Unroutable> {
-        let invite = self.invites.get(key).ok_or(Unroutable::Nowhere)?;
-        let towards = self.towards(invite.call_key, invite.upstream.listener);
-        let hop = self.policy.next_hop.as_ref();
-        towards.next_hop(hop.ok_or(Unroutable::Nowhere)?)
-    }
-
     /// Where a diversion goes.
-    fn divert_hops(
+    fn divert_targets(
         &self,
         key: InviteKey,
         divert: &Divert,
         source: &Source<'_>,
-    ) -> Result<Hops, Unroutable> {
+    ) -> Result<Targets, Unroutable> {
+        if let Destination::Subscriber { connect, .. } = &divert.to {
+            return self.targets_for(key, connect.callee);
+        }
         let invite = self.invites.get(key).ok_or(Unroutable::Nowhere)?;
         let story = invite.story.as_deref().ok_or(Unroutable::Nowhere)?;
         let towards = self.towards(invite.call_key, invite.upstream.listener);
         let uri = Uri::parse(source.message.uri()).map_err(|_| Unroutable::Nowhere)?;
-        self.diversion(divert, source, &uri, &story.history)
-            .hops(&towards)
+        let diversion = self.diversion(divert, source, &uri, &story.history);
+        let hops = diversion.hops(&towards)?;
+        Ok(std::iter::once(Target::at(hops)).collect())
     }
 
     fn diversion<'a>(
@@ -303,10 +307,13 @@ impl Proxy {
             return;
         };
         let upstream = invite.upstream.clone();
-        let Some(sent) = invite.branches.last().map(|branch| &branch.sent) else {
+        let Some(received) = invite
+            .branches
+            .last()
+            .and_then(|branch| branch.received(&mut self.scratch))
+        else {
             return;
         };
-        let received = without_top_via(sent, &mut self.scratch);
         if let Ok(message) = self.scratch.stored.parse(&received) {
             let mut trying = Vec::with_capacity(512);
             write_response(&message, &Reply::new(100), &mut trying);
@@ -333,18 +340,6 @@ impl Texts {
         self.lines.clear();
         self.tail.clear();
     }
-}
-
-/// The request as it came in, but stamped and counted: what a branch sent, without our Via.
-pub(super) fn without_top_via(sent: &[u8], scratch: &mut super::Scratch) -> Vec<u8> {
-    let mut received = Vec::with_capacity(sent.len());
-    if let Ok(message) = scratch.stored.parse(sent) {
-        scratch.edits.clear();
-        if crate::message::forward::remove_top_via(&message, &mut scratch.edits).is_ok() {
-            scratch.edits.apply(message.bytes(), &mut received);
-        }
-    }
-    received
 }
 
 /// Says why do not disturb refused a call (RFC 3326): the status alone would not.

@@ -61,6 +61,8 @@ counters! {
     retransmissions_received,
     /// Messages that we sent again.
     retransmissions_sent,
+    /// Requests sent to another hop because the first one failed.
+    failovers,
     /// Responses that answer nothing of ours.
     stray_responses,
     /// ACKs that acknowledge nothing.

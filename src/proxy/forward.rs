@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 
 use super::hop::{Flow, Hop};
+use super::keys::Keys;
 use super::policy::Listener;
 use super::privacy::Passage;
 use super::rejection::Rejection;
 use super::route::{Routed, TOKEN_PARAM};
+use super::token::FlowToken;
 use super::{Arrival, breadth, session};
 use crate::message::forward::{count_hop, stamp_top_via};
 use crate::message::{Edits, Message, Name, Transport, Via};
@@ -41,8 +43,11 @@ pub(super) struct Copy<'a> {
     pub branch: BranchId,
     /// The listener that sends the copy.
     pub listener: &'a Listener,
-    /// Our token and the listener towards upstream, where a Record-Route is added.
-    pub record_route: Option<(u64, &'a Listener)>,
+    /// Asks the other side to use the connection for its requests too (RFC 5923 §5).
+    pub has_alias: bool,
+    pub record_route: Option<RecordRoute<'a>>,
+    /// Route values of a binding's Path (RFC 3327 §5.3).
+    pub path: &'a [u8],
     /// Complete header lines for the top of the header section.
     pub lines: &'a [u8],
     /// Complete header lines for its end.
@@ -53,15 +58,38 @@ pub(super) struct Copy<'a> {
     pub passage: Passage<'a>,
 }
 
-/// Collects the edits that make the copy of `message`.
+/// What is written into our Record-Route: one value, or one for each side where these differ
+/// (RFC 3261 §16.6(4), RFC 5658).
+pub(super) struct RecordRoute<'a> {
+    pub keys: &'a Keys,
+    /// Our token for the call.
+    pub token: u64,
+    /// Whether the request was for a `sips` URI.
+    pub is_secure: bool,
+    /// The listener towards upstream.
+    pub upstream: &'a Listener,
+    /// How the side of the caller is reached, where its Contact does not say it.
+    pub upstream_flow: Option<FlowToken>,
+    /// The same for the callee's.
+    pub downstream_flow: Option<FlowToken>,
+}
+
+/// Collects the edits that make the copy of `message`. Returns how many bytes at the top of its
+/// header section are ours alone: Via, Record-Route and the Path's Route.
 pub(super) fn edit(
     message: &Message<'_>,
     copy: &Copy<'_>,
     edits: &mut Edits,
-) -> Result<(), Rejection> {
+) -> Result<usize, Rejection> {
     edits.clear();
     edit_uri(message, copy, edits);
-    edits.insert(message.first_header_at(), |out| write_top(copy, out));
+    let mut own = 0;
+    edits.insert(message.first_header_at(), |out| {
+        let start = out.len();
+        write_top(copy, out);
+        own = out.len() - start;
+        out.extend_from_slice(copy.lines);
+    });
     breadth::edit(message, copy.breadth, edits);
     copy.passage.edit(message, edits);
     if let Origin::Received(from) = copy.origin {
@@ -80,7 +108,7 @@ pub(super) fn edit(
             copy.passage.write_tail(message, copy.tail, out);
         });
     }
-    Ok(())
+    Ok(own)
 }
 
 fn edit_uri(message: &Message<'_>, copy: &Copy<'_>, edits: &mut Edits) {
@@ -94,7 +122,7 @@ fn edit_uri(message: &Message<'_>, copy: &Copy<'_>, edits: &mut Edits) {
     }
 }
 
-/// Our Via, then our Record-Route(s), then whatever else is added.
+/// Our Via, then our Record-Route(s), then the Path's Route.
 fn write_top(copy: &Copy<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Via: SIP/2.0/");
     out.extend_from_slice(copy.listener.transport.token().as_bytes());
@@ -102,24 +130,70 @@ fn write_top(copy: &Copy<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(copy.listener.advertised.as_bytes());
     out.extend_from_slice(b";branch=");
     copy.branch.write(out);
-    out.extend_from_slice(b"\r\n");
-    if let Some((token, upstream)) = copy.record_route {
-        write_record_route(token, copy.listener, out);
-        if upstream.advertised != copy.listener.advertised {
-            write_record_route(token, upstream, out);
-        }
+    if copy.has_alias {
+        out.extend_from_slice(b";alias");
     }
-    out.extend_from_slice(copy.lines);
+    out.extend_from_slice(b"\r\n");
+    if let Some(record_route) = &copy.record_route {
+        record_route.write(copy.listener, out);
+    }
+    if !copy.path.is_empty() {
+        out.extend_from_slice(b"Route: ");
+        out.extend_from_slice(copy.path);
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
-fn write_record_route(token: u64, listener: &Listener, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"Record-Route: <sip:");
+impl RecordRoute<'_> {
+    /// The value that downstream uses stands on top.
+    fn write(&self, downstream: &Listener, out: &mut Vec<u8>) {
+        let flows = [self.downstream_flow, self.upstream_flow];
+        let differs = self.upstream.advertised != downstream.advertised
+            || self.upstream.transport != downstream.transport;
+        self.write_value(downstream, self.downstream_flow, out);
+        if differs || flows.iter().any(Option::is_some) {
+            self.write_value(self.upstream, self.upstream_flow, out);
+        }
+    }
+
+    fn write_value(&self, listener: &Listener, flow: Option<FlowToken>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"Record-Route: <");
+        write_own_uri(
+            listener,
+            flow.map(|flow| (flow, self.keys)),
+            self.is_secure,
+            out,
+        );
+        out.extend_from_slice(b";lr;");
+        out.extend_from_slice(TOKEN_PARAM);
+        out.push(b'=');
+        write_hex(out, self.token, 16);
+        out.extend_from_slice(b">\r\n");
+    }
+}
+
+/// Appends the URI that leads to a listener of ours, without its closing parameters.
+pub(super) fn write_own_uri(
+    listener: &Listener,
+    flow: Option<(FlowToken, &Keys)>,
+    is_secure: bool,
+    out: &mut Vec<u8>,
+) {
+    let is_sips = is_secure && listener.transport.is_secure();
+    out.extend_from_slice(if is_sips { b"sips:" } else { b"sip:" });
+    if let Some((flow, keys)) = flow {
+        flow.write(keys, out);
+        out.push(b'@');
+    }
     out.extend_from_slice(listener.advertised.as_bytes());
-    out.extend_from_slice(b";lr;");
-    out.extend_from_slice(TOKEN_PARAM);
-    out.push(b'=');
-    write_hex(out, token, 16);
-    out.extend_from_slice(b">\r\n");
+    let transport = match listener.transport {
+        Transport::Udp => return,
+        Transport::Tls if is_sips => return,
+        Transport::Wss => Transport::Ws,
+        transport => transport,
+    };
+    out.extend_from_slice(b";transport=");
+    out.extend_from_slice(transport.param().as_bytes());
 }
 
 /// Puts the Request-URI last into the Route for a next hop that routes strictly (§16.6(6)).

@@ -7,8 +7,10 @@ use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable, is_ours};
 use super::setup::Neighbourhood;
+use super::target::{Target, Targets};
 use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey, extensions, privacy, session};
 use crate::message::{Message, Method, Scheme, Uri, Via};
+use crate::presence::Handle;
 
 /// Where a request may go, once it is known who sent it and for whom it is.
 pub(super) enum Way {
@@ -18,6 +20,8 @@ pub(super) enum Way {
     NextHop,
     /// To the host that its Route or Request-URI names.
     Onward,
+    /// To where the subscriber is registered.
+    Bindings(Handle),
     /// It is for ourselves.
     Ourselves,
 }
@@ -89,7 +93,7 @@ impl Proxy {
     }
 
     /// Routes a checked request (§16.4, §16.5) and sends it on its way.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
@@ -130,10 +134,30 @@ impl Proxy {
                 self.pass_invite(arrival, request, &routed, (key, check), (hops, None))
             }
             (_, way) => {
-                let hops = self.destination(arrival, request, &routed, &way);
-                self.relay(arrival, request, &routed, (key, check), hops)
+                let targets = self.relay_targets(arrival, request, &routed, (&way, key))?;
+                match targets {
+                    Some(targets) => self.relay(arrival, request, &routed, (key, check), &targets),
+                    None => Ok(()),
+                }
             }
         }
+    }
+
+    /// Whom a request other than INVITE is sent to; `None` while a name is being resolved.
+    fn relay_targets(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        (way, key): (&Way, u64),
+    ) -> Result<Option<Targets>, Rejection> {
+        if let Way::Bindings(callee) = way {
+            let found = self.targets_of(Some(*callee), arrival.call_key, arrival.listener);
+            return found.map(Some).map_err(|_| Rejection::NowhereToGo);
+        }
+        let hops = self.destination(arrival, request, routed, way);
+        let hops = self.known_destinations(arrival, request, key, hops)?;
+        Ok(hops.map(|hops| std::iter::once(Target::at(hops)).collect()))
     }
 
     /// Who may send what where: our own dialogs go their way, our domains are served for anybody,
@@ -223,8 +247,11 @@ impl Proxy {
             Some(bytes) => Uri::parse(bytes).ok(),
             None => self.target_of(request, routed),
         };
-        let uri = uri.ok_or(Unroutable::Nowhere)?;
-        towards.uri(&uri)
+        let named = || towards.uri(&uri.ok_or(Unroutable::Nowhere)?);
+        match routed.onward_flow(arrival) {
+            Some(flow) if routed.next.is_none() => towards.flow(flow, named),
+            _ => named(),
+        }
     }
 
     /// Refuses what would start something new when a table is full or the process ends.

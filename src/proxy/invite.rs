@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 
 use smallvec::SmallVec;
 
+use super::best::Best;
 use super::caller::Identity;
 use super::facts::Outcome;
 use super::hop::{Hop, Unreachable};
 use super::policy::Policy;
+use super::target::Target;
+use super::token::FlowToken;
 use crate::presence::{Handle, Mark};
 use crate::routing::{Divert, Failure, History, Mode, Reason};
 use crate::transaction::{Due, InviteClient, InviteServer, Ms, NonInviteClient, soonest};
@@ -26,6 +29,8 @@ pub(super) struct Invite {
     pub server: InviteServer,
     /// Where upstream is.
     pub upstream: Hop,
+    /// How the caller is reached within the dialog, where the Contact does not say it.
+    pub flow: Option<FlowToken>,
     pub branches: SmallVec<[Branch; 1]>,
     /// The last provisional, or the final response if it is not a 2xx: what a retransmission of
     /// the INVITE is answered with. Empty: a 100, written anew.
@@ -41,12 +46,6 @@ pub(super) struct Invite {
     pub armed: Ms,
     /// `None` for a re-INVITE: nothing was decided.
     pub story: Option<Box<Story>>,
-}
-
-/// A final response kept for later.
-pub(super) struct Best {
-    pub status: u16,
-    pub bytes: Box<[u8]>,
 }
 
 /// What the decision needs again when a branch fails, and what is told about the call afterwards.
@@ -69,6 +68,10 @@ pub(super) struct Story {
     pub target: Box<[u8]>,
     /// The Session-Expires that we inserted, seconds; 0 where we did not (RFC 4028 §8.1).
     pub offered_session_s: u32,
+    /// Targets that are tried when those of now have failed.
+    pub waiting: Vec<Target>,
+    /// How the branches of now have failed so far: what most deserves the callee's rules.
+    pub failure: Option<Failure>,
 }
 
 /// One copy of the INVITE that was sent downstream.
@@ -80,6 +83,16 @@ pub(super) struct Branch {
     pub breadth: u32,
     /// What was sent, for retransmission, CANCEL and ACK; empty once answered with a 2xx.
     pub sent: Box<[u8]>,
+    /// How many bytes at the top of its headers are ours alone.
+    pub own_bytes: u32,
+    /// The Request-URI as it was before a binding's Contact took its place.
+    pub dialled: Option<Box<[u8]>>,
+    /// What is tried if this hop fails (RFC 3263 §4.3).
+    pub retry: Option<Box<Retry>>,
+    /// When it is tried although this hop has only been silent.
+    pub failover_at: Option<Ms>,
+    /// Another hop was tried in its place: its failure counts no more.
+    pub is_superseded: bool,
     /// The subscriber whose phones this branch reaches.
     pub callee: Option<Handle>,
     /// While they ring.
@@ -93,6 +106,11 @@ pub(super) struct Branch {
     pub cancel: Cancel,
     /// Why we gave the branch up ourselves.
     pub given_up: Option<Failure>,
+}
+
+/// The hops that are left of a target.
+pub(super) struct Retry {
+    pub target: Target,
 }
 
 /// The CANCEL of a branch (§9.1).
@@ -121,6 +139,8 @@ pub(super) enum InviteDue {
     RepeatInvite(u8),
     /// A branch did not answer at all (timer B) or took too long (timer C, or after a CANCEL).
     BranchTimedOut(u8),
+    /// A branch has heard nothing for so long that its next hop is tried.
+    TryNext(u8),
     /// A branch rang long enough.
     RangLongEnough(u8),
     /// Timer C fired after a provisional: cancel the branch.
@@ -146,7 +166,7 @@ impl Invite {
     pub(super) fn has_pending_branch(&self) -> bool {
         self.branches
             .iter()
-            .any(|branch| branch.client.is_pending())
+            .any(|branch| branch.client.is_pending() && !branch.is_superseded)
     }
 
     /// Whether nothing more can happen.
@@ -180,7 +200,12 @@ impl Invite {
 impl Branch {
     /// Whether it was sent to where nothing can be delivered, and has not heard anything yet.
     pub(super) fn is_hit_by(&self, failure: &Unreachable) -> bool {
-        self.hop.is_hit_by(failure) && matches!(self.client, InviteClient::Calling { .. })
+        self.hop.is_hit_by(failure) && self.is_silent()
+    }
+
+    /// Whether nothing at all has been heard of it.
+    fn is_silent(&self) -> bool {
+        matches!(self.client, InviteClient::Calling { .. })
     }
 
     fn deadline(&self) -> Option<Ms> {
@@ -193,7 +218,15 @@ impl Branch {
         };
         let ring = self.ring_deadline.filter(|_| pending && abandon.is_none());
         let timer_c = Some(self.timer_c).filter(|_| pending && abandon.is_none());
-        soonest([self.client.deadline(), ring, timer_c, cancel, abandon])
+        let failover = self.failover_at.filter(|_| self.is_silent());
+        soonest([
+            self.client.deadline(),
+            ring,
+            timer_c,
+            cancel,
+            abandon,
+            failover,
+        ])
     }
 
     fn due(&mut self, leg: u8, now: Ms, policy: &Policy) -> Option<InviteDue> {
@@ -223,6 +256,10 @@ impl Branch {
         if self.ring_deadline.is_some_and(|at| at <= now) {
             self.ring_deadline = None;
             return Some(InviteDue::RangLongEnough(leg));
+        }
+        if self.is_silent() && self.failover_at.is_some_and(|at| at <= now) {
+            self.failover_at = None;
+            return Some(InviteDue::TryNext(leg));
         }
         if self.timer_c <= now {
             self.timer_c = Ms::MAX;

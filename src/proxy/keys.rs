@@ -61,6 +61,11 @@ impl Keys {
         self.token.hash(&call_key.to_le_bytes())
     }
 
+    /// The proof that a flow token is ours, of this run.
+    pub fn flow(&self, token: &[u8]) -> u64 {
+        mix(self.token.hash(token), self.run)
+    }
+
     /// A subscriber's key in the journal.
     pub fn subscriber(&self, id: &[u8]) -> u64 {
         self.tag.hash(id)

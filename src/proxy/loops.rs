@@ -23,9 +23,7 @@ impl Proxy {
     pub(super) fn loop_check(&self, arrival: &Arrival, request: &ProxyRequest<'_>) -> u32 {
         let message = &request.message;
         let number = request.cseq.number;
-        let check = self
-            .keys
-            .check(arrival.call_key, request.uri_bytes, number);
+        let check = self.keys.check(arrival.call_key, request.uri_bytes, number);
         let values = ROUTING.into_iter().flat_map(|name| message.headers(name));
         let diversions = message
             .values(Name::HistoryInfo)

@@ -5,6 +5,7 @@
 //! [`Outbox`]. It must not read a clock, open a socket or decide about presence. Entry points:
 //! [`Proxy::handle_request`], [`Proxy::handle_response`], [`Proxy::handle_timeouts`].
 
+mod best;
 mod branch;
 mod breadth;
 mod caller;
@@ -15,6 +16,7 @@ mod dialog;
 mod divert;
 mod extensions;
 mod facts;
+mod failover;
 mod forward;
 mod handle;
 mod hop;
@@ -31,13 +33,16 @@ mod privacy;
 mod reject;
 mod rejection;
 mod relay;
+mod relay_response;
 mod request;
 mod response;
 mod route;
 mod session;
 mod setup;
 mod shared;
+mod target;
 mod timeout;
+mod token;
 
 pub use counters::{Counter, Counters, LabelCounters};
 pub use facts::{CallEvent, Outcome, Trace};

@@ -45,6 +45,8 @@ pub struct Policy {
     pub hop_limit: u8,
     /// `Retry-After` of a 503, seconds.
     pub retry_after_s: u32,
+    /// Longer requests go over TCP where we listen on it (RFC 3261 §18.1.1); 0 is no limit.
+    pub udp_limit_bytes: usize,
 }
 
 /// One address we listen on, with the texts that name it in messages.
@@ -211,6 +213,8 @@ pub struct Timers {
     pub t4: u64,
     /// Timer C: how long a branch may ring, more than three minutes (RFC 3261 §16.6(11)).
     pub timer_c: u64,
+    /// How long a hop may be silent before the target's next one is tried (RFC 3263 §4.3).
+    pub failover: u64,
     /// Session-Expires we insert where the caller supports timers (RFC 4028), seconds; 0 never.
     pub session_expires_s: u32,
     /// The shortest session interval that we take (RFC 4028 §8.1), seconds; at least 90.
@@ -238,6 +242,7 @@ impl Default for Timers {
             t2: 4_000,
             t4: 5_000,
             timer_c: 185_000,
+            failover: 4_000,
             session_expires_s: 1_800,
             session_min_s: 90,
             call_limit_s: 12 * 3_600,

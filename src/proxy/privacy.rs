@@ -120,11 +120,15 @@ impl<'a> Passage<'a> {
         }
     }
 
-    /// A response's way, from the hop that the request went to.
-    pub(super) fn of_response(policy: &'a Policy, from: &Hop, to: &Hop) -> Self {
+    /// A response's way, from the hops that the request went to: all must be trusted.
+    pub(super) fn of_response<'h>(
+        policy: &'a Policy,
+        mut from: impl Iterator<Item = &'h Hop>,
+        to: &Hop,
+    ) -> Self {
         Self {
             policy,
-            is_from_trusted: policy.peer(from.to.ip()).0.trust_identity,
+            is_from_trusted: from.all(|hop| policy.peer(hop.to.ip()).0.trust_identity),
             is_to_trusted: policy.peer(to.to.ip()).0.send_identity,
         }
     }

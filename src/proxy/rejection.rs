@@ -31,6 +31,8 @@ pub enum Rejection {
     NoSuchTransaction,
     /// The host of the target has no address.
     Unresolvable,
+    /// The connection of the target is gone (RFC 5626 §5.3).
+    FlowFailed,
     /// A table is full or the process ends; nothing was kept.
     Overloaded,
 }
@@ -51,6 +53,7 @@ impl Rejection {
             Self::NowhereToGo => 480,
             Self::NoSuchTransaction => 481,
             Self::Unresolvable => 500,
+            Self::FlowFailed => 430,
             Self::Overloaded => 503,
         }
     }
@@ -70,6 +73,7 @@ impl Rejection {
             Self::NowhereToGo => "Temporarily Unavailable",
             Self::NoSuchTransaction => "Call/Transaction Does Not Exist",
             Self::Unresolvable => "Destination Cannot Be Resolved",
+            Self::FlowFailed => "Flow Failed",
             Self::Overloaded => "Service Unavailable",
         }
     }
@@ -89,6 +93,7 @@ impl Rejection {
             Self::NowhereToGo => "nowhere_to_go",
             Self::NoSuchTransaction => "no_such_transaction",
             Self::Unresolvable => "unresolvable",
+            Self::FlowFailed => "flow_failed",
             Self::Overloaded => "overloaded",
         }
     }

@@ -3,100 +3,202 @@
 
 use std::sync::Arc;
 
-use super::branch::ffi;
-use super::carry_out::without_top_via;
+use smallvec::SmallVec;
+
+use super::best::Best;
+use super::branch::{ffi, has_alias};
 use super::extensions::may_make_dialog;
-use super::forward::{Copy, Origin, edit};
+use super::forward::{Copy, Origin, RecordRoute, edit};
 use super::handle::Way;
-use super::hop::{Hop, Hops, Unreachable};
+use super::hop::{Hop, Unreachable};
 use super::privacy::Passage;
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
-use super::route::{Routed, Unroutable};
+use super::route::Routed;
 use super::setup::Identifiers;
-use super::{Arrival, Owner, Proxy, RelayKey};
-use crate::message::forward::remove_top_via;
-use crate::message::{Message, Method, Reply, write_response};
-use crate::transaction::{
-    BranchId, BranchKind, Due, Ms, NonInviteClient, NonInviteServer, Reaction, soonest,
-};
+use super::target::{Target, Targets, fitting};
+use super::{Arrival, Owner, Proxy, RelayKey, breadth};
+use crate::message::{Message, Method};
+use crate::transaction::{BranchId, BranchKind, Ms, NonInviteClient, NonInviteServer, soonest};
 
-/// A request other than INVITE and ACK between upstream and the next hop.
+/// A request other than INVITE and ACK between upstream and its branches.
 pub(super) struct Relay {
     pub server_key: u64,
+    pub call_key: u64,
+    /// What routing depended on, for the branches' loop detection.
+    pub check: u32,
     pub method: Method,
     pub is_in_dialog: bool,
     pub server: NonInviteServer,
     pub upstream: Hop,
-    pub client: NonInviteClient,
-    pub hop: Hop,
-    pub check: u32,
-    /// What was sent; empty once answered.
-    pub sent: Box<[u8]>,
+    pub branches: SmallVec<[RelayBranch; 1]>,
+    /// The best final response so far that was not passed on (§16.7(6)).
+    pub best: Option<Best>,
     /// The last response passed upstream.
     pub response: Box<[u8]>,
     /// The deadline the timer wheel holds for this context.
     pub armed: Ms,
 }
 
+/// One copy of the request that was sent downstream.
+pub(super) struct RelayBranch {
+    pub client: NonInviteClient,
+    pub hop: Hop,
+    pub check: u32,
+    /// What was sent; empty once answered.
+    pub sent: Box<[u8]>,
+    /// How many bytes at the top of its headers are ours alone.
+    pub own_bytes: usize,
+    /// What is tried if this hop fails (RFC 3263 §4.3).
+    pub retry: Option<Box<Target>>,
+    /// When it is tried although this hop has only been silent.
+    pub failover_at: Option<Ms>,
+    /// Another hop was tried in its place.
+    pub is_superseded: bool,
+}
+
+/// A request as it is relayed: from where, on what way, to whom.
+pub(super) struct Relayed<'a, 'm> {
+    pub message: Message<'m>,
+    pub origin: Origin,
+    pub routed: &'a Routed,
+    pub target: &'a Target,
+    /// Its share of the request's Max-Breadth (RFC 5393 §5).
+    pub breadth: u32,
+}
+
+/// More than we add to a request: Via and two Record-Routes.
+const ADDED_BYTES: usize = 320;
+
 impl Relay {
-    fn is_over(&self) -> bool {
-        self.server == NonInviteServer::Terminated && self.client == NonInviteClient::Terminated
+    pub(super) fn is_over(&self) -> bool {
+        let mut branches = self.branches.iter();
+        self.server == NonInviteServer::Terminated
+            && branches.all(|branch| branch.client == NonInviteClient::Terminated)
+    }
+
+    /// Whether a branch may still answer.
+    pub(super) fn has_pending_branch(&self) -> bool {
+        self.branches
+            .iter()
+            .any(|branch| branch.client.is_pending() && !branch.is_superseded)
+    }
+}
+
+impl RelayBranch {
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.client, NonInviteClient::Trying { .. })
+    }
+
+    fn deadline(&self) -> Option<Ms> {
+        let failover = self.failover_at.filter(|_| self.is_silent());
+        soonest([self.client.deadline(), failover])
     }
 }
 
 impl Proxy {
-    /// Sends a request on and keeps its transactions.
+    /// Sends a request on to each of its targets and keeps its transactions.
     pub(super) fn relay(
         &mut self,
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
         routed: &Routed,
         (server_key, check): Identifiers,
-        hops: Result<Hops, Unroutable>,
+        targets: &Targets,
     ) -> Result<(), Rejection> {
-        let hops = self.known_destinations(arrival, request, server_key, hops)?;
-        let Some(hop) = hops.and_then(|hops| hops.into_iter().next()) else {
-            return Ok(());
-        };
+        let shares = breadth::split(request.breadth, [], targets.len());
+        if shares.len() < targets.len() {
+            return Err(Rejection::MaxBreadthExceeded);
+        }
         if request.method == Method::Bye {
             self.on_bye(arrival, &request.message, routed.is_ours);
         }
-        let policy = Arc::clone(&self.policy);
-        let base = policy.base(hop.listener);
         let key = self.relays.insert(Relay {
             server_key,
+            call_key: arrival.call_key,
+            check,
             method: request.method,
             is_in_dialog: request.is_in_dialog(),
-            server: NonInviteServer::start(self.now.ms, &policy.base(arrival.listener)),
+            server: NonInviteServer::start(self.now.ms, &self.policy.base(arrival.listener)),
             upstream: arrival.reply_hop(&request.via),
-            client: NonInviteClient::start(self.now.ms, &base),
-            hop: hop.clone(),
-            check,
-            sent: Box::default(),
+            branches: SmallVec::new(),
+            best: None,
             response: Box::default(),
             armed: Ms::MAX,
         });
         self.servers.insert(server_key, Owner::Relay(key));
+        let flow = self.flow_of(arrival, request);
+        let mut outcome = Err(Rejection::Unresolvable);
+        for (target, breadth) in targets.iter().zip(shares) {
+            let relayed = Relayed {
+                message: request.message,
+                origin: Origin::Received(arrival.from),
+                routed,
+                target,
+                breadth,
+            };
+            let started = self.start_relay_branch(key, &relayed, flow);
+            outcome = started.or(outcome);
+        }
+        if outcome.is_err() {
+            self.relays.remove(key);
+            self.servers.remove(&server_key);
+            return outcome;
+        }
+        self.settle_relay(key);
+        Ok(())
+    }
+
+    /// Sends a copy on a new branch. The context knows the branch before it is sent.
+    pub(super) fn start_relay_branch(
+        &mut self,
+        key: RelayKey,
+        relayed: &Relayed<'_, '_>,
+        flow: Option<super::token::FlowToken>,
+    ) -> Result<(), Rejection> {
+        let policy = Arc::clone(&self.policy);
+        let relay = self.relays.get(key).ok_or(Rejection::Unresolvable)?;
+        let (call_key, upstream) = (relay.call_key, relay.upstream.listener);
+        let leg = relay.branches.len();
+        if leg >= policy.limits.branches.min(usize::from(u8::MAX)) {
+            return Err(Rejection::Unresolvable);
+        }
+        let message = &relayed.message;
+        let length = message.bytes().len() + relayed.target.path.len() + ADDED_BYTES;
+        let longer = fitting(&policy, &relayed.target.hops, length);
+        let hops = longer.as_ref().unwrap_or(&relayed.target.hops);
+        let hop = hops.first().ok_or(Rejection::Unresolvable)?;
         let branch = BranchId {
             kind: BranchKind::NonInvite,
             context: ffi(key),
-            leg: 0,
-            check,
+            leg: leg as u8,
+            check: relay.check,
         };
-        let sent = self.send_copy(arrival, request, routed, (branch, &hop));
-        let sent = match sent {
-            Ok(sent) => sent,
-            Err(rejection) => {
-                self.relays.remove(key);
-                self.servers.remove(&server_key);
-                return Err(rejection);
-            }
+        let upstream = may_make_dialog(relay.method).then_some(upstream);
+        let (sent, own_bytes) =
+            self.send_copy(relayed, (branch, hop), call_key, (upstream, flow))?;
+        let rest = hops.get(1..).unwrap_or_default();
+        let retry = (!rest.is_empty()).then(|| {
+            Box::new(Target {
+                path: relayed.target.path.clone(),
+                hops: rest.iter().cloned().collect(),
+                breadth: relayed.breadth,
+                ..Target::default()
+            })
+        });
+        let branch = RelayBranch {
+            client: NonInviteClient::start(self.now.ms, &policy.base(hop.listener)),
+            hop: hop.clone(),
+            check: branch.check,
+            sent,
+            own_bytes,
+            failover_at: retry.as_ref().map(|_| self.now.ms + policy.timers.failover),
+            retry,
+            is_superseded: false,
         };
         if let Some(relay) = self.relays.get_mut(key) {
-            relay.sent = sent;
+            relay.branches.push(branch);
         }
-        self.settle_relay(key);
         Ok(())
     }
 
@@ -114,7 +216,7 @@ impl Proxy {
         let is_for_us = request.to.tag == Some(&*own_tag);
         if is_hopless
             || is_for_us
-            || matches!(way, Way::Lookup | Way::Ourselves)
+            || matches!(way, Way::Lookup | Way::Ourselves | Way::Bindings(_))
             || !request.is_in_dialog()
         {
             self.count(|c| &c.stray_acks);
@@ -125,175 +227,67 @@ impl Proxy {
         let Some(hop) = hops.and_then(|hops| hops.into_iter().next()) else {
             return Ok(());
         };
-        let check = self
-            .keys
-            .check(arrival.call_key, request.via.branch, request.cseq.number);
         let branch = BranchId {
             kind: BranchKind::Stateless,
             context: self.keys.tag(request.via.branch),
             leg: 0,
-            check,
+            check: self
+                .keys
+                .check(arrival.call_key, request.via.branch, request.cseq.number),
         };
-        self.send_copy(arrival, request, routed, (branch, &hop))
+        let relayed = Relayed {
+            message: request.message,
+            origin: Origin::Received(arrival.from),
+            routed,
+            target: &Target::default(),
+            breadth: request.breadth,
+        };
+        self.send_copy(&relayed, (branch, &hop), arrival.call_key, (None, None))
             .map(drop)
     }
 
+    /// `upstream` is the listener towards upstream where the request makes a dialog.
     fn send_copy(
         &mut self,
-        arrival: &Arrival,
-        request: &ProxyRequest<'_>,
-        routed: &Routed,
+        relayed: &Relayed<'_, '_>,
         (branch, hop): (BranchId, &Hop),
-    ) -> Result<Box<[u8]>, Rejection> {
+        call_key: u64,
+        (upstream, flow): (Option<u8>, Option<super::token::FlowToken>),
+    ) -> Result<(Box<[u8]>, usize), Rejection> {
         let policy = Arc::clone(&self.policy);
-        let listener = policy.listeners.get(usize::from(hop.listener));
-        let listener = listener.ok_or(Rejection::Unresolvable)?;
-        let record_route = policy
-            .listeners
-            .get(usize::from(arrival.listener))
-            .filter(|_| may_make_dialog(request.method))
-            .map(|towards| (self.keys.token(arrival.call_key), towards));
+        let listener = |number: u8| policy.listeners.get(usize::from(number));
+        let sender = listener(hop.listener).ok_or(Rejection::Unresolvable)?;
         let copy = Copy {
-            origin: Origin::Received(arrival.from),
-            uri: None,
-            routed,
+            origin: relayed.origin,
+            uri: relayed.target.uri.as_deref(),
+            routed: relayed.routed,
             branch,
-            listener,
-            record_route,
+            listener: sender,
+            has_alias: has_alias(sender, hop),
+            record_route: upstream.and_then(listener).map(|upstream| RecordRoute {
+                keys: &self.keys,
+                token: self.keys.token(call_key),
+                is_secure: relayed.message.uri().starts_with(b"sips:"),
+                upstream,
+                upstream_flow: flow,
+                downstream_flow: relayed.target.flow,
+            }),
+            path: &relayed.target.path,
             lines: b"",
             tail: b"",
-            breadth: request.breadth,
-            passage: Passage::of_request(&policy, Origin::Received(arrival.from), hop),
+            breadth: relayed.breadth,
+            passage: Passage::of_request(&policy, relayed.origin, hop),
         };
         let edits = &mut self.scratch.edits;
-        edit(&request.message, &copy, edits)?;
-        let sent = self
-            .out
-            .send(hop, |out| edits.apply(request.message.bytes(), out));
-        if branch.kind == BranchKind::Stateless {
-            Ok(Box::default())
-        } else {
-            Ok(sent.into())
-        }
+        let own_bytes = edit(&relayed.message, &copy, edits)?;
+        let bytes = relayed.message.bytes();
+        let sent = self.out.send(hop, |out| edits.apply(bytes, out));
+        let is_kept = branch.kind != BranchKind::Stateless;
+        let sent = if is_kept { sent.into() } else { Box::default() };
+        Ok((sent, own_bytes))
     }
 
-    /// A response to a relayed request (§17.1.2). Says whether it was one of ours.
-    pub(super) fn on_relay_response(
-        &mut self,
-        arrival: &Arrival,
-        key: RelayKey,
-        id: &BranchId,
-        message: &Message<'_>,
-    ) -> bool {
-        let (Some(status), Ok(cseq)) = (message.status(), message.cseq()) else {
-            return false;
-        };
-        let Some(relay) = self
-            .relays
-            .get_mut(key)
-            .filter(|relay| relay.check == id.check)
-        else {
-            return false;
-        };
-        if cseq.method != relay.method {
-            return false;
-        }
-        let base = self.policy.base(relay.hop.listener);
-        let reaction = relay.client.on_response(status, self.now.ms, &base);
-        let (method, is_in_dialog) = (relay.method, relay.is_in_dialog);
-        if reaction == Reaction::Pass {
-            if status >= 200 {
-                relay.sent = Box::default();
-            }
-            self.pass_relay_response(key, status, message);
-            match status {
-                200..=299 if method == Method::Update => self.on_refreshed(arrival, message),
-                408 | 481 if is_in_dialog => self.on_dialog_refused(arrival, message),
-                _ => {}
-            }
-        }
-        self.settle_relay(key);
-        true
-    }
-
-    /// Passes a response upstream. RFC 4320: no provisional (§4.1; the 100 is our own), and no 408
-    /// (§4.2): it would come too late for the client's own timer anyway.
-    fn pass_relay_response(&mut self, key: RelayKey, status: u16, message: &Message<'_>) {
-        let Some(relay) = self
-            .relays
-            .get_mut(key)
-            .filter(|relay| relay.server.is_open())
-        else {
-            return;
-        };
-        if status < 200 {
-            return;
-        }
-        if status == 408 {
-            relay.server.abandon();
-            return;
-        }
-        let edits = &mut self.scratch.edits;
-        edits.clear();
-        if remove_top_via(message, edits).is_err() {
-            return;
-        }
-        Passage::of_response(&self.policy, &relay.hop, &relay.upstream).edit(message, edits);
-        if status == 503 {
-            edits.replace(0..message.first_header_at(), |out| {
-                out.extend_from_slice(b"SIP/2.0 500 Server Internal Error\r\n");
-            });
-        }
-        relay.response = self
-            .out
-            .send(&relay.upstream, |out| {
-                edits.apply(message.bytes(), out);
-            })
-            .into();
-        let base = self.policy.base(relay.upstream.listener);
-        relay.server.on_response(status, self.now.ms, &base);
-    }
-
-    pub(super) fn wake_relay(&mut self, key: RelayKey, at: Ms) {
-        let Some(relay) = self.relays.get_mut(key).filter(|relay| relay.armed == at) else {
-            return;
-        };
-        relay.armed = Ms::MAX;
-        if relay.server.on_timeout(self.now.ms) == Due::TimedOut {
-            self.send_relay_trying(key);
-        }
-        let Some(relay) = self.relays.get_mut(key) else {
-            return;
-        };
-        let base = self.policy.base(relay.hop.listener);
-        match relay.client.on_timeout(self.now.ms, &base) {
-            Due::Retransmit => {
-                self.out
-                    .send(&relay.hop, |out| out.extend_from_slice(&relay.sent));
-                self.count(|c| &c.retransmissions_sent);
-            }
-            Due::TimedOut => relay.give_up(),
-            Due::Ended | Due::Nothing => {}
-        }
-        self.settle_relay(key);
-    }
-
-    /// 100 to a request that was not answered for so long that its client would send it again only
-    /// every T2 (RFC 4320 §4.1).
-    fn send_relay_trying(&mut self, key: RelayKey) {
-        let Some(relay) = self.relays.get_mut(key) else {
-            return;
-        };
-        let received = without_top_via(&relay.sent, &mut self.scratch);
-        if let Ok(message) = self.scratch.stored.parse(&received) {
-            let sent = self.out.send(&relay.upstream, |out| {
-                write_response(&message, &Reply::new(100), out);
-            });
-            relay.response = sent.into();
-        }
-    }
-
-    fn settle_relay(&mut self, key: RelayKey) {
+    pub(super) fn settle_relay(&mut self, key: RelayKey) {
         let Some(relay) = self.relays.get_mut(key) else {
             return;
         };
@@ -303,7 +297,8 @@ impl Proxy {
             }
             return;
         }
-        let deadline = soonest([relay.server.deadline(), relay.client.deadline()]);
+        let branches = relay.branches.iter().map(RelayBranch::deadline);
+        let deadline = soonest(branches.chain([relay.server.deadline()]));
         if let Some(deadline) = deadline.filter(|at| *at < relay.armed) {
             relay.armed = deadline;
             self.wheel
@@ -311,54 +306,15 @@ impl Proxy {
         }
     }
 
-    pub(super) fn relays_hit_by(&self, failure: &Unreachable) -> impl Iterator<Item = RelayKey> {
-        let waits = move |relay: &Relay| {
-            relay.hop.is_hit_by(failure) && matches!(relay.client, NonInviteClient::Trying { .. })
-        };
+    pub(super) fn relays_hit_by(
+        &self,
+        failure: &Unreachable,
+    ) -> impl Iterator<Item = (RelayKey, u8)> {
+        let waits = move |branch: &RelayBranch| branch.hop.is_hit_by(failure) && branch.is_silent();
         self.relays
             .iter()
-            .filter(move |(_, relay)| waits(relay))
-            .map(|(key, _)| key)
-    }
-
-    /// The transport refused a request: as if it were answered 503 (RFC 3261 §16.9), so upstream
-    /// gets a 500.
-    pub(super) fn fail_relay(&mut self, key: RelayKey) {
-        let server_key = self.relays.get(key).map_or(0, |relay| relay.server_key);
-        let tag = self.tag(server_key);
-        if let Some(relay) = self
-            .relays
-            .get_mut(key)
-            .filter(|relay| relay.server.is_open())
-        {
-            let received = without_top_via(&relay.sent, &mut self.scratch);
-            let reply = Reply {
-                to_tag: Some(&tag),
-                ..Reply::new(500)
-            };
-            if let Ok(message) = self.scratch.stored.parse(&received) {
-                let sent = self.out.send(&relay.upstream, |out| {
-                    write_response(&message, &reply, out);
-                });
-                relay.response = sent.into();
-                let base = self.policy.base(relay.upstream.listener);
-                relay.server.on_response(500, self.now.ms, &base);
-            }
-        }
-        if let Some(relay) = self.relays.get_mut(key) {
-            relay.client.on_transport_failure();
-            relay.give_up();
-        }
-        self.settle_relay(key);
-    }
-}
-
-impl Relay {
-    /// Nothing came from downstream: no answer is passed, none is made (RFC 4320 §4.2).
-    fn give_up(&mut self) {
-        self.sent = Box::default();
-        if self.server.is_open() {
-            self.server.abandon();
-        }
+            .flat_map(|(key, relay)| (0u8..).zip(&relay.branches).map(move |(n, b)| (key, n, b)))
+            .filter(move |(_, _, branch)| waits(branch))
+            .map(|(key, leg, _)| (key, leg))
     }
 }

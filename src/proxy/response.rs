@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
+use super::best::{Best, upstream_edits, upstream_status};
 use super::cancel::{CancelReason, write_ack};
-use super::carry_out::{Source, without_top_via};
 use super::dialog::Answer;
-use super::forward::Origin;
 use super::handle::send_stored;
-use super::invite::Best;
 use super::note::Final;
+use super::privacy::Passage;
 use super::route::Routed;
 use super::{Arrival, InviteKey, Proxy, RelayKey};
-use crate::message::forward::remove_top_via;
 use crate::message::{Index, Message, Method};
 use crate::presence::{Handle, MarkKind};
 use crate::routing::Failure;
@@ -131,10 +129,11 @@ impl Proxy {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
-        let is_wanted = invite.server.is_proceeding() && !invite.is_cancelled;
+        let is_open = invite.server.is_proceeding();
         let Some(branch) = invite.branch(leg) else {
             return;
         };
+        let is_wanted = is_open && !branch.is_superseded;
         if status > 100 {
             branch.timer_c = self.now.ms + timer_c;
         }
@@ -187,40 +186,76 @@ impl Proxy {
         }
     }
 
-    /// Steps 4 to 9 for a 300–699, or for a branch that failed without one: what the callee wants
-    /// then, else the best response.
+    /// Steps 4 to 9 for a 300–699, or for a branch that failed without one: the next hop of its
+    /// target, the next targets, what the callee wants then, else the best response.
     pub(super) fn on_failure(&mut self, key: InviteKey, leg: u8, failed: Failed<'_, '_>) {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
         let is_open = invite.server.is_proceeding();
         let is_cancelled = invite.is_cancelled;
-        let has_pending = invite.has_pending_branch();
         let Some(branch) = invite.branch(leg) else {
             return;
         };
         let has_rung = branch.ringing.take().is_some() || branch.ring_deadline.is_some();
         let (callee, given_up) = (branch.callee, branch.given_up);
         branch.ring_deadline = None;
-        if !is_open {
+        if !is_open || branch.is_superseded {
+            return;
+        }
+        if self.fail_over(key, leg, &failed) {
             return;
         }
         let failure = given_up.or_else(|| failed.failure(has_rung));
-        let status = failed.status();
         self.keep_best(key, failed, given_up.is_some());
-        if has_pending && status < 600 {
+        self.keep_failure(key, failure);
+        let status = failed.status();
+        if status >= 600 {
+            self.give_up_others(key, status);
+        }
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        if invite.has_pending_branch() {
             return;
         }
-        if has_pending {
-            self.cancel_branches(key, CancelReason::AnsweredElsewhere);
+        if is_cancelled {
+            self.pass_best(key, leg, status);
             return;
         }
+        if self.try_waiting(key, leg).is_some() {
+            return;
+        }
+        let failure = self.story_of(key).and_then(|story| story.failure.take());
         let again = callee
             .zip(failure)
-            .filter(|_| !is_cancelled)
             .and_then(|(callee, failure)| self.try_again(key, leg, callee, failure));
         if again.is_none() {
             self.pass_best(key, leg, status);
+        }
+    }
+
+    /// A 6xx ends the search: nothing else is tried, and what still rings is cancelled.
+    fn give_up_others(&mut self, key: InviteKey, status: u16) {
+        if let Some(story) = self.story_of(key) {
+            story.waiting.clear();
+        }
+        self.cancel_branches(key, CancelReason::Refused(status));
+    }
+
+    /// Remembers how a branch failed: of several, what says most about the callee counts.
+    fn keep_failure(&mut self, key: InviteKey, failure: Option<Failure>) {
+        let weight = |failure: Failure| match failure {
+            Failure::Declined => 4,
+            Failure::NoAnswer => 3,
+            Failure::Busy => 2,
+            Failure::Unreachable => 1,
+        };
+        if let (Some(story), Some(failure)) = (self.story_of(key), failure) {
+            let kept = story
+                .failure
+                .filter(|kept| weight(*kept) >= weight(failure));
+            story.failure = kept.or(Some(failure));
         }
     }
 
@@ -238,46 +273,17 @@ impl Proxy {
         })
     }
 
-    /// Lets `act` work on the request as it came in, rebuilt from what a branch sent.
-    pub(super) fn with_received(
-        &mut self,
-        key: InviteKey,
-        leg: u8,
-        act: impl FnOnce(&mut Self, &Source<'_>),
-    ) -> Option<()> {
-        let sent = &self.invites.get(key)?.branches.get(usize::from(leg))?.sent;
-        let received = without_top_via(sent, &mut self.scratch);
-        let mut index = Index::new();
-        let message = index.parse(&received).ok()?;
-        act(
-            self,
-            &Source {
-                message,
-                origin: Origin::Stored,
-            },
-        );
-        Some(())
-    }
-
     /// Step 6: keeps the response if it is better than what there is. A 487 that our own CANCEL
     /// brought about says nothing about the call.
     fn keep_best(&mut self, key: InviteKey, failed: Failed<'_, '_>, is_given_up: bool) {
         let Failed::Answered(message) = failed else {
             return;
         };
-        let status = failed.status();
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
-        let is_better = invite
-            .best
-            .as_ref()
-            .is_none_or(|best| rank(status) < rank(best.status));
-        if is_better && !(is_given_up && status == 487) {
-            invite.best = Some(Best {
-                status,
-                bytes: message.bytes().into(),
-            });
+        if !(is_given_up && failed.status() == 487) {
+            Best::consider(&mut invite.best, message);
         }
     }
 
@@ -310,14 +316,16 @@ impl Proxy {
         };
         let mut index = Index::new();
         if let Ok(message) = index.parse(&best.bytes) {
-            self.forward_final(key, &message);
+            self.forward_final(key, &best, &message);
         }
     }
 
     /// Passes a 300–699 upstream and keeps it for retransmission.
-    fn forward_final(&mut self, key: InviteKey, message: &Message<'_>) {
-        let status = upstream_status(message.status().unwrap_or(500));
-        self.forward_response(key, message, b"");
+    fn forward_final(&mut self, key: InviteKey, best: &Best, message: &Message<'_>) {
+        let status = upstream_status(best.status);
+        if best.edit(message, &mut self.scratch.edits).is_some() {
+            self.send_edited(key, message);
+        }
         if let Some(invite) = self.invites.get_mut(key) {
             let base = self.policy.base(invite.upstream.listener);
             invite.server.on_final(status, self.now.ms, &base);
@@ -325,29 +333,30 @@ impl Proxy {
         self.note_end(key, message, status, None);
     }
 
-    /// Steps 3, 8 and 9: our Via goes, the rest stays as it is, and it is sent to where the
-    /// request came from. A 503 becomes a 500: it would stop upstream from using us at all.
+    /// Steps 3, 8 and 9 for a 1xx or 2xx: our Via goes, the rest stays as it is, and it is sent to
+    /// where the request came from.
     pub(super) fn forward_response(&mut self, key: InviteKey, message: &Message<'_>, lines: &[u8]) {
-        let status = message.status().unwrap_or(500);
         let edits = &mut self.scratch.edits;
-        edits.clear();
-        if remove_top_via(message, edits).is_err() {
+        if upstream_edits(message, edits).is_none() {
             return;
-        }
-        if status == 503 {
-            edits.replace(0..message.first_header_at(), |out| {
-                out.extend_from_slice(b"SIP/2.0 500 Server Internal Error\r\n");
-            });
         }
         if !lines.is_empty() {
             edits.insert(message.headers_end(), |out| out.extend_from_slice(lines));
         }
+        self.send_edited(key, message);
+    }
+
+    fn send_edited(&mut self, key: InviteKey, message: &Message<'_>) {
+        let status = message.status().unwrap_or(500);
+        let edits = &mut self.scratch.edits;
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
-        let sent = self.out.send(&invite.upstream, |out| {
-            edits.apply(message.bytes(), out);
-        });
+        let hops = invite.branches.iter().map(|branch| &branch.hop);
+        Passage::of_response(&self.policy, hops, &invite.upstream).edit(message, edits);
+        let sent = self
+            .out
+            .send(&invite.upstream, |out| edits.apply(message.bytes(), out));
         if !(200..300).contains(&status) {
             invite.response = sent.into();
         }
@@ -385,7 +394,7 @@ pub(super) enum Failed<'a, 'm> {
 }
 
 impl Failed<'_, '_> {
-    fn status(&self) -> u16 {
+    pub(super) fn status(&self) -> u16 {
         match self {
             Self::Answered(message) => message.status().unwrap_or(500),
             Self::TimedOut => 408,
@@ -404,22 +413,4 @@ impl Failed<'_, '_> {
             _ => None,
         }
     }
-}
-
-/// The order of preference of §16.7(6): a 6xx first, then the lowest class; within the 4xx those
-/// that the caller can act upon.
-fn rank(status: u16) -> u16 {
-    match status {
-        600..=699 => 0,
-        300..=399 => 1,
-        401 | 407 | 415 | 420 | 484 => 2,
-        400..=499 => 3,
-        503 => 5,
-        _ => 4,
-    }
-}
-
-/// The status upstream sees (§16.7(6)).
-fn upstream_status(status: u16) -> u16 {
-    if status == 503 { 500 } else { status }
 }

@@ -5,14 +5,15 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::Proxy;
-use super::hop::{Endpoints, Hops};
+use super::hop::{Endpoints, Flow, Hop, Hops};
 use super::keys::Keys;
 use super::names::{Lookup, Sought};
 use super::policy::{NextHop, Policy};
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::shared::Shared;
+use super::token::FlowToken;
+use super::{Arrival, Proxy};
 use crate::message::{Fault, Name, NameAddr, Uri, Value};
 use crate::transaction::branch::read_hex;
 
@@ -32,6 +33,10 @@ pub(super) struct Routed {
     pub next: Option<Range<usize>>,
     /// The request carries our token: it belongs to a dialog that we put ourselves into.
     pub is_ours: bool,
+    /// The flow that a value of ours names for the way on (RFC 5626 §5.3).
+    pub flow: Option<FlowToken>,
+    /// How many values of ours there were.
+    own_values: u8,
 }
 
 impl Routed {
@@ -63,6 +68,8 @@ impl Routed {
                 break;
             }
             routed.is_ours |= has_token(&uri, call_key, keys);
+            routed.flow = FlowToken::read(uri.user, keys);
+            routed.own_values = routed.own_values.saturating_add(1);
             routed.take_off(&value);
         }
         Ok(routed)
@@ -93,6 +100,13 @@ impl Routed {
         }
         self.take_off(last);
         Ok(())
+    }
+
+    /// The flow that a request goes on by. Where we put in one value for both sides, the token in
+    /// it may be that of the side it came from.
+    pub(super) fn onward_flow(&self, arrival: &Arrival) -> Option<FlowToken> {
+        self.flow
+            .filter(|flow| self.own_values > 1 || !flow.is_of(arrival))
     }
 
     /// Marks a Route value as to be cut; where a line loses all its values, the line goes.
@@ -180,6 +194,32 @@ impl Proxy {
 }
 
 impl Towards<'_> {
+    /// The hop of a flow (RFC 5626 §5.3). Where its connection is gone, `others` are tried, unless
+    /// only the other side could open one.
+    pub(super) fn flow(
+        &self,
+        flow: FlowToken,
+        others: impl FnOnce() -> Result<Hops, Unroutable>,
+    ) -> Result<Hops, Unroutable> {
+        let (id, listener) = match flow {
+            FlowToken::Datagram { from, listener } => {
+                return Ok(std::iter::once(Hop::new(from, listener)).collect());
+            }
+            FlowToken::Connection { id, listener } => (id, listener),
+        };
+        let Some(view) = self.shared.flows.get(id) else {
+            return match self.policy.transport(listener).is_websocket() {
+                true => Err(Unroutable::FlowGone),
+                false => others(),
+            };
+        };
+        let hop = Hop {
+            flow: Flow::Only(id),
+            ..Hop::new(view.peer, view.listener)
+        };
+        Ok(std::iter::once(hop).collect())
+    }
+
     /// The hops to a URI's host (RFC 3263).
     pub(super) fn uri(&self, uri: &Uri<'_>) -> Result<Hops, Unroutable> {
         if uri.host.is_empty() {
@@ -239,4 +279,6 @@ pub(super) enum Unroutable {
     Pending,
     /// There is none.
     Nowhere,
+    /// The connection is gone, and nobody else leads there.
+    FlowGone,
 }

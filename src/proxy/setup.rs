@@ -14,6 +14,7 @@ use super::policy::{Peer, Policy, UnknownCallee};
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable, is_ours};
+use super::target;
 use super::{Arrival, InviteKey, Now, Owner, Proxy};
 use crate::message::{Name, Uri};
 use crate::presence::{Directory, Handle, ProfileGuard, Target};
@@ -126,6 +127,8 @@ impl Proxy {
             reasons: SmallVec::new(),
             target: Box::default(),
             offered_session_s: 0,
+            waiting: Vec::new(),
+            failure: None,
         }
     }
 
@@ -177,12 +180,12 @@ impl Proxy {
         };
         let attempt = Attempt {
             uri: None,
-            hops,
             callee: None,
             ring_for_s: None,
             is_divert: false,
         };
-        self.start_branch(key, &source, routed, &attempt);
+        let targets = vec![target::Target::at(hops)];
+        self.try_targets(key, &source, routed, &attempt, targets);
         Ok(())
     }
 
@@ -201,6 +204,7 @@ impl Proxy {
                 Ok(None)
             }
             Err(Unroutable::Nowhere) => Err(Rejection::Unresolvable),
+            Err(Unroutable::FlowGone) => Err(Rejection::FlowFailed),
         }
     }
 
@@ -220,6 +224,7 @@ impl Proxy {
             cancel_reason: Box::default(),
             server: InviteServer::Proceeding,
             upstream: arrival.reply_hop(&request.via),
+            flow: self.flow_of(arrival, request),
             branches: SmallVec::new(),
             response: Box::default(),
             best: None,

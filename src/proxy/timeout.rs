@@ -55,9 +55,8 @@ impl Proxy {
             InviteDue::BranchTimedOut(leg) => {
                 self.on_failure(key, leg, Failed::TimedOut);
             }
-            InviteDue::RangLongEnough(leg) => {
-                self.cancel_branch(key, leg, CancelReason::NoAnswer);
-            }
+            InviteDue::TryNext(leg) => self.supersede(key, leg),
+            InviteDue::RangLongEnough(_) => self.cancel_branches(key, CancelReason::NoAnswer),
             InviteDue::GiveUp(leg) => self.on_timer_c(key, leg),
         }
     }
@@ -129,9 +128,9 @@ impl Proxy {
             self.on_failure(key, leg, Failed::Transport);
             self.settle_invite(key);
         }
-        let relays: Vec<RelayKey> = self.relays_hit_by(failure).collect();
-        for key in relays {
-            self.fail_relay(key);
+        let relays: Vec<(RelayKey, u8)> = self.relays_hit_by(failure).collect();
+        for (key, leg) in relays {
+            self.fail_relay(key, leg);
         }
     }
 }

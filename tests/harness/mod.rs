@@ -144,6 +144,7 @@ pub fn policy() -> Policy {
         call_limit: 1,
         hop_limit: 5,
         retry_after_s: 5,
+        udp_limit_bytes: 1_300,
     }
 }
 
