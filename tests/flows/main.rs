@@ -10,10 +10,14 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod breadth;
 mod calls;
 mod cancelling;
 mod dialogs;
 mod diverting;
 mod failing;
 mod found;
+mod identity;
 mod refusing;
+mod requiring;
+mod sessions;
