@@ -26,10 +26,12 @@
 //! |---|---|
 //! | [`message`] | bytes to meaning and back: the lazy index, edits, typed fields, responses |
 //! | [`transaction`] | RFC 3261 §17 with RFC 6026: four machines, their timers, the wheel |
+//! | [`auth`] | Digest: challenges, credentials, nonces; who fails is slowed down and shut out |
 //! | [`presence`] | subscribers, statuses, settings; the directory that routing reads; the roster that writes |
 //! | [`routing`] | `decide`: pure |
 //! | [`call`] | the record of each open call, marks, journal entries |
 //! | [`proxy`] | RFC 3261 §16: response contexts, branches, CANCEL, redirect, retarget |
+//! | [`registrar`] | RFC 3261 §10: bindings of subscribers' phones, for running without a PBX |
 //! | [`engine`] | the sans-IO whole of one shard |
 //! | [`net`] | the only place that touches sockets, the clock and the operating system |
 //! | [`config`] | the TOML file, and what it is compiled to |
@@ -46,6 +48,7 @@
 //! - *mark*: that a subscriber is in a call or rings; it belongs to the call's record.
 
 pub mod api;
+pub mod auth;
 pub mod call;
 pub mod cli;
 pub mod config;
@@ -54,6 +57,7 @@ pub mod message;
 pub mod net;
 pub mod presence;
 pub mod proxy;
+pub mod registrar;
 pub mod routing;
 pub mod store;
 pub mod transaction;

@@ -9,13 +9,20 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("message", &[]),
     ("store", &[]),
     ("transaction", &[]),
-    ("presence", &["store"]),
+    ("auth", &["message"]),
+    ("presence", &["auth", "store"]),
     ("routing", &["presence"]),
     ("call", &["message", "presence", "store", "transaction"]),
     (
+        "registrar",
+        &["message", "presence", "store", "transaction"],
+    ),
+    (
         "proxy",
         &[
+            "auth",
             "message",
+            "registrar",
             "transaction",
             "presence",
             "routing",
@@ -27,10 +34,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "auth",
             "message",
             "presence",
             "routing",
             "proxy",
+            "registrar",
             "store",
             "transaction",
         ],

@@ -128,6 +128,7 @@ fn policy() -> Policy {
         stranger,
         dnd_status: 480,
         unknown_callee: UnknownCallee::NextHop,
+        registrar: None,
         timers: Timers::default(),
         limits: Limits::default(),
         call_limit: 1,

@@ -160,6 +160,7 @@ fn measures(server: &Server) -> Measures {
     }
     let handling: Vec<&Latency> = gauges.latencies().collect();
     let decisions: Vec<&Latency> = gauges.decisions().collect();
+    let waiting: Vec<&Latency> = gauges.waiting().collect();
     let histograms = vec![
         histogram(
             (
@@ -174,6 +175,13 @@ fn measures(server: &Server) -> Measures {
                 "How long a received message takes to be handled, sampled",
             ),
             &handling,
+        ),
+        histogram(
+            (
+                "queue_delay_seconds",
+                "How long a received message waited before it was handled, sampled",
+            ),
+            &waiting,
         ),
         histogram(
             (

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, RegistrarMode};
 
 impl Config {
     /// Every contradiction.
@@ -23,8 +23,30 @@ impl Config {
             );
             errors.push(self.error("timers.t2_ms", text));
         }
+        errors.extend(self.check_registrar());
         errors.extend(self.check_advertised());
         errors.extend(self.check_peers());
+        errors
+    }
+
+    fn check_registrar(&self) -> Vec<ConfigError> {
+        let registrar = &self.registrar;
+        let mut errors = Vec::new();
+        let longest = registrar.max_expires_s;
+        for (key, seconds) in [
+            ("registrar.min_expires_s", registrar.min_expires_s),
+            ("registrar.default_expires_s", registrar.default_expires_s),
+        ] {
+            if seconds > longest {
+                let text = format!("{seconds} s is above max_expires_s ({longest} s)");
+                errors.push(self.error(key, text));
+            }
+        }
+        if self.registrar.mode == Some(RegistrarMode::Pass) && self.sip.next_hop.is_none() {
+            let text = "there is no PBX that REGISTER could be passed to; set sip.next_hop, or \
+                        mode = \"local\"";
+            errors.push(self.error("registrar.mode", text));
+        }
         errors
     }
 

@@ -5,13 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::address::PLACEHOLDER;
-use super::{Config, ConfigError, ConfigErrors, Forwarding, HostPort, Listen, UnknownCallee};
+use super::{
+    Config, ConfigError, ConfigErrors, Forwarding, HostPort, Listen, RegistrarMode, UnknownCallee,
+};
 use crate::presence::NumberPlan;
 use crate::proxy::Wanted;
 use crate::proxy::policy::{
     Limits, Listener, Network, NextHop, Node, Peer, Policy, Timers, UnknownCallee as Unknown,
     Voicemail,
 };
+use crate::registrar::Rules;
 use crate::routing::Mode;
 
 /// What the configuration asks of the system, once when it is loaded.
@@ -78,6 +81,7 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
             UnknownCallee::NextHop => Unknown::NextHop,
             UnknownCallee::Reject => Unknown::Reject,
         },
+        registrar: registrar(config),
         timers: timers(config),
         limits: limits(config),
         ring_for_s: sip.ring_for_s,
@@ -334,6 +338,22 @@ fn voicemail(config: &Config, hop: NextHop) -> Option<Voicemail> {
         after: after.into(),
         per_subscriber: text.contains(PLACEHOLDER),
         hop,
+    })
+}
+
+/// What registrations may do; `None` where they are the PBX's.
+fn registrar(config: &Config) -> Option<Rules> {
+    let registrar = &config.registrar;
+    let default = match config.sip.next_hop {
+        Some(_) => RegistrarMode::Pass,
+        None => RegistrarMode::Local,
+    };
+    let is_local = registrar.mode.unwrap_or(default) == RegistrarMode::Local;
+    is_local.then_some(Rules {
+        min_expires_s: registrar.min_expires_s,
+        default_expires_s: registrar.default_expires_s,
+        max_expires_s: registrar.max_expires_s,
+        bindings_per_aor: registrar.bindings_per_aor,
     })
 }
 

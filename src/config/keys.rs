@@ -3,7 +3,9 @@
 use super::address::{HostPort, Listen, VoicemailTemplate, domain, http_address, network, path};
 use super::error::Fault;
 use super::value::Value;
-use super::{Config, Forwarding, LogFormat, Peer, Secret, StoreEngine, UnknownCallee};
+use super::{
+    Config, Forwarding, LogFormat, Peer, RegistrarMode, Secret, StoreEngine, UnknownCallee,
+};
 use crate::presence::NumberPlan;
 
 /// One key of `T`, which is the whole configuration or one `[[peer]]`.
@@ -38,6 +40,11 @@ use Absent::{Toml, Words};
 /// Sections in the order of the reference, with what they are about.
 pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("sip", "What is spoken, where, and what becomes of calls."),
+    (
+        "registrar",
+        "Who keeps the bindings of phones: we, so that calls go to the phones themselves, or the PBX. \
+         A change applies to registrations from then on.",
+    ),
     (
         "timers",
         "The timers of RFC 3261; change them only for a network that needs it. Branches and \
@@ -173,6 +180,26 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.sip.receive_buffer_bytes = v => v.integer(65_536..=1 << 30)? as u32,
         "The receive and send buffer of each socket. The kernel grants `net.core.rmem_max` and \
          `net.core.wmem_max` at most; a warning says when it granted less."),
+    key!("registrar.mode", "`\"local\"` or `\"pass\"`",
+        Words("`\"pass\"` with a `next_hop`, else `\"local\"`"), true,
+        c.registrar.mode = v => Some(v.word(&[
+            ("local", RegistrarMode::Local),
+            ("pass", RegistrarMode::Pass),
+        ])?),
+        "`local`: phones register with us, and what is for a subscriber goes to their phones. `pass`: \
+         REGISTER goes to the PBX as it is, which knows the phones."),
+    key!("registrar.min_expires_s", "seconds, 1 to 3600", Toml("60"), true,
+        c.registrar.min_expires_s = v => v.integer(1..=3_600)? as u32,
+        "A phone that asks for a shorter interval is answered 423."),
+    key!("registrar.default_expires_s", "seconds, 1 to 604800", Toml("3600"), true,
+        c.registrar.default_expires_s = v => v.integer(1..=604_800)? as u32,
+        "The interval of a phone that asks for none."),
+    key!("registrar.max_expires_s", "seconds, 60 to 604800", Toml("7200"), true,
+        c.registrar.max_expires_s = v => v.integer(60..=604_800)? as u32,
+        "The interval of a phone that asks for more; at least the other two."),
+    key!("registrar.bindings_per_aor", "number, 1 to 100", Toml("16"), true,
+        c.registrar.bindings_per_aor = v => v.integer(1..=100)? as usize,
+        "How many phones a subscriber may have registered at once; one more is answered 403."),
     key!("timers.t1_ms", "milliseconds, 10 to 10000", Toml("500"), true,
         c.timers.t1_ms = v => v.integer(10..=10_000)? as u32,
         "T1, the estimate of the round-trip time."),
@@ -195,6 +222,9 @@ pub(super) const KEYS: &[Key<Config>] = &[
     key!("limits.calls", "number", Toml("200000"), false,
         c.limits.calls = v => v.integer(1..=TABLE_LIMIT)? as usize,
         "Open calls."),
+    key!("limits.bindings", "number", Toml("1000000"), false,
+        c.limits.bindings = v => v.integer(1..=TABLE_LIMIT)? as usize,
+        "Bindings of phones, of all subscribers; one more is answered 503."),
     key!("limits.branches", "number, 1 to 64", Toml("16"), true,
         c.limits.branches = v => v.integer(1..=64)? as usize,
         "Targets tried for one call."),

@@ -41,6 +41,8 @@ pub struct Config {
     /// `[[peer]]`
     #[serde(rename = "peer")]
     pub peers: Vec<Peer>,
+    /// `[registrar]`
+    pub registrar: Registrar,
     /// `[timers]`
     pub timers: Timers,
     /// `[limits]`
@@ -99,6 +101,17 @@ pub struct Peer {
     pub external: bool,
 }
 
+/// `[registrar]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Registrar {
+    pub mode: Option<RegistrarMode>,
+    pub min_expires_s: u32,
+    pub default_expires_s: u32,
+    pub max_expires_s: u32,
+    pub bindings_per_aor: usize,
+}
+
 /// `[timers]`
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "each key is described once, in `keys`")]
@@ -116,6 +129,7 @@ pub struct Timers {
 pub struct Limits {
     pub transactions: usize,
     pub calls: usize,
+    pub bindings: usize,
     pub branches: usize,
     pub message_bytes: usize,
 }
@@ -173,6 +187,16 @@ pub enum UnknownCallee {
     NextHop,
     /// Answered 404.
     Reject,
+}
+
+/// Who keeps the bindings of phones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistrarMode {
+    /// We do.
+    Local,
+    /// The PBX: REGISTER is passed on.
+    Pass,
 }
 
 /// Which store keeps the data.
@@ -258,6 +282,7 @@ impl Config {
         self.sip.shards = running.sip.shards;
         self.sip.receive_buffer_bytes = running.sip.receive_buffer_bytes;
         self.limits.calls = running.limits.calls;
+        self.limits.bindings = running.limits.bindings;
         self.limits.message_bytes = running.limits.message_bytes;
         self.store = running.store.clone();
         self.api.listen = running.api.listen;
@@ -323,6 +348,18 @@ impl Default for Peer {
     }
 }
 
+impl Default for Registrar {
+    fn default() -> Self {
+        Self {
+            mode: None,
+            min_expires_s: 60,
+            default_expires_s: 3_600,
+            max_expires_s: 7_200,
+            bindings_per_aor: 16,
+        }
+    }
+}
+
 impl Default for Timers {
     fn default() -> Self {
         Self {
@@ -340,6 +377,7 @@ impl Default for Limits {
         Self {
             transactions: 1_000_000,
             calls: 200_000,
+            bindings: 1_000_000,
             branches: 16,
             message_bytes: 65_535,
         }

@@ -139,7 +139,7 @@ fn what_is_no_toml_names_its_line() {
     insta::assert_snapshot!(faults("sip = 1\npeer = 2\nx = 3\n"), @r#"
     pointsman.toml:1:7: sip: a section is needed here; allowed: [sip]
     pointsman.toml:2:8: peer: a list of tables is needed here; allowed: [[peer]]
-    pointsman.toml:3:1: x: there is no such section; allowed: sip, timers, limits, store, api, log, shutdown, peer
+    pointsman.toml:3:1: x: there is no such section; allowed: sip, registrar, timers, limits, store, api, log, shutdown, peer
     "#);
 }
 
@@ -346,6 +346,7 @@ receive_buffer_bytes = 100000
 dnd_status = 603
 [limits]
 calls = 7
+bindings = 7
 message_bytes = 9000
 [store]
 path = "x"
@@ -365,6 +366,23 @@ format = "json"
     let kept = wanted.keeping_running(&running).unwrap();
     assert!(running.needs_restart(&kept).is_empty());
     assert_eq!(kept.sip.dnd_status, 603);
+}
+
+#[test]
+fn phones_register_with_us_where_there_is_no_pbx_or_it_is_said() {
+    let rules = |text: &str| policy(text).unwrap().registrar;
+    assert_eq!(rules(""), Some(crate::registrar::Rules::default()));
+    let behind = "[sip]\nnext_hop = \"sip:192.0.2.2\"\n";
+    assert_eq!(rules(behind), None);
+    let local = format!("{behind}[registrar]\nmode = \"local\"\nbindings_per_aor = 3\n");
+    assert_eq!(rules(&local).map(|rules| rules.bindings_per_aor), Some(3));
+    assert_eq!(
+        rules(&format!("{behind}[registrar]\nmode = \"pass\"\n")),
+        None
+    );
+    assert!(faults("[registrar]\nmode = \"pass\"\n").contains("sip.next_hop"));
+    let text = faults("[registrar]\ndefault_expires_s = 9000\n");
+    assert!(text.contains("above max_expires_s"), "{text}");
 }
 
 #[test]

@@ -4,7 +4,9 @@
 //! It must not read a clock, open a socket or block: the host in `net` does that. Entry points:
 //! [`Engine::handle`] and [`Engine::handle_timeouts`]; what is to be sent is in the [`Outbox`].
 
-pub use crate::proxy::{Arrival, ConnectionId, Hop, Now, Outbox, Shared, Transmit, Unreachable};
+pub use crate::proxy::{
+    Arrival, ConnectionId, Flow, Hop, Now, Outbox, Shared, Transmit, Unreachable,
+};
 
 use std::net::SocketAddr;
 use std::sync::Arc;

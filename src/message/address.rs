@@ -1,9 +1,9 @@
 //! Addresses as From, To, Contact, Route and their like write them (RFC 3261 §20.10).
 
 use super::fault::Fault;
-use super::lexeme::{Params, closing_quote, part, skip_space, tail, trimmed};
+use super::lexeme::{Params, closing_quote, is_space, is_token, part, skip_space, tail, trimmed};
 use super::uri::Uri;
-use memchr::{memchr, memchr3};
+use memchr::{memchr, memchr2, memchr3};
 
 /// `"Display" <uri>;params` or `uri;params`; every part is as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,15 +16,17 @@ pub struct NameAddr<'a> {
     pub tag: Option<&'a [u8]>,
     /// The header parameters, from the first semicolon on.
     pub params: &'a [u8],
+    /// Written as the grammar has it.
+    strict: bool,
 }
 
 impl<'a> NameAddr<'a> {
     /// Reads one address; the URI itself is not looked into.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
         let bytes = trimmed(bytes);
-        let (display, uri, params) = match form(bytes)? {
+        let (display, uri, params, strict) = match form(bytes)? {
             Form::Bracketed { display_end, open } => bracketed(bytes, display_end, open)?,
-            Form::Bare => bare(bytes),
+            Form::Bare => bare(bytes)?,
         };
         if uri.is_empty() {
             return Err(Fault::MalformedAddress);
@@ -34,6 +36,7 @@ impl<'a> NameAddr<'a> {
             uri,
             tag: None,
             params,
+            strict,
         };
         address.tag = address
             .param(b"tag")
@@ -50,6 +53,13 @@ impl<'a> NameAddr<'a> {
     /// The header parameters in order.
     pub fn params(&self) -> Params<'a> {
         Params::new(self.params)
+    }
+
+    /// Whether it is written as RFC 3261 §25.1 has it: a display name of tokens where it is not
+    /// quoted, and no white space beside the URI. Bytes beyond ASCII pass for token bytes: many
+    /// phones write names so, and nothing in them can be mistaken for a separator.
+    pub fn is_strict(&self) -> bool {
+        self.strict
     }
 
     /// The URI in its parts.
@@ -87,7 +97,7 @@ fn form(bytes: &[u8]) -> Result<Form, Fault> {
     }
 }
 
-type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8], bool);
 
 fn bracketed(bytes: &[u8], display_end: usize, open: usize) -> Result<Parts<'_>, Fault> {
     let inner = tail(bytes, open + 1);
@@ -100,21 +110,22 @@ fn bracketed(bytes: &[u8], display_end: usize, open: usize) -> Result<Parts<'_>,
     let unquoted = display
         .strip_prefix(b"\"")
         .and_then(|text| text.strip_suffix(b"\""));
-    Ok((
-        unquoted.unwrap_or(display),
-        trimmed(part(inner, 0..close)),
-        after,
-    ))
+    let padded = part(inner, 0..close);
+    let uri = trimmed(padded);
+    let is_word = |byte: &u8| is_token(*byte) || is_space(*byte) || !byte.is_ascii();
+    let strict = uri.len() == padded.len() && (unquoted.is_some() || display.iter().all(is_word));
+    Ok((unquoted.unwrap_or(display), uri, after, strict))
 }
 
-/// Without brackets every parameter is the header's, none the URI's (RFC 3261 §20.10).
-fn bare(bytes: &[u8]) -> Parts<'_> {
+/// Without brackets every parameter is the header's, none the URI's; a URI that has a comma or a
+/// question mark must stand in brackets (RFC 3261 §20).
+fn bare(bytes: &[u8]) -> Result<Parts<'_>, Fault> {
     let end = memchr(b';', bytes).unwrap_or(bytes.len());
-    (
-        part(bytes, 0..0),
-        trimmed(part(bytes, 0..end)),
-        tail(bytes, end),
-    )
+    let (uri, params) = (trimmed(part(bytes, 0..end)), tail(bytes, end));
+    if memchr2(b',', b'?', uri).is_some() || has_open_quote(params) {
+        return Err(Fault::MalformedAddress);
+    }
+    Ok((part(bytes, 0..0), uri, params, true))
 }
 
 fn has_open_quote(params: &[u8]) -> bool {

@@ -1,26 +1,33 @@
-//! Whether a framed message may be processed (RFC 3261 §16.3 steps 1 and 2, §18.3).
+//! Whether a framed message may be processed (RFC 3261 §16.3 steps 1 and 2, §16.7, §18.3).
 
 use super::address::NameAddr;
 use super::fault::Fault;
-use super::lexeme::{Elements, number, part};
-use super::name::Name;
+use super::lexeme::{Elements, number, part, tail};
+use super::limits;
+use super::name::{Method, Name};
 use super::start::Start;
-use super::uri::{Scheme, Uri, has_illegal_byte};
+use super::uri::{Scheme, Uri, has_illegal_byte, has_scheme};
 use super::via::{MAGIC_COOKIE, Via};
 use super::view::Message;
 
 /// Checks the parts a proxy needs, and no others: RFC 3261 §16.3(1) forbids to refuse a message for
-/// a field that is not needed to forward it. The first fault found is the one to answer with.
+/// a field that is not needed to forward it. The first fault found is the one to answer with; a
+/// response with a fault is dropped, for what it says about the call is not to be trusted.
 pub fn check(message: &Message<'_>) -> Result<(), Fault> {
     framing(message)?;
+    lines(message)?;
     let scheme = request_uri(message)?;
     singletons(message)?;
-    top_via_line(message)?;
+    vias(message)?;
     parties(message)?;
-    message.call_id()?;
+    call_id(message)?;
     cseq(message)?;
     content_length(message)?;
+    if message.method().is_none() {
+        return Ok(());
+    }
     message.max_forwards()?;
+    values(message)?;
     match scheme {
         Some(Scheme::Other) => Err(Fault::UnsupportedUriScheme),
         _ => Ok(()),
@@ -37,15 +44,47 @@ fn framing(message: &Message<'_>) -> Result<(), Fault> {
         .map_or(Ok(()), Err)
 }
 
+/// A CR that ends no line ends one for some peers: they would see a header that we do not.
+fn lines(message: &Message<'_>) -> Result<(), Fault> {
+    let bytes = message.bytes();
+    let head = part(bytes, 0..message.headers_end());
+    if has_bare_return(head) {
+        return Err(Fault::MalformedHeader);
+    }
+    if message.lines_count() > limits::HEADERS {
+        return Err(Fault::TooManyHeaders);
+    }
+    if head.len() > limits::HEADER_BYTES && message.longest_line() > limits::HEADER_BYTES {
+        return Err(Fault::HeaderTooLong);
+    }
+    if bytes.len() > limits::MESSAGE_BYTES && message.method().is_some() {
+        return Err(Fault::MessageTooLarge);
+    }
+    Ok(())
+}
+
+fn has_bare_return(head: &[u8]) -> bool {
+    let pairs = head.iter().zip(tail(head, 1));
+    pairs.fold(false, |found, (&byte, &next)| {
+        found | ((byte == b'\r') & (next != b'\n'))
+    })
+}
+
+/// Header fields in a Request-URI would become headers of whoever receives it (RFC 3261 §19.1.1).
 fn request_uri(message: &Message<'_>) -> Result<Option<Scheme>, Fault> {
     if message.method().is_none() {
         return Ok(None);
     }
-    let uri = message.uri();
-    let parsed = Uri::parse(uri).ok().filter(|_| !has_illegal_byte(uri));
-    parsed
-        .map(|uri| Some(uri.scheme))
-        .ok_or(Fault::MalformedRequestUri)
+    let bytes = message.uri();
+    if bytes.len() > limits::URI_BYTES {
+        return Err(Fault::UriTooLong);
+    }
+    let uri = Uri::parse(bytes).map_err(|_| Fault::MalformedRequestUri)?;
+    let is_sip = matches!(uri.scheme, Scheme::Sip | Scheme::Sips);
+    if has_illegal_byte(bytes) || (is_sip && uri.has_question) {
+        return Err(Fault::MalformedRequestUri);
+    }
+    Ok(Some(uri.scheme))
 }
 
 fn singletons(message: &Message<'_>) -> Result<(), Fault> {
@@ -68,44 +107,123 @@ fn singletons(message: &Message<'_>) -> Result<(), Fault> {
     if message.count(Name::MaxForwards) > 1 {
         return Err(Fault::DuplicateMaxForwards);
     }
+    let read = [
+        Name::ContentType,
+        Name::Expires,
+        Name::Event,
+        Name::SessionExpires,
+        Name::MinSe,
+        Name::SipIfMatch,
+    ];
+    if read.iter().any(|name| message.count(*name) > 1) {
+        return Err(Fault::DuplicateHeader);
+    }
     Ok(())
 }
 
-/// All elements of the first line are read: responses will go back along them, and the first one
-/// is cut out of the line.
-fn top_via_line(message: &Message<'_>) -> Result<(), Fault> {
-    let header = message.header(Name::Via).ok_or(Fault::MissingVia)?;
-    for element in Elements::new(header.value) {
-        let via = Via::parse(part(header.value, element), 0)?;
-        if via.branch == MAGIC_COOKIE {
-            return Err(Fault::MalformedVia);
+/// All elements are read: responses go back along them, those above us as well as the one that is
+/// cut out. An unclear branch matters only at the top, where it tells transactions apart.
+fn vias(message: &Message<'_>) -> Result<(), Fault> {
+    let limit = match message.method() {
+        Some(_) => limits::VIAS,
+        None => limits::VIAS + 1,
+    };
+    let mut count = 0;
+    for header in message.headers(Name::Via) {
+        for element in Elements::new(header.value) {
+            count += 1;
+            if count > limit {
+                return Err(Fault::TooManyVias);
+            }
+            let via = Via::parse(part(header.value, element), 0)?;
+            if via.branch.len() > limits::BRANCH_BYTES {
+                return Err(Fault::BranchTooLong);
+            }
+            let is_bare = count == 1 && via.branch == MAGIC_COOKIE;
+            if is_bare || has_illegal_byte(via.branch) {
+                return Err(Fault::MalformedVia);
+            }
         }
     }
     Ok(())
 }
 
 fn parties(message: &Message<'_>) -> Result<(), Fault> {
-    if tags(&message.from_()?) > 1 {
-        return Err(Fault::TwoFromTags);
-    }
-    if tags(&message.to()?) > 1 {
-        return Err(Fault::TwoToTags);
-    }
-    Ok(())
+    party(&message.from_()?, Fault::MalformedFrom, Fault::TwoFromTags)?;
+    party(&message.to()?, Fault::MalformedTo, Fault::TwoToTags)
 }
 
-fn tags(address: &NameAddr<'_>) -> usize {
-    address.params().filter(|param| param.is(b"tag")).count()
+fn party(address: &NameAddr<'_>, malformed: Fault, two_tags: Fault) -> Result<(), Fault> {
+    let (uri, mut tags) = (address.uri, 0);
+    if !address.is_strict() || has_illegal_byte(uri) || !has_scheme(uri) {
+        return Err(malformed);
+    }
+    for tag in address.params().filter(|param| param.is(b"tag")) {
+        let value = tag.value.unwrap_or_default();
+        if value.is_empty() || has_illegal_byte(value) {
+            return Err(malformed);
+        }
+        if value.len() > limits::TAG_BYTES {
+            return Err(Fault::TagTooLong);
+        }
+        tags += 1;
+    }
+    if tags > 1 { Err(two_tags) } else { Ok(()) }
+}
+
+/// A Call-ID is one or two words: no blank, which a fold would be too, and no control byte.
+fn call_id(message: &Message<'_>) -> Result<(), Fault> {
+    let call_id = message.call_id()?;
+    if call_id.len() > limits::CALL_ID_BYTES {
+        return Err(Fault::CallIdTooLong);
+    }
+    let illegal = |byte: &u8| *byte <= b' ' || *byte == 0x7f;
+    if call_id.iter().any(illegal) {
+        Err(Fault::MalformedCallId)
+    } else {
+        Ok(())
+    }
 }
 
 fn cseq(message: &Message<'_>) -> Result<(), Fault> {
     let cseq = message.cseq()?;
     match message.start() {
-        Start::Request { method_bytes, .. } if method_bytes != cseq.method_bytes => {
-            Err(Fault::CSeqMethodMismatch)
-        }
+        Start::Request {
+            method,
+            method_bytes,
+            ..
+        } if method_bytes != cseq.method_bytes => Err(match method {
+            Method::Other => Fault::UnknownMethodMismatch,
+            _ => Fault::CSeqMethodMismatch,
+        }),
         _ => Ok(()),
     }
+}
+
+/// How many values a request has of what we may have to walk through.
+fn values(message: &Message<'_>) -> Result<(), Fault> {
+    for name in [Name::Authorization, Name::ProxyAuthorization] {
+        if message.count(name) > limits::CREDENTIALS {
+            return Err(Fault::TooManyCredentials);
+        }
+    }
+    if has_more(message, Name::Route, limits::ROUTES) {
+        return Err(Fault::TooManyRoutes);
+    }
+    if has_more(message, Name::Contact, limits::CONTACTS) {
+        return Err(Fault::TooManyContacts);
+    }
+    Ok(())
+}
+
+/// Whether there are more values than the limit. Lists that are too short for it are not read: a
+/// value and its comma have at least two bytes.
+fn has_more(message: &Message<'_>, name: Name, limit: usize) -> bool {
+    let bytes: usize = message
+        .headers(name)
+        .map(|header| header.value.len() + 1)
+        .sum();
+    bytes > 2 * limit && message.values(name).count() > limit
 }
 
 /// Two that agree do no harm; two that disagree would frame the message differently for the next

@@ -1,7 +1,7 @@
 //! The index of a received message: where each header line is, found in one pass.
 
 use super::fault::{Fault, Malformed};
-use super::lexeme::{number, part, tail, trim};
+use super::lexeme::{is_token, number, part, tail, trim};
 use super::name::Name;
 use super::start::StartLine;
 use super::view::Message;
@@ -88,6 +88,19 @@ impl Index {
         Ok(Message::new(part(bytes, 0..end), self))
     }
 
+    /// The values of one header in a start line and header section, whatever the start line is.
+    pub(super) fn values_in_head<'a>(
+        &'a mut self,
+        head: &'a [u8],
+        name: Name,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        let line_end = memchr(b'\n', head).map_or(head.len(), |at| at + 1);
+        self.first_header_at = line_end;
+        self.read_headers(head);
+        let lines = self.lines.iter().filter(move |line| line.name == name);
+        lines.map(|line| part(head, line.value_start as usize..line.value_end as usize))
+    }
+
     fn read_headers(&mut self, bytes: &[u8]) {
         self.lines.clear();
         self.slots.fill(Slot { first: 0, count: 0 });
@@ -164,11 +177,13 @@ impl Index {
         self.lines.push(line);
     }
 
-    /// A name that is empty, begins with a blank or is folded would be read as something else by
-    /// the next hop.
+    /// A name that is empty, begins with a blank, is folded or is no token would be read as
+    /// something else by the next hop. Blanks between the name and the colon are allowed.
     fn note_bad_name(&mut self, name: &[u8]) {
-        let blank = name.first().is_none_or(|byte| matches!(byte, b' ' | b'\t'));
-        if blank || memchr(b'\n', name).is_some() {
+        let is_blank = |byte: &&u8| matches!(**byte, b' ' | b'\t');
+        let blanks = name.iter().rev().take_while(is_blank).count();
+        let word = part(name, 0..name.len() - blanks);
+        if word.is_empty() || !word.iter().copied().all(is_token) {
             self.note(Fault::MalformedHeader);
         }
     }

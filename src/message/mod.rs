@@ -11,11 +11,14 @@
 
 mod address;
 mod check;
+mod contact;
 mod edit;
 mod fault;
 pub mod forward;
+mod framing;
 mod index;
 mod lexeme;
+pub mod limits;
 mod name;
 mod respond;
 mod start;
@@ -26,8 +29,10 @@ mod view;
 
 pub use address::NameAddr;
 pub use check::check;
+pub use contact::{Contact, Contacts, DEFAULT_EXPIRES_S};
 pub use edit::Edits;
-pub use fault::{Fault, Malformed};
+pub use fault::{Fault, Malformed, Unframed};
+pub use framing::{Frame, Framer};
 pub use index::{Index, LARGEST_BYTES};
 pub use lexeme::{Param, Params};
 pub use name::{Method, Name};

@@ -2,9 +2,9 @@
 
 use super::fault::Fault;
 use super::lexeme::{Params, part, port, tail, trimmed};
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memmem};
 use smallvec::SmallVec;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// The scheme of a URI, as far as a proxy cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +39,8 @@ pub struct Uri<'a> {
     pub params: &'a [u8],
     /// The headers after the question mark, or empty.
     pub headers: &'a [u8],
+    /// Whether there is a question mark, though nothing may follow it.
+    pub(super) has_question: bool,
 }
 
 impl<'a> Uri<'a> {
@@ -85,7 +87,7 @@ impl<'a> Uri<'a> {
 pub(super) fn ip(host: &[u8]) -> Option<IpAddr> {
     let text = || str::from_utf8(host).ok();
     if memchr(b':', host).is_some() {
-        return text()?.parse().ok().map(IpAddr::V6);
+        return ipv6(host).map(IpAddr::V6);
     }
     let digits = host.first().is_some_and(u8::is_ascii_digit);
     if digits {
@@ -93,6 +95,29 @@ pub(super) fn ip(host: &[u8]) -> Option<IpAddr> {
     } else {
         None
     }
+}
+
+/// The IPv6 address a text spells. The grammar of RFC 3261 allows one colon too many before an
+/// embedded IPv4 address; it is passed over (RFC 5118 §4.10).
+fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
+    let parse = |text: &[u8]| str::from_utf8(text).ok()?.parse().ok();
+    parse(text).or_else(|| {
+        let at = memmem::find(text, b":::").filter(|_| text.contains(&b'.'))?;
+        let mut fewer: SmallVec<[u8; 48]> = SmallVec::from_slice(part(text, 0..at));
+        fewer.extend_from_slice(tail(text, at + 1));
+        parse(&fewer)
+    })
+}
+
+/// Whether the text between the brackets of an IPv6 reference is an address, zone or not.
+fn is_reference(text: &[u8]) -> bool {
+    let zone = memchr(b'%', text).unwrap_or(text.len());
+    ipv6(part(text, 0..zone)).is_some() && zone + 1 != text.len()
+}
+
+/// Whether the bytes begin with a scheme and a colon, as every URI does.
+pub(super) fn has_scheme(uri: &[u8]) -> bool {
+    memchr(b':', uri).is_some_and(|colon| scheme(part(uri, 0..colon)).is_some())
 }
 
 fn scheme(text: &[u8]) -> Option<Scheme> {
@@ -129,6 +154,7 @@ fn sip(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, Fault> {
         host_port: part(rest, 0..host_end),
         params: part(after, 0..question),
         headers: tail(after, question + 1),
+        has_question: question < after.len(),
     })
 }
 
@@ -148,6 +174,7 @@ fn opaque(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, Fault> {
         host_port: empty,
         params: part(after, 0..question),
         headers: tail(after, question + 1),
+        has_question: question < after.len(),
     })
 }
 
@@ -163,7 +190,7 @@ pub(super) fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let host = part(inner, 0..host_end.unwrap_or(inner.len()));
     let mut after = tail(inner, host.len());
     if bracketed {
-        after = after.strip_prefix(b"]")?;
+        after = after.strip_prefix(b"]").filter(|_| is_reference(host))?;
     }
     if host.is_empty() {
         return None;

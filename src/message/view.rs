@@ -215,6 +215,17 @@ impl<'a> Message<'a> {
         hops.map(Some).ok_or(Fault::MalformedMaxForwards)
     }
 
+    /// How many header lines there are.
+    pub(super) fn lines_count(&self) -> usize {
+        self.index.lines.len()
+    }
+
+    /// The length of the longest header line.
+    pub(super) fn longest_line(&self) -> usize {
+        let lengths = self.index.lines.iter().map(|line| line.end - line.start);
+        lengths.max().unwrap_or_default() as usize
+    }
+
     pub(super) fn framing_fault(&self) -> Option<Fault> {
         self.index.fault
     }

@@ -25,6 +25,8 @@ const PATIENCE_MS: i32 = 5;
 const TRIES: u32 = 3;
 /// How many entries of the error queue are read at a time.
 const ERRORS: usize = 256;
+/// Room for what the kernel tells of a datagram: when it came.
+type Control = [u64; 4];
 
 /// Any socket address; the smaller IPv4 one fits in its place.
 type Name = libc::sockaddr_in6;
@@ -38,6 +40,8 @@ pub(super) struct Receiver {
     names: Area<Name>,
     _vectors: Area<[libc::iovec; 2]>,
     headers: Area<libc::mmsghdr>,
+    controls: Area<Control>,
+    has_times: bool,
     received: usize,
 }
 
@@ -50,6 +54,8 @@ pub(super) struct Datagram<'a> {
     pub bytes: &'a [u8],
     /// Whether it was longer than that.
     pub is_truncated: bool,
+    /// When the kernel had it, milliseconds since 1970; where that was asked for.
+    pub received_unix_ms: Option<i64>,
 }
 
 impl Receiver {
@@ -89,15 +95,42 @@ impl Receiver {
             names,
             _vectors: vectors,
             headers,
+            controls: Area::zeroed(BATCH),
+            has_times: false,
             received: 0,
         }
     }
 
-    /// Receives what waits, up to [`BATCH`], and says how many; 0 when nothing does.
+    /// Makes the kernel tell when each datagram came, or leave it.
+    fn ask_for_times(&mut self, wants_times: bool) {
+        if !wants_times && !self.has_times {
+            return;
+        }
+        for slot in 0..BATCH {
+            let (control, length) = match wants_times {
+                true => (self.controls.at(slot).cast(), size_of::<Control>()),
+                false => (ptr::null_mut(), 0),
+            };
+            // SAFETY: the slot lies inside the areas, and `self` is borrowed exclusively.
+            unsafe {
+                let header = &mut (*self.headers.at(slot)).msg_hdr;
+                (header.msg_control, header.msg_controllen) = (control, length);
+            }
+        }
+        self.has_times = wants_times;
+    }
+
+    /// Receives what waits, up to [`BATCH`], and says how many; 0 when nothing does. With
+    /// `wants_times` the datagrams know when they came.
     ///
     /// # Errors
     /// What no other attempt would mend; ICMP errors of earlier sends are not such.
-    pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    pub(super) fn receive(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        wants_times: bool,
+    ) -> io::Result<usize> {
+        self.ask_for_times(wants_times);
         for slot in 0..mem::take(&mut self.received) {
             // SAFETY: the slot lies inside the area, and `self` is borrowed exclusively.
             unsafe { (*self.headers.at(slot)).msg_hdr.msg_namelen = NAME_LEN };
@@ -136,7 +169,7 @@ impl Receiver {
         }
         // SAFETY: the slot lies inside the areas; the kernel filled `length` bytes of its vectors,
         // head first; `&mut self` keeps everybody else away, also while the result is used.
-        let (from, bytes, flags) = unsafe {
+        let (from, bytes, flags, received_unix_ms) = unsafe {
             let header = *self.headers.at(slot);
             let length = (header.msg_len as usize).min(LONGEST);
             let head = self.heads.at(slot * HEAD);
@@ -152,12 +185,16 @@ impl Receiver {
                 from_name(&*self.names.at(slot)),
                 bytes,
                 header.msg_hdr.msg_flags,
+                self.has_times
+                    .then(|| received_unix_ms(&header.msg_hdr))
+                    .flatten(),
             )
         };
         Some(Datagram {
             from: from?,
             bytes,
             is_truncated: flags & libc::MSG_TRUNC != 0,
+            received_unix_ms,
         })
     }
 }
@@ -358,6 +395,24 @@ fn icmp_error(header: &libc::msghdr) -> Option<i32> {
     None
 }
 
+/// When the kernel had a datagram (SO_TIMESTAMPNS), milliseconds since 1970.
+fn received_unix_ms(header: &libc::msghdr) -> Option<i64> {
+    // SAFETY: `recvmmsg` filled the header and its control buffer, which is alive and aligned; the
+    // macro stays inside it, and the kernel puts the whole time behind a header of this type.
+    unsafe {
+        let control = libc::CMSG_FIRSTHDR(header);
+        let found = control.as_ref()?;
+        let is_time =
+            (found.cmsg_level, found.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS);
+        is_time.then(|| {
+            let time: libc::timespec = ptr::read_unaligned(libc::CMSG_DATA(control).cast());
+            time.tv_sec
+                .saturating_mul(1_000)
+                .saturating_add(time.tv_nsec / 1_000_000)
+        })
+    }
+}
+
 /// Errors by which ICMP says that a destination is not there.
 fn is_reported_by_icmp(errno: i32) -> bool {
     matches!(
@@ -496,7 +551,7 @@ mod tests {
         let mut receiver = Receiver::new();
         let mut all = Vec::new();
         while all.len() < wanted {
-            let count = receiver.receive(socket.as_fd()).unwrap();
+            let count = receiver.receive(socket.as_fd(), false).unwrap();
             for slot in 0..count {
                 let datagram = receiver.get(slot).unwrap();
                 assert!(!datagram.is_truncated);
@@ -523,7 +578,7 @@ mod tests {
         let received = receive_all(&socket, sent.len());
         assert!(received.iter().all(|(source, _)| *source == from));
         assert!(received.into_iter().map(|(_, bytes)| bytes).eq(sent));
-        assert_eq!(Receiver::new().receive(socket.as_fd()).unwrap(), 0);
+        assert_eq!(Receiver::new().receive(socket.as_fd(), true).unwrap(), 0);
     }
 
     #[test]
@@ -545,6 +600,23 @@ mod tests {
         let received = receive_all(&socket, 200);
         let numbers: Vec<_> = received.iter().map(|(_, bytes)| bytes[3]).collect();
         assert_eq!(numbers, (0..200).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn the_kernel_tells_when_a_datagram_came_where_it_is_asked() {
+        let (socket, peer, local) = pair("127.0.0.1");
+        let mut receiver = Receiver::new();
+        let mut take = |wants_times| {
+            let before = super::super::Clock::start().now().unix_ms;
+            peer.send_to(b"x", local).unwrap();
+            assert_eq!(receiver.receive(socket.as_fd(), wants_times).unwrap(), 1);
+            let received = receiver.get(0).unwrap().received_unix_ms;
+            let after = super::super::Clock::start().now().unix_ms;
+            received.map(|at| (before - 1..=after + 1).contains(&at))
+        };
+        assert_eq!(take(true), Some(true));
+        assert_eq!(take(false), None);
+        assert_eq!(take(true), Some(true));
     }
 
     #[test]

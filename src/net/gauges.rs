@@ -24,6 +24,11 @@ impl Gauges {
         self.0.iter().map(|post| &post.latency)
     }
 
+    /// How long messages waited for each shard, before they were handled.
+    pub fn waiting(&self) -> impl Iterator<Item = &Latency> {
+        self.0.iter().map(|post| &post.waiting)
+    }
+
     /// How long each shard takes to decide an INVITE and carry the decision out.
     pub fn decisions(&self) -> impl Iterator<Item = &Latency> {
         self.0.iter().map(|post| &post.decision)

@@ -24,6 +24,7 @@ mod socket;
 mod tests;
 mod timed;
 mod upkeep;
+mod waiting;
 
 pub use clock::Clock;
 pub use counters::{HostCounters, LATENCY_BOUNDS_NS, Latency};

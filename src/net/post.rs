@@ -17,8 +17,12 @@ const QUEUE_LIMIT_BYTES: usize = 16 << 20;
 
 /// An input for a shard that another one received.
 pub(super) enum Handed {
-    /// A message of a call of that shard.
-    Message { source: Source, bytes: Bytes },
+    /// A message of a call of that shard, and when it was received, on the clock of `Now::ms`.
+    Message {
+        source: Source,
+        bytes: Bytes,
+        received_ms: u64,
+    },
     /// Nothing can be delivered there; which shard tried cannot be told, so each is told.
     Unreachable(Unreachable),
     /// A name was resolved that somebody waits for.
@@ -32,6 +36,8 @@ pub(super) struct Post {
     pub waker: Waker,
     pub counters: HostCounters,
     pub latency: Latency,
+    /// How long messages waited before they were handled.
+    pub waiting: Latency,
     /// How long an INVITE takes to be decided and carried out.
     pub decision: Latency,
 }
@@ -44,6 +50,7 @@ impl Post {
             waker: Waker::new()?,
             counters: HostCounters::default(),
             latency: Latency::default(),
+            waiting: Latency::default(),
             decision: Latency::default(),
         })
     }
@@ -94,6 +101,7 @@ mod tests {
         Handed::Message {
             source: Source::datagram(from, 0),
             bytes: vec![0; length].into(),
+            received_ms: 0,
         }
     }
 

@@ -25,6 +25,7 @@ use crate::engine::{Engine, Shared, shard_of};
 use crate::presence::{Directory, LoadError, NumberPlan, Roster};
 use crate::proxy::Trace;
 use crate::proxy::policy::Policy;
+use crate::registrar::{Flow, Locations};
 use crate::store::{Embedded, Options, Store, StoreError};
 
 /// Reads the configuration anew.
@@ -72,7 +73,9 @@ impl Server {
         let (sockets, addresses) = bind(&config)?;
         let shards = config.shards();
         let policy = policy.bound(&addresses);
-        let shared = Arc::new(Shared::new(policy, directory, store.secret(), shards));
+        let locations = restore_locations(&*store, &directory, &policy)?;
+        let shared = Shared::new(policy, directory, store.secret(), shards);
+        let shared = Arc::new(shared.with_locations(locations));
         let limit = config.limits.message_bytes;
         let shards = start_shards(sockets, clock, limit, &shared, &*store)?;
         let config = Arc::new(ArcSwap::from_pointee(config));
@@ -218,6 +221,7 @@ impl Server {
 fn open_store(config: &Config) -> Result<Arc<Timed<Embedded>>, StartError> {
     let options = Options {
         calls_per_shard: config.limits.calls.div_ceil(config.shards()),
+        bindings: config.limits.bindings,
         journal_bytes: u64::from(config.store.journal_max_mib) << 20,
         journal_retention_s: i64::from(config.store.journal_days) * 86_400,
         ..Options::default()
@@ -240,6 +244,18 @@ fn start_roster(
     let clock = Arc::new(move || clock.timestamp());
     let roster = Roster::start(store, Arc::clone(directory), plan.clone(), clock);
     roster.map(Arc::new).map_err(StartError::Load)
+}
+
+/// The bindings that an earlier run left, each flow with the listener that has its transport now.
+fn restore_locations(
+    store: &dyn Store,
+    directory: &Directory,
+    policy: &Policy,
+) -> Result<Locations, StartError> {
+    let records = store.bindings().map_err(StartError::Store)?;
+    let listener_of =
+        |flow: &Flow| policy.listener_towards(flow.transport, flow.peer.ip(), flow.listener);
+    Ok(Locations::restore(records, directory, listener_of))
 }
 
 type Bound = (Vec<Vec<Socket>>, Vec<SocketAddr>);

@@ -17,6 +17,7 @@ use super::counters::HostCounters;
 use super::epoll::Epoll;
 use super::gauges::Gauges;
 use super::post::{Handed, Post};
+use super::waiting::Waiting;
 use crate::engine::{Engine, Handled, Input, Now, Outbox, Source, Unreachable};
 
 /// The token of the waker among those of the listeners.
@@ -250,6 +251,7 @@ struct Exchange {
     /// Listeners that have datagrams.
     ready: Vec<u8>,
     unreachable: Vec<SocketAddr>,
+    waiting: Waiting,
     next_second_ms: u64,
 }
 
@@ -261,6 +263,7 @@ impl<H: Handler> Shard<H> {
             sender: Sender::new(),
             ready: Vec::new(),
             unreachable: Vec::new(),
+            waiting: Waiting::new(self.host.sockets.len()),
             next_second_ms: 0,
         };
         while !self.host.must_stop() {
@@ -304,9 +307,12 @@ impl<H: Handler> Shard<H> {
     /// and all answers; whether more waits.
     fn pass(&mut self, exchange: &mut Exchange) -> bool {
         let now = self.host.clock.now();
+        exchange.waiting.begin(now);
         let mut ready = std::mem::take(&mut exchange.ready);
         ready.retain(|listener| self.receive(*listener, now, exchange));
         exchange.ready = ready;
+        // The batches took their time, during which others went on handing over.
+        let now = self.host.clock.now();
         let has_more_handed = self.core.take_handed(now);
         for to in exchange.unreachable.drain(..) {
             self.core.handle(now, Input::Unreachable(undeliverable(to)));
@@ -334,7 +340,8 @@ impl<H: Handler> Shard<H> {
         let Some(socket) = self.host.sockets.get(usize::from(listener)) else {
             return false;
         };
-        let count = match exchange.receiver.receive(socket.as_fd()) {
+        let wants_times = exchange.waiting.is_possible(listener, now);
+        let count = match exchange.receiver.receive(socket.as_fd(), wants_times) {
             Ok(count) => count,
             Err(error) => {
                 tracing::error!(listener, %error, "receiving failed");
@@ -342,14 +349,19 @@ impl<H: Handler> Shard<H> {
             }
         };
         self.core.count_received(count);
+        exchange.waiting.looked(listener, now, count == BATCH);
         for slot in 0..count {
             if let Some(datagram) = exchange.receiver.get(slot) {
                 let bytes = datagram.bytes;
+                let waited_ms = exchange.waiting.waited_ms(now, datagram.received_unix_ms);
                 match datagram.is_truncated || bytes.len() > self.core.message_limit {
                     true => self.core.count(|counters| counters.too_long.inc()),
                     false => {
-                        self.core
-                            .handle_received(now, datagram.from, listener, bytes);
+                        let source = Source {
+                            waited_ms,
+                            ..Source::datagram(datagram.from, listener)
+                        };
+                        self.core.handle_received(now, source, bytes);
                     }
                 }
             }
@@ -412,29 +424,25 @@ fn remember(unreachable: &mut Vec<SocketAddr>, to: SocketAddr) {
 
 impl<H: Handler> Core<H> {
     /// Handles a datagram of this shard's sockets, or hands it to the shard that owns its call.
-    fn handle_received(&mut self, now: Now, from: SocketAddr, listener: u8, bytes: &[u8]) {
+    fn handle_received(&mut self, now: Now, source: Source, bytes: &[u8]) {
         self.untimed += 1;
         let timed = (self.untimed >= SAMPLE).then(stopwatch);
-        let handled = self.handle(
-            now,
-            Input::Message {
-                source: Source::datagram(from, listener),
-                bytes,
-            },
-        );
+        let handled = self.handle(now, Input::Message { source, bytes });
         if let Some(start) = timed {
             self.untimed = 0;
             let ns = start.elapsed().as_nanos() as u64;
             if let Some(post) = self.posts.get(usize::from(self.number)) {
                 post.latency.record(ns);
+                post.waiting.record(u64::from(source.waited_ms) * 1_000_000);
             }
         }
         if let Handled::Belongs(owner) = handled {
             self.hand_over(
                 owner,
                 Handed::Message {
-                    source: Source::datagram(from, listener),
+                    source,
                     bytes: Bytes::copy_from_slice(bytes),
+                    received_ms: now.ms,
                 },
             );
         }
@@ -473,9 +481,18 @@ impl<H: Handler> Core<H> {
                 return false;
             };
             let handled = match &handed {
-                Handed::Message { source, bytes } => {
+                Handed::Message {
+                    source,
+                    bytes,
+                    received_ms,
+                } => {
                     self.count(|counters| counters.handed_in.inc());
-                    let source = *source;
+                    let handed_ms = now.ms.saturating_sub(*received_ms);
+                    let handed_ms = u32::try_from(handed_ms).unwrap_or(u32::MAX);
+                    let source = Source {
+                        waited_ms: source.waited_ms.saturating_add(handed_ms),
+                        ..*source
+                    };
                     self.handle(now, Input::Message { source, bytes })
                 }
                 Handed::Unreachable(failure) => self.handle(now, Input::Unreachable(*failure)),

@@ -1,5 +1,5 @@
 //! Sockets for SIP over UDP: bound, sized, and told to report what ICMP says.
-#![expect(unsafe_code, reason = "three socket options have no safe wrapper")]
+#![expect(unsafe_code, reason = "a few socket options have no safe wrapper")]
 
 use std::fmt;
 use std::io;
@@ -124,7 +124,7 @@ pub fn granted_less(socket: &Socket, buffers: Buffers) -> Option<(usize, usize)>
 }
 
 /// ICMP errors go to the socket's error queue; long datagrams are fragmented, as SIP over UDP
-/// needs it, whatever an ICMP message says about the path.
+/// needs it, whatever an ICMP message says about the path; the kernel notes when each came.
 fn report_icmp_and_fragment(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let options = match address {
         SocketAddr::V4(_) => [
@@ -134,6 +134,7 @@ fn report_icmp_and_fragment(socket: &Socket, address: SocketAddr) -> io::Result<
                 libc::IP_MTU_DISCOVER,
                 libc::IP_PMTUDISC_DONT,
             ),
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1),
         ],
         SocketAddr::V6(_) => [
             (libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
@@ -142,6 +143,7 @@ fn report_icmp_and_fragment(socket: &Socket, address: SocketAddr) -> io::Result<
                 libc::IPV6_MTU_DISCOVER,
                 libc::IP_PMTUDISC_DONT,
             ),
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1),
         ],
     };
     for (level, option, value) in options {

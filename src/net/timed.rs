@@ -2,7 +2,9 @@
 
 use super::clock::stopwatch;
 use super::counters::Latency;
-use crate::store::{Journal, Losses, OpenCalls, Position, Store, StoreError, Write};
+use crate::store::{
+    BindingRecords, Journal, Losses, OpenCalls, Position, Store, StoreError, Write,
+};
 
 /// Another store, with the time that each batch took to be on disk.
 pub(super) struct Timed<S> {
@@ -36,6 +38,10 @@ impl<S: Store> Store for Timed<S> {
 
     fn read_calls(&self, each: &mut dyn FnMut(&[u8])) {
         self.inner.read_calls(each);
+    }
+
+    fn bindings(&self) -> Result<Box<dyn BindingRecords>, StoreError> {
+        self.inner.bindings()
     }
 
     fn journals(&self, shards: usize) -> Result<Vec<Box<dyn Journal>>, StoreError> {

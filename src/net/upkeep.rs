@@ -19,6 +19,10 @@ const UPKEEP: Duration = Duration::from_secs(1);
 const COLLECT: Duration = Duration::from_millis(50);
 /// How often names that calls wait for are looked at, and by how many threads.
 const NAMES: Duration = Duration::from_millis(50);
+/// How often bindings that have ended are dropped, and in how many chunks of the table each time:
+/// a million subscribers have their turn four times a minute.
+const SWEEP: Duration = Duration::from_millis(500);
+const SWEPT_CHUNKS: usize = 8;
 const RESOLVERS: usize = 2;
 
 /// What the threads work on.
@@ -43,6 +47,14 @@ impl Upkeep {
             runtime.block_on(roster.expire());
         })?;
         background.every("chronicle", COLLECT, move || collector.collect())?;
+        let (of_sweep, clock) = (Arc::clone(&self.shared), self.clock);
+        background.every("bindings", SWEEP, move || {
+            let now_unix_ms = clock.now().unix_ms;
+            let directory = &of_sweep.directory;
+            of_sweep
+                .locations
+                .sweep(directory, now_unix_ms, SWEPT_CHUNKS);
+        })?;
         let resolver = Arc::new(Resolver::new(
             self.shared,
             self.clock,

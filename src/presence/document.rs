@@ -10,6 +10,8 @@ use super::model::{
     Action, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status, StatusSettings,
     Subscriber,
 };
+use super::password::PasswordWish;
+use crate::auth::{Credentials, Password};
 
 /// How many problems one document reports at most.
 pub const MAX_PROBLEMS: usize = 32;
@@ -25,9 +27,12 @@ const SUBSCRIBER_KEYS: &[&str] = &[
     "source",
     "since",
     "settings",
+    "password",
+    "credentials",
     "version",
     "effective_status",
     "calls",
+    "has_password",
 ];
 const PART_KEYS: &[&str] = &[
     "message",
@@ -157,7 +162,44 @@ impl Reader {
                     Some(reader.settings(value))
                 })
                 .unwrap_or_default(),
+            password: self.password(map),
             id,
+        }
+    }
+
+    /// A password is never told, whatever is wrong with it.
+    fn password(&mut self, map: &Map<String, Value>) -> PasswordWish {
+        let given = self.key(map, "password", Self::text);
+        let credentials = self.key(map, "credentials", Self::credentials);
+        match (given, credentials) {
+            (Some(_), Some(_)) => {
+                self.problem_at("password", "stands beside `credentials`; use one of both");
+                PasswordWish::Unsaid
+            }
+            (Some(text), None) => match Password::new(&text) {
+                Ok(password) => PasswordWish::Clear(password),
+                Err(fault) => {
+                    self.problem_at("password", fault);
+                    PasswordWish::Unsaid
+                }
+            },
+            (None, Some(credentials)) => PasswordWish::Digests(credentials),
+            (None, None) if map.get("password") == Some(&Value::Null) => PasswordWish::Removed,
+            (None, None) => PasswordWish::Unsaid,
+        }
+    }
+
+    fn credentials(&mut self, value: &Value) -> Option<Credentials> {
+        match Credentials::from_json(value) {
+            Ok(credentials) => Some(credentials),
+            Err((key, fault)) if key.is_empty() => {
+                self.problem(fault);
+                None
+            }
+            Err((key, fault)) => {
+                self.problem_at(&key, fault);
+                None
+            }
         }
     }
 

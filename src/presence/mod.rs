@@ -17,6 +17,7 @@ mod document;
 mod index;
 pub mod model;
 pub mod numbers;
+mod password;
 mod profile;
 mod record;
 mod roster;
@@ -35,6 +36,7 @@ pub use model::{
     StatusSettings, Subscriber,
 };
 pub use numbers::{NumberPlan, SmallBuf, UnknownRegion};
+pub use password::PasswordWish;
 pub use profile::Profile;
 pub use record::{MarkKind, ProfileGuard, Routing, SUBSCRIBER_LIMIT};
 pub use roster::{Clock, Roster};

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::password::PasswordWish;
+
 /// What a subscriber shows to colleagues. All five always exist.
 #[derive(
     Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default, Serialize, ToSchema,
@@ -162,8 +164,9 @@ pub struct Settings {
 
 /// A person reachable at an address of record: the document of import, export, API and store.
 ///
-/// Reading it from JSON refuses unknown keys by name; `effective_status`, `calls` and `version`,
-/// which an answer of the API carries, are ignored, so that an answer can be edited and put back.
+/// Reading it from JSON refuses unknown keys by name; `effective_status`, `calls`, `has_password`
+/// and `version`, which an answer of the API carries, are ignored, so that an answer can be edited
+/// and put back. Instead of a password, `credentials` may stand there as `export` writes them.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, ToSchema)]
 pub struct Subscriber {
     /// `[A-Za-z0-9._~+-]{1,64}`, compared without regard to case.
@@ -204,6 +207,11 @@ pub struct Subscriber {
     #[serde(skip_serializing_if = "Settings::is_empty")]
     #[schema(required = false)]
     pub settings: Settings,
+    /// With what phones authenticate, at most 256 bytes; never written. Left out it stays as it
+    /// is, `null` removes it. Only its digests are kept.
+    #[serde(skip_serializing)]
+    #[schema(value_type = Option<String>, write_only)]
+    pub password: PasswordWish,
 }
 
 /// One thing that is wrong with a document.

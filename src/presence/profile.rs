@@ -6,7 +6,9 @@ use jiff::Timestamp;
 
 use super::model::{CallerClass, Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
+use super::password::PasswordWish;
 use super::settings::{Layer, Moment, Rules, Step};
+use crate::auth::Credentials;
 
 /// Between the aliases in the packed text; no alias contains it.
 const SEPARATOR: char = '\n';
@@ -18,7 +20,7 @@ const NEVER: i64 = i64::MIN;
 pub struct Profile {
     /// Id, display name, status message and aliases, one after the other.
     text: Box<str>,
-    rules: Option<Box<Rules>>,
+    more: Option<Box<More>>,
     until_s: i64,
     since_s: i64,
     version: u64,
@@ -28,6 +30,13 @@ pub struct Profile {
     status: Status,
     source: Option<Source>,
     language: Option<Language>,
+}
+
+/// What only some have: the others pay one empty pointer for it.
+#[derive(PartialEq, Eq, Debug)]
+struct More {
+    rules: Option<Rules>,
+    credentials: Option<Credentials>,
 }
 
 impl Profile {
@@ -49,7 +58,7 @@ impl Profile {
         }
         Self {
             text: text.into(),
-            rules: Rules::compile(&subscriber.settings, plan).map(Box::new),
+            more: More::of(subscriber, plan),
             until_s: subscriber.until.map_or(NEVER, Timestamp::as_second),
             since_s: subscriber.since.map_or(NEVER, Timestamp::as_second),
             version: subscriber.version,
@@ -66,7 +75,7 @@ impl Profile {
     pub(super) fn vacant() -> Self {
         Self {
             text: Box::default(),
-            rules: None,
+            more: None,
             until_s: NEVER,
             since_s: NEVER,
             version: 0,
@@ -186,7 +195,7 @@ impl Profile {
     /// settings.
     pub fn message_for(&self, status: Status) -> Option<&str> {
         let given = self.status_message().filter(|_| status == self.status);
-        let rules = self.rules.as_deref();
+        let rules = self.rules();
         given
             .or_else(|| rules?.message(Layer::Of(status)))
             .or_else(|| rules?.message(Layer::All))
@@ -200,7 +209,7 @@ impl Profile {
         moment: Moment,
         class: CallerClass,
     ) -> Option<(&Step, Layer)> {
-        let rules = self.rules.as_deref()?;
+        let rules = self.rules()?;
         let own = Layer::Of(status);
         if let Some(step) = rules.step(own, moment, class) {
             return Some((step, own));
@@ -216,14 +225,12 @@ impl Profile {
 
     /// What `status` itself sets, without inheritance.
     pub fn own_step(&self, status: Status, moment: Moment, class: CallerClass) -> Option<&Step> {
-        self.rules
-            .as_deref()?
-            .step(Layer::Of(status), moment, class)
+        self.rules()?.step(Layer::Of(status), moment, class)
     }
 
     /// The seconds to ring while `status` is in force, its own or those of `all`.
     pub fn ring_for_s(&self, status: Status) -> Option<u16> {
-        let rules = self.rules.as_deref()?;
+        let rules = self.rules()?;
         rules
             .ring_for_s(Layer::Of(status))
             .or_else(|| rules.ring_for_s(Layer::All))
@@ -231,19 +238,24 @@ impl Profile {
 
     /// The seconds to ring that `status` itself sets.
     pub fn own_ring_for_s(&self, status: Status) -> Option<u16> {
-        self.rules.as_deref()?.ring_for_s(Layer::Of(status))
+        self.rules()?.ring_for_s(Layer::Of(status))
     }
 
     /// Whether a call can meet a rule while `status` is in force.
     pub fn has_rules_for(&self, status: Status) -> bool {
-        self.rules.as_deref().is_some_and(|rules| {
+        self.rules().is_some_and(|rules| {
             rules.touches_calls(Layer::Of(status)) || rules.touches_calls(Layer::All)
         })
     }
 
     /// The compiled settings, where anything is set.
     pub fn rules(&self) -> Option<&Rules> {
-        self.rules.as_deref()
+        self.more.as_ref()?.rules.as_ref()
+    }
+
+    /// What is kept of the password, where there is one.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.more.as_ref()?.credentials.as_ref()
     }
 
     /// The document, as it was put.
@@ -260,21 +272,28 @@ impl Profile {
             since: self.since(),
             version: self.version,
             settings: self.settings(),
+            password: PasswordWish::Unsaid.over(self.credentials()),
         }
     }
 
     /// The settings as documents write them.
     pub fn settings(&self) -> Settings {
-        self.rules
-            .as_deref()
-            .map(Rules::settings)
-            .unwrap_or_default()
+        self.rules().map(Rules::settings).unwrap_or_default()
     }
 
     fn slice(&self, start: u16, end: u16) -> &str {
         self.text
             .get(usize::from(start)..usize::from(end))
             .unwrap_or_default()
+    }
+}
+
+impl More {
+    fn of(subscriber: &Subscriber, plan: &NumberPlan) -> Option<Box<Self>> {
+        let rules = Rules::compile(&subscriber.settings, plan);
+        let credentials = subscriber.password.credentials().cloned();
+        let is_needed = rules.is_some() || credentials.is_some();
+        is_needed.then(|| Box::new(Self { rules, credentials }))
     }
 }
 

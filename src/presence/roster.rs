@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -17,6 +18,7 @@ use super::numbers::NumberPlan;
 use super::stored::{self, LoadError};
 use super::validate;
 use super::writer::Writer;
+use crate::auth::Hashing;
 use crate::store::Store;
 
 /// How many changes, or groups of an import, may wait.
@@ -40,6 +42,7 @@ pub struct Roster {
     directory: Arc<Directory>,
     plan: NumberPlan,
     clock: Clock,
+    hashing: Arc<ArcSwap<Hashing>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -69,11 +72,13 @@ impl Roster {
         let version = stored::load(&*store, &directory, &plan)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (events, _) = broadcast::channel(EVENTS);
+        let hashing = Arc::new(ArcSwap::from_pointee(Hashing::default()));
         let writer = Writer {
             store,
             directory: Arc::clone(&directory),
             plan: plan.clone(),
             clock: Arc::clone(&clock),
+            hashing: Arc::clone(&hashing),
             events: events.clone(),
             version,
         };
@@ -87,8 +92,19 @@ impl Roster {
             directory,
             plan,
             clock,
+            hashing,
             thread: Some(thread),
         })
+    }
+
+    /// How passwords become digests from now on; those that are kept stay as they are.
+    pub fn set_hashing(&self, hashing: Hashing) {
+        self.hashing.store(Arc::new(hashing));
+    }
+
+    /// How passwords become digests.
+    pub fn hashing(&self) -> Arc<Hashing> {
+        self.hashing.load_full()
     }
 
     /// Makes one change; durable on return.
@@ -185,7 +201,8 @@ impl Roster {
             } => {
                 let subscriber = subscriber
                     .validate(&self.plan)
-                    .map_err(ChangeError::Invalid)?;
+                    .map_err(ChangeError::Invalid)?
+                    .with_digests(&self.hashing.load());
                 Ok(Change::Put {
                     subscriber: Box::new(subscriber),
                     if_version,
@@ -195,7 +212,8 @@ impl Roster {
             Change::Create { subscriber, source } => {
                 let subscriber = subscriber
                     .validate(&self.plan)
-                    .map_err(ChangeError::Invalid)?;
+                    .map_err(ChangeError::Invalid)?
+                    .with_digests(&self.hashing.load());
                 Ok(Change::Create {
                     subscriber: Box::new(subscriber),
                     source,
@@ -327,6 +345,9 @@ mod tests {
         }
         fn read_calls(&self, each: &mut dyn FnMut(&[u8])) {
             self.memory.read_calls(each);
+        }
+        fn bindings(&self) -> Result<Box<dyn store::BindingRecords>, StoreError> {
+            self.memory.bindings()
         }
         fn journals(&self, shards: usize) -> Result<Vec<Box<dyn store::Journal>>, StoreError> {
             self.memory.journals(shards)

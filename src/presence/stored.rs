@@ -13,11 +13,15 @@ use serde_json::Value;
 use super::directory::{Directory, PutError};
 use super::model::{Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
+use super::password::PasswordWish;
 use super::profile::Profile;
+use crate::auth::Credentials;
 use crate::store::{Store, StoreError};
 
 /// The form of the stored value; a later form has a greater number and reads the earlier ones.
 const FORMAT: u64 = 1;
+/// The same with the digests of a password, under `credentials`.
+const FORMAT_WITH_CREDENTIALS: u64 = 2;
 /// How many documents travel together from one thread to the next.
 const BATCH: usize = 512;
 /// How many such batches wait at most.
@@ -50,11 +54,15 @@ pub(super) fn to_stored(subscriber: &Subscriber) -> Result<Vec<u8>, String> {
         format: u64,
         version: u64,
         subscriber: &'a Subscriber,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        credentials: Option<&'a Credentials>,
     }
+    let credentials = subscriber.password.credentials();
     let stored = Stored {
-        format: FORMAT,
+        format: credentials.map_or(FORMAT, |_| FORMAT_WITH_CREDENTIALS),
         version: subscriber.version,
         subscriber,
+        credentials,
     };
     serde_json::to_vec(&stored).map_err(|error| error.to_string())
 }
@@ -67,6 +75,8 @@ struct Stored<'a> {
     version: u64,
     #[serde(borrow)]
     subscriber: Document<'a>,
+    #[serde(default)]
+    credentials: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -94,9 +104,10 @@ struct Document<'a> {
 pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
     match serde_json::from_slice::<Stored<'_>>(value) {
         Ok(Stored {
-            format: FORMAT,
+            format: FORMAT | FORMAT_WITH_CREDENTIALS,
             version,
             subscriber,
+            credentials,
         }) => Ok(Subscriber {
             id: subscriber.id.into_owned(),
             display_name: subscriber.display_name.into_owned(),
@@ -109,6 +120,7 @@ pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
             since: subscriber.since,
             version,
             settings: subscriber.settings,
+            password: kept(credentials.as_ref())?,
         }),
         _ => from_any_stored(value),
     }
@@ -117,7 +129,7 @@ pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
 fn from_any_stored(value: &[u8]) -> Result<Subscriber, String> {
     let stored: Value = serde_json::from_slice(value).map_err(|error| error.to_string())?;
     match stored.get("format").and_then(Value::as_u64) {
-        Some(FORMAT) => {}
+        Some(FORMAT | FORMAT_WITH_CREDENTIALS) => {}
         Some(other) => return Err(format!("format {other} is of a later version of pointsman")),
         None => return Err("it says no format".to_owned()),
     }
@@ -129,8 +141,18 @@ fn from_any_stored(value: &[u8]) -> Result<Subscriber, String> {
         .unwrap_or_default();
     Ok(Subscriber {
         version,
+        password: kept(stored.get("credentials"))?,
         ..subscriber
     })
+}
+
+fn kept(credentials: Option<&Value>) -> Result<PasswordWish, String> {
+    let Some(value) = credentials else {
+        return Ok(PasswordWish::Unsaid);
+    };
+    Credentials::from_json(value)
+        .map(PasswordWish::Digests)
+        .map_err(|(key, fault)| format!("credentials.{key}: {fault}"))
 }
 
 /// The key under which the store keeps a subscriber.
@@ -281,7 +303,7 @@ mod tests {
         for (value, fault) in [
             ("{", "EOF"),
             ("{}", "it says no format"),
-            (r#"{"format":2}"#, "format 2 is of a later version"),
+            (r#"{"format":3}"#, "format 3 is of a later version"),
             (
                 r#"{"format":1,"subscriber":{"id":"x","stat":1}}"#,
                 "stat: unknown key",

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc};
 
@@ -15,6 +16,7 @@ use super::profile::Profile;
 use super::record::SUBSCRIBER_LIMIT;
 use super::roster::{Clock, Job};
 use super::stored::{store_key, to_stored};
+use crate::auth::Hashing;
 use crate::store::{Store, Write};
 
 /// How many jobs are taken from the queue at once.
@@ -27,6 +29,8 @@ pub(super) struct Writer {
     pub(super) directory: Arc<Directory>,
     pub(super) plan: NumberPlan,
     pub(super) clock: Clock,
+    /// How passwords are kept, for warnings.
+    pub(super) hashing: Arc<ArcSwap<Hashing>>,
     pub(super) events: broadcast::Sender<StatusChanged>,
     /// The greatest version given so far. One count for all, so that a subscriber who was deleted
     /// and created again never has an old version.
@@ -237,7 +241,11 @@ impl Writer {
 
     fn warnings(&self, profile: &Profile) -> Vec<String> {
         match self.directory.handle_of_id(profile.id()) {
-            Some(own) => circles::warnings(&self.directory, own, profile, &self.plan),
+            Some(own) => {
+                let mut warnings = circles::warnings(&self.directory, own, profile, &self.plan);
+                warnings.extend(profile.password_gaps(&self.hashing.load()));
+                warnings
+            }
             None => Vec::new(),
         }
     }
@@ -349,6 +357,7 @@ fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Outcome {
 }
 
 fn created(mut next: Subscriber, source: Source, now: Timestamp) -> Subscriber {
+    next.password = next.password.over(None);
     next.source = next.source.or(Some(source));
     next.since = next.since.or_else(|| Some(whole(now)));
     next
@@ -357,6 +366,7 @@ fn created(mut next: Subscriber, source: Source, now: Timestamp) -> Subscriber {
 /// A document that is put over another. What it says of the status's source and beginning is
 /// believed unless it merely repeats what was there for another status.
 fn replaced(mut next: Subscriber, current: &Profile, source: Source, now: Timestamp) -> Subscriber {
+    next.password = next.password.over(current.credentials());
     let same_status = (next.status, next.status_message.as_deref(), next.until)
         == (current.status(), current.status_message(), current.until());
     if same_status {

@@ -121,7 +121,7 @@ impl Proxy {
         let fits = leg < policy.limits.branches.min(usize::from(u8::MAX));
         let added = self.scratch.lines.len() + self.scratch.tail.len() + ADDED_BYTES;
         let length = source.message.bytes().len() + added;
-        let longer = fitting(&policy, &target.hops, length);
+        let longer = fitting(&policy, target, length);
         let hops = longer.as_ref().unwrap_or(&target.hops);
         let hop = hops.first().filter(|_| fits);
         let listener = |number: u8| policy.listeners.get(usize::from(number));
@@ -233,6 +233,7 @@ fn retry(target: &Target, rest: &[Hop]) -> Retry {
             flow: None,
             q: target.q,
             breadth: target.breadth,
+            is_fitted: true,
         },
     }
 }

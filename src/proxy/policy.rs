@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::names::Wanted;
 use crate::message::Transport;
 use crate::presence::NumberPlan;
+use crate::registrar::Rules;
 use crate::routing::Mode;
 use crate::transaction::Base;
 
@@ -33,6 +34,8 @@ pub struct Policy {
     pub dnd_status: u16,
     /// What happens to a call to nobody of ours in a domain of ours.
     pub unknown_callee: UnknownCallee,
+    /// What registrations may do; `None` passes REGISTER on to the PBX.
+    pub registrar: Option<Rules>,
     /// RFC 3261 timers and our own.
     pub timers: Timers,
     /// Bounds of tables; reaching one answers 503 before any state is made.

@@ -9,7 +9,7 @@ use super::hop::Hop;
 use super::rejection::Rejection;
 use super::session::minimum;
 use super::{Arrival, Proxy};
-use crate::message::{Malformed, Message, Method, Reply, write_response};
+use crate::message::{Fault, Malformed, Message, Method, Reply, write_response};
 use crate::transaction::branch::write_hex;
 
 /// A To tag of ours.
@@ -79,12 +79,19 @@ impl Proxy {
         }
     }
 
+    /// A message that is framed but broken: a refused request, or a response that is dropped.
+    pub(super) fn count_fault(&self, fault: Fault) {
+        if let Some(counters) = self.counters() {
+            counters.malformed.inc("message", fault.kind());
+        }
+    }
+
     fn count_rejection(&self, rejection: Rejection) {
         let Some(counters) = self.counters() else {
             return;
         };
         match rejection {
-            Rejection::Malformed(fault) => counters.malformed.inc("message", fault.kind()),
+            Rejection::Malformed(fault) => self.count_fault(fault),
             Rejection::Overloaded => counters.overloads.inc(),
             _ => {}
         }

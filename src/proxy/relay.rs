@@ -165,7 +165,7 @@ impl Proxy {
         }
         let message = &relayed.message;
         let length = message.bytes().len() + relayed.target.path.len() + ADDED_BYTES;
-        let longer = fitting(&policy, &relayed.target.hops, length);
+        let longer = fitting(&policy, relayed.target, length);
         let hops = longer.as_ref().unwrap_or(&relayed.target.hops);
         let hop = hops.first().ok_or(Rejection::Unresolvable)?;
         let branch = BranchId {
@@ -183,6 +183,7 @@ impl Proxy {
                 path: relayed.target.path.clone(),
                 hops: rest.iter().cloned().collect(),
                 breadth: relayed.breadth,
+                is_fitted: true,
                 ..Target::default()
             })
         });

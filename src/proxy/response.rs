@@ -10,15 +10,20 @@ use super::note::Final;
 use super::privacy::Passage;
 use super::route::Routed;
 use super::{Arrival, InviteKey, Proxy, RelayKey};
-use crate::message::{Index, Message, Method};
+use crate::message::{Index, Message, Method, Name, check};
 use crate::presence::{Handle, MarkKind};
 use crate::routing::Failure;
 use crate::transaction::{BranchId, BranchKind, Reaction};
 
 impl Proxy {
-    /// A response that was framed. One that answers nothing of ours is dropped (RFC 6026 §7.3).
+    /// A response that was framed. One that is broken or answers nothing of ours is dropped
+    /// (RFC 3261 §16.7, RFC 6026 §7.3).
     pub fn handle_response(&mut self, arrival: &Arrival, message: Message<'_>) {
         self.count(|c| &c.responses_received);
+        if let Err(fault) = check(&message) {
+            self.count_fault(fault);
+            return;
+        }
         let (Some(status), Ok(via), Ok(cseq)) =
             (message.status(), message.top_via(), message.cseq())
         else {
@@ -35,14 +40,14 @@ impl Proxy {
                         self.on_cancel_response(key, branch.leg, status);
                         true
                     }
-                    Method::Invite if self.knows_branch(key, &branch) => {
+                    Method::Invite if self.knows_branch(key, &branch) && goes_on(&message) => {
                         self.on_invite_response(arrival, key, branch.leg, &message);
                         true
                     }
                     _ => false,
                 }
             }
-            Some(branch) if branch.kind == BranchKind::NonInvite => {
+            Some(branch) if branch.kind == BranchKind::NonInvite && goes_on(&message) => {
                 let key = RelayKey::from(slotmap::KeyData::from_ffi(branch.context));
                 self.on_relay_response(arrival, key, &branch, &message)
             }
@@ -380,6 +385,12 @@ impl Proxy {
             self.count(|c| &c.retransmissions_sent);
         }
     }
+}
+
+/// Whether there is a Via below ours: without one the response would be meant for us, though what
+/// it answers was somebody else's (§16.7(3)).
+fn goes_on(message: &Message<'_>) -> bool {
+    message.values(Name::Via).nth(1).is_some()
 }
 
 /// How a branch failed.

@@ -12,6 +12,7 @@ use super::hop::Flows;
 use super::names::Names;
 use super::policy::Policy;
 use crate::presence::Directory;
+use crate::registrar::Locations;
 
 /// How many facts of one kind a shard keeps for a reader that is late; older ones are dropped.
 const QUEUE_LIMIT: usize = 4_096;
@@ -26,6 +27,8 @@ pub struct Shared {
     pub names: Names,
     /// The open connections of stream transports.
     pub flows: Flows,
+    /// Which contacts subscribers have registered.
+    pub locations: Locations,
     /// The store's secret: keys every hash of what comes from the network.
     pub secret: [u8; 32],
     /// Set when the process is about to end: new calls are answered 503.
@@ -49,7 +52,8 @@ pub struct ShardView {
 }
 
 impl Shared {
-    /// Tables for `shards` shards.
+    /// Tables for `shards` shards. Bindings do not outlive the process unless they are restored
+    /// from a store: [`Shared::with_locations`].
     pub fn new(policy: Policy, directory: Arc<Directory>, secret: [u8; 32], shards: usize) -> Self {
         let view = || ShardView {
             counters: Counters::default(),
@@ -61,12 +65,19 @@ impl Shared {
             directory,
             names: Names::default(),
             flows: Flows::default(),
+            locations: Locations::default(),
             secret,
             draining: AtomicBool::new(false),
             watchers: AtomicUsize::new(0),
             shards: (0..shards.max(1)).map(|_| view()).collect(),
             event_queued: tokio::sync::Notify::new(),
         }
+    }
+
+    /// The same with bindings that a store keeps.
+    #[must_use]
+    pub fn with_locations(self, locations: Locations) -> Self {
+        Self { locations, ..self }
     }
 
     /// Whether new calls are refused because the process is about to end.

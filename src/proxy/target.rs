@@ -25,6 +25,8 @@ pub(super) struct Target {
     pub q: u16,
     /// Its share of the request's Max-Breadth, given when it is tried (RFC 5393 §5).
     pub breadth: u32,
+    /// The hops were fitted to the request's length already.
+    pub is_fitted: bool,
 }
 
 /// The targets of a request, the most preferred first.
@@ -74,9 +76,9 @@ impl Proxy {
 
 /// The hops for a request of that many bytes: one that is too long for a datagram goes over TCP
 /// first, and as a datagram only where nobody takes the connection (RFC 3261 §18.1.1).
-pub(super) fn fitting(policy: &Policy, hops: &Hops, length_bytes: usize) -> Option<Hops> {
-    let limit = policy.udp_limit_bytes;
-    let is_long = limit > 0 && length_bytes > limit;
+pub(super) fn fitting(policy: &Policy, target: &Target, length_bytes: usize) -> Option<Hops> {
+    let (limit, hops) = (policy.udp_limit_bytes, &target.hops);
+    let is_long = limit > 0 && length_bytes > limit && !target.is_fitted;
     let needs_stream = |hop: &Hop| {
         is_long && hop.flow == Flow::Any && policy.transport(hop.listener) == Transport::Udp
     };

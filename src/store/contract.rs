@@ -10,6 +10,11 @@
 //! the last second. The next run finds each open call in the shard that `shard_of` names, however
 //! many shards there are; calls beyond the limit of a shard are kept, only new ones are refused.
 //!
+//! **Bindings.** A batch takes effect at one instant, wholly or not at all: the next run after
+//! `kill -9` sees all of what was acknowledged and no half of a batch. A power cut may undo about the
+//! last second. No more slots are handed out than the limit says, and a slot that was freed is handed
+//! out again.
+//!
 //! **Journal.** Entries survive `kill -9` in the order in which they were appended; a power cut
 //! loses at most about the last second. A listing is newest first, across shards, and goes on where
 //! it was left whatever is appended or dropped meanwhile. Entries go when their retention has
@@ -22,6 +27,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a suite of checks: what fails has to say so at once"
 )]
 
@@ -30,7 +36,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use super::{
-    CALL_RECORD_MAX, JOURNAL_ENTRY_MAX, Journal, OpenCalls, Options, Position, Store, Write,
+    BINDING_RECORD_MAX, BindingRecords, CALL_RECORD_MAX, JOURNAL_ENTRY_MAX, Journal, OpenCalls,
+    Options, Position, SlotWrite, Store, Write,
 };
 
 type Open<'a> = &'a mut dyn FnMut() -> Box<dyn Store>;
@@ -40,6 +47,7 @@ type Open<'a> = &'a mut dyn FnMut() -> Box<dyn Store>;
 pub fn options() -> Options {
     Options {
         calls_per_shard: 6_000,
+        bindings: 3_000,
         journal_bytes: 8 << 20,
         journal_retention_s: 1_000,
         segment_bytes: 1 << 20,
@@ -60,6 +68,8 @@ pub fn check(mut open: impl FnMut() -> Box<dyn Store>) {
     open_calls_are_limited(open);
     open_calls_follow_their_shard(open);
     readers_see_whole_records(open);
+    bindings_survive(open);
+    bindings_are_limited(open);
     the_journal_is_read_newest_first(open);
     a_listing_goes_on_where_it_was_left(open);
     the_journal_is_bounded(open);
@@ -263,6 +273,91 @@ fn each_is_read_whole_and_once(store: &dyn Store, calls: u8) -> bool {
         *seen.get_mut(usize::from(*number)).unwrap_or(&mut passing) += 1;
     });
     !torn && passing <= 1 && seen.iter().all(|times| *times == 1)
+}
+
+fn bindings_survive(open: Open<'_>) {
+    let store = open();
+    let mut bindings = store.bindings().unwrap();
+    assert!(bindings.is_empty());
+    let slots: Vec<u32> = (0..200).map_while(|_| bindings.reserve()).collect();
+    let longest = [9; BINDING_RECORD_MAX];
+    let texts: Vec<Vec<u8>> = (0..200u32).map(|n| record(n, 0)).collect();
+    let all: Vec<SlotWrite<'_>> = slots
+        .iter()
+        .zip(&texts)
+        .map(|(slot, record)| SlotWrite {
+            slot: *slot,
+            record,
+        })
+        .collect();
+    assert!(bindings.write(&all), "a batch of many");
+    let (first, second, third) = (slots[0], slots[1], slots[2]);
+    let mixed = [
+        SlotWrite::free(first),
+        SlotWrite {
+            slot: second,
+            record: &longest,
+        },
+    ];
+    assert!(bindings.write(&mixed));
+    let too_long = [
+        SlotWrite::free(third),
+        SlotWrite {
+            slot: second,
+            record: &[9; BINDING_RECORD_MAX + 1],
+        },
+    ];
+    assert!(!bindings.write(&too_long), "and nothing of it was done");
+    let abandoned = bindings.reserve();
+    assert_eq!(
+        abandoned,
+        Some(first),
+        "a slot that was freed is used again"
+    );
+    let mut expected: Vec<(u32, Vec<u8>)> = slots.into_iter().zip(texts).skip(1).collect();
+    expected[0].1 = longest.to_vec();
+    assert_eq!(bound(&*bindings), expected);
+    drop((bindings, store));
+    let store = open();
+    let mut bindings = store.bindings().unwrap();
+    assert_eq!(bound(&*bindings), expected, "each in its last state");
+    assert_eq!(
+        bindings.len(),
+        expected.len(),
+        "what was only reserved is free"
+    );
+    for (slot, _) in expected {
+        assert!(bindings.write(&[SlotWrite::free(slot)]));
+    }
+    assert!(bindings.is_empty() && bound(&*bindings).is_empty());
+}
+
+fn bindings_are_limited(open: Open<'_>) {
+    let store = open();
+    let mut bindings = store.bindings().unwrap();
+    let slots: Vec<u32> = (0..u32::MAX).map_while(|_| bindings.reserve()).collect();
+    assert_eq!(slots.len(), options().bindings);
+    for slot in &slots {
+        assert!(bindings.write(&[SlotWrite {
+            slot: *slot,
+            record: b"taken"
+        }]));
+    }
+    assert!(bindings.write(&[SlotWrite::free(slots[7])]));
+    assert_eq!(bindings.reserve(), Some(slots[7]));
+    assert_eq!(bindings.reserve(), None);
+    bindings.release(slots[7]);
+    for slot in slots.iter().filter(|slot| **slot != slots[7]) {
+        assert!(bindings.write(&[SlotWrite::free(*slot)]));
+    }
+}
+
+/// The slots with their records, in their order.
+fn bound(bindings: &dyn BindingRecords) -> Vec<(u32, Vec<u8>)> {
+    let mut all = Vec::new();
+    bindings.each(&mut |slot, record| all.push((slot, record.to_vec())));
+    all.sort();
+    all
 }
 
 fn the_journal_is_read_newest_first(open: Open<'_>) {

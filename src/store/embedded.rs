@@ -1,4 +1,5 @@
-//! The store in a directory of its own: `documents.redb`, `calls-*.slots`, `journal-*.log`.
+//! The store in a directory of its own: `documents.redb`, `calls-*.slots`, `bindings.slots`,
+//! `journal-*.log`.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Read;
@@ -7,11 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::bindings::{BindingFile, BindingSlots};
 use super::calls;
 use super::documents::Documents;
 use super::journal::Journals;
 use super::slots::SlotFile;
-use super::{Journal, Losses, OpenCalls, Options, Position, Store, StoreError, Write};
+use super::{
+    BindingRecords, Journal, Losses, OpenCalls, Options, Position, Store, StoreError, Write,
+};
 
 const LOCK: &str = "lock";
 /// What the lock file holds once the store is made.
@@ -27,6 +31,9 @@ pub struct Embedded {
     calls_taken: AtomicBool,
     calls: OnceLock<Vec<Arc<SlotFile>>>,
     torn_calls: AtomicU64,
+    bindings_taken: AtomicBool,
+    bindings: OnceLock<Arc<BindingFile>>,
+    torn_bindings: AtomicU64,
     maintaining: Mutex<()>,
 }
 
@@ -55,6 +62,9 @@ impl Embedded {
             calls_taken: AtomicBool::new(false),
             calls: OnceLock::new(),
             torn_calls: AtomicU64::new(0),
+            bindings_taken: AtomicBool::new(false),
+            bindings: OnceLock::new(),
+            torn_bindings: AtomicU64::new(0),
             maintaining: Mutex::new(()),
         })
     }
@@ -101,6 +111,17 @@ impl Store for Embedded {
         self.slot_files().for_each(|file| file.read(each));
     }
 
+    fn bindings(&self) -> Result<Box<dyn BindingRecords>, StoreError> {
+        if self.bindings_taken.swap(true, Relaxed) {
+            return Err(StoreError::Taken("bindings"));
+        }
+        let (limit, lock) = (self.options.bindings, self.lock.clone());
+        let (slots, torn) = BindingSlots::open(&self.directory, limit, lock)?;
+        self.torn_bindings.store(torn, Relaxed);
+        let _ = self.bindings.set(slots.shared());
+        Ok(Box::new(slots))
+    }
+
     fn journals(&self, shards: usize) -> Result<Vec<Box<dyn Journal>>, StoreError> {
         self.journals.appenders(shards)
     }
@@ -121,12 +142,14 @@ impl Store for Embedded {
             .unwrap_or_else(PoisonError::into_inner);
         let journals = self.journals.maintain(now_unix_s);
         let calls = self.slot_files().map(|file| file.maintain());
-        calls.fold(journals, Result::and)
+        let bindings = self.bindings.get().map_or(Ok(()), |file| file.sync());
+        calls.fold(journals.and(bindings), Result::and)
     }
 
     fn losses(&self) -> Losses {
         Losses {
             torn_calls: self.torn_calls.load(Relaxed),
+            torn_bindings: self.torn_bindings.load(Relaxed),
             journal_entries: self.journals.lost(),
         }
     }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    CALL_RECORD_MAX, JOURNAL_ENTRY_MAX, Journal, Losses, OpenCalls, Options, Position, Store,
-    StoreError, Write,
+    BINDING_RECORD_MAX, BindingRecords, CALL_RECORD_MAX, JOURNAL_ENTRY_MAX, Journal, Losses,
+    OpenCalls, Options, Position, SlotWrite, Store, StoreError, Write,
 };
 
 /// What an entry costs beside its bytes, counted against [`Options::journal_bytes`].
@@ -22,6 +22,7 @@ struct Contents {
     options: Options,
     documents: Mutex<BTreeMap<String, Vec<u8>>>,
     shards: Mutex<Vec<Arc<Mutex<Slots>>>>,
+    bindings: Mutex<Slots>,
     journal: Mutex<Entries>,
     now_unix_s: AtomicI64,
     lost_entries: AtomicU64,
@@ -67,10 +68,20 @@ impl Memory {
             options,
             documents: Mutex::default(),
             shards: Mutex::default(),
+            bindings: Mutex::default(),
             journal: Mutex::default(),
             now_unix_s: AtomicI64::new(0),
             lost_entries: AtomicU64::new(0),
         }))
+    }
+}
+
+impl Memory {
+    /// As [`Store::bindings`], which cannot fail here.
+    #[must_use]
+    pub fn binding_records(&self) -> Box<dyn BindingRecords> {
+        lock(&self.0.bindings).forget_reserved();
+        Box::new(self.clone())
     }
 }
 
@@ -139,6 +150,10 @@ impl Store for Memory {
         }
     }
 
+    fn bindings(&self) -> Result<Box<dyn BindingRecords>, StoreError> {
+        Ok(self.binding_records())
+    }
+
     fn journals(&self, shards: usize) -> Result<Vec<Box<dyn Journal>>, StoreError> {
         Ok((0..shards.max(1))
             .map(|_| Box::new(self.clone()) as Box<dyn Journal>)
@@ -184,8 +199,54 @@ impl Store for Memory {
     fn losses(&self) -> Losses {
         Losses {
             torn_calls: 0,
+            torn_bindings: 0,
             journal_entries: self.0.lost_entries.load(Relaxed),
         }
+    }
+}
+
+/// A slot that is reserved holds an empty record.
+impl BindingRecords for Memory {
+    fn reserve(&mut self) -> Option<u32> {
+        let mut slots = lock(&self.0.bindings);
+        match slots.len() < self.0.options.bindings {
+            true => slots.take(Vec::new()),
+            false => None,
+        }
+    }
+
+    fn release(&mut self, slot: u32) {
+        lock(&self.0.bindings).free(slot);
+    }
+
+    fn write(&mut self, batch: &[SlotWrite<'_>]) -> bool {
+        let mut slots = lock(&self.0.bindings);
+        let fits = |write: &SlotWrite<'_>| {
+            let kept = slots.records.get(write.slot as usize);
+            kept.is_some_and(Option::is_some) && write.record.len() <= BINDING_RECORD_MAX
+        };
+        if !batch.iter().all(fits) {
+            return false;
+        }
+        for write in batch {
+            match slots.records.get_mut(write.slot as usize) {
+                Some(Some(kept)) if !write.record.is_empty() => write.record.clone_into(kept),
+                _ => slots.free(write.slot),
+            }
+        }
+        true
+    }
+
+    fn each(&self, f: &mut dyn FnMut(u32, &[u8])) {
+        for (slot, record) in (0u32..).zip(&lock(&self.0.bindings).records) {
+            if let Some(record) = record.as_ref().filter(|record| !record.is_empty()) {
+                f(slot, record);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        lock(&self.0.bindings).len()
     }
 }
 
@@ -226,15 +287,7 @@ impl OpenCalls for Calls {
         if slots.len() >= self.limit || record.len() > CALL_RECORD_MAX {
             return None;
         }
-        let slot = match slots.free.pop() {
-            Some(slot) => slot,
-            None => {
-                slots.records.push(None);
-                u32::try_from(slots.records.len() - 1).ok()?
-            }
-        };
-        *slots.records.get_mut(slot as usize)? = Some(record.to_vec());
-        Some(slot)
+        slots.take(record.to_vec())
     }
 
     fn update(&mut self, slot: u32, record: &[u8]) -> bool {
@@ -248,15 +301,7 @@ impl OpenCalls for Calls {
     }
 
     fn remove(&mut self, slot: u32) {
-        let mut slots = lock(&self.slots);
-        if slots
-            .records
-            .get_mut(slot as usize)
-            .and_then(Option::take)
-            .is_some()
-        {
-            slots.free.push(slot);
-        }
+        lock(&self.slots).free(slot);
     }
 
     fn len(&self) -> usize {
@@ -273,6 +318,35 @@ impl OpenCalls for Calls {
 }
 
 impl Slots {
+    fn take(&mut self, record: Vec<u8>) -> Option<u32> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.records.push(None);
+                u32::try_from(self.records.len() - 1).ok()?
+            }
+        };
+        *self.records.get_mut(slot as usize)? = Some(record);
+        Some(slot)
+    }
+
+    fn free(&mut self, slot: u32) {
+        let place = self.records.get_mut(slot as usize);
+        if place.and_then(Option::take).is_some() {
+            self.free.push(slot);
+        }
+    }
+
+    /// Frees the slots that an earlier opening reserved and did not write to.
+    fn forget_reserved(&mut self) {
+        let is_reserved = |record: &Option<Vec<u8>>| record.as_ref().is_some_and(Vec::is_empty);
+        let records = (0u32..).zip(&self.records);
+        let reserved = records.filter(|(_, record)| is_reserved(record));
+        for slot in reserved.map(|(slot, _)| slot).collect::<Vec<_>>() {
+            self.free(slot);
+        }
+    }
+
     fn len(&self) -> usize {
         self.records.len() - self.free.len()
     }

@@ -9,6 +9,7 @@
 //! Enter at [`Store`]; [`Embedded`] keeps it in a directory, [`Memory`] is the engine for tests, the
 //! demo and the simulation. [`contract`] says in words what each engine owes its callers, and checks it.
 
+mod bindings;
 mod calls;
 pub mod contract;
 mod documents;
@@ -31,6 +32,9 @@ pub const CALL_RECORD_MAX: usize = 488;
 
 /// The longest journal entry, in bytes.
 pub const JOURNAL_ENTRY_MAX: usize = 64 * 1024;
+
+/// The longest record of a binding, in bytes.
+pub const BINDING_RECORD_MAX: usize = 1_000;
 
 /// One engine's whole persistence. The promises are spelled out in [`contract`].
 pub trait Store: Send + Sync {
@@ -67,6 +71,13 @@ pub trait Store: Send + Sync {
     /// A call that stays open throughout is handed over exactly once, in its state before or
     /// after an update that happens meanwhile.
     fn read_calls(&self, each: &mut dyn FnMut(&[u8]));
+
+    /// The bindings of the registrar, as an earlier run left them, for one writer. Called once for
+    /// each opening of the store.
+    ///
+    /// # Errors
+    /// A file that cannot be made, read or is damaged; [`StoreError::Taken`] the second time.
+    fn bindings(&self) -> Result<Box<dyn BindingRecords>, StoreError>;
 
     /// One appender for each shard. Called once for each opening of the store.
     ///
@@ -126,6 +137,50 @@ pub trait OpenCalls: Send {
     fn each(&self, f: &mut dyn FnMut(u32, &[u8]));
 }
 
+/// The records of the registrar's bindings, in slots that name them.
+///
+/// A write waits for no disk: it goes into memory that the kernel keeps. At every instruction a
+/// `kill -9` leaves all of a batch or nothing of it.
+pub trait BindingRecords: Send {
+    /// A slot to write to. `None`: the limit is reached or the disk is full.
+    fn reserve(&mut self) -> Option<u32>;
+
+    /// Gives back a slot that was reserved and not written to.
+    fn release(&mut self, slot: u32);
+
+    /// Carries out the whole batch, or nothing of it: then `false`. Each slot stands in it once and
+    /// was reserved; one that is freed can be reserved again.
+    fn write(&mut self, batch: &[SlotWrite<'_>]) -> bool;
+
+    /// Hands over each slot with its record.
+    fn each(&self, f: &mut dyn FnMut(u32, &[u8]));
+
+    /// How many slots are reserved or written to.
+    fn len(&self) -> usize;
+
+    /// Whether none is.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What becomes of one slot of [`BindingRecords`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotWrite<'a> {
+    /// The slot.
+    pub slot: u32,
+    /// Its record, of at most [`BINDING_RECORD_MAX`] bytes; empty frees the slot.
+    pub record: &'a [u8],
+}
+
+impl SlotWrite<'_> {
+    /// Frees a slot.
+    #[must_use]
+    pub fn free(slot: u32) -> Self {
+        Self { slot, record: &[] }
+    }
+}
+
 /// One shard's end of the journal; the same promises as [`OpenCalls`].
 pub trait Journal: Send {
     /// Appends an entry of at most [`JOURNAL_ENTRY_MAX`] bytes under a subscriber's key. An entry
@@ -159,6 +214,8 @@ pub struct Position(pub u64);
 pub struct Losses {
     /// Records of open calls whose checksum was wrong when the store was opened.
     pub torn_calls: u64,
+    /// Records of bindings whose checksum was wrong when the store was opened.
+    pub torn_bindings: u64,
     /// Journal entries without room, too long, or unreadable.
     pub journal_entries: u64,
 }
@@ -168,6 +225,8 @@ pub struct Losses {
 pub struct Options {
     /// The most open calls of one shard.
     pub calls_per_shard: usize,
+    /// The most bindings of the registrar.
+    pub bindings: usize,
     /// The most bytes of the whole journal. The segments being written are kept whatever this
     /// says, so it never falls below two segments for each shard.
     pub journal_bytes: u64,
@@ -181,6 +240,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             calls_per_shard: 200_000,
+            bindings: 1_000_000,
             journal_bytes: 1 << 30,
             journal_retention_s: 90 * 86_400,
             segment_bytes: 16 << 20,

@@ -70,7 +70,11 @@ fn an_asserted_identity_is_passed_between_those_who_are_trusted() {
 fn privacy_id_takes_every_identity_off_at_the_border() {
     let copy = out(&format!("{ASSERTED}Privacy: user;id\r\n"));
     assert!(copy.headers("P-Asserted-Identity").is_empty());
-    assert_eq!(copy.headers("Privacy"), ["user;id"], "the wish itself stays");
+    assert_eq!(
+        copy.headers("Privacy"),
+        ["user;id"],
+        "the wish itself stays"
+    );
 }
 
 #[test]
@@ -91,13 +95,23 @@ fn a_response_is_guarded_like_a_request() {
     let ok = respond(&copy, "200 OK", ASSERTED).replace(PBX, MOBILE);
     let ok = ok.replace(&format!("UDP {MOBILE}"), &format!("UDP {PBX}"));
     let back = answer(&world.receive(MOBILE, ok), PBX, 200);
-    assert!(back.headers("P-Asserted-Identity").is_empty(), "untrusted source");
+    assert!(
+        back.headers("P-Asserted-Identity").is_empty(),
+        "untrusted source"
+    );
     let copy = find(&world.receive(CALLER, invite(URI, "b")), PBX, "INVITE");
     let private = format!("{ASSERTED}Privacy: id\r\n");
     let ringing = world.receive(PBX, respond(&copy, "180 Ringing", &private));
     let back = answer(&ringing, CALLER, 180);
-    assert!(back.headers("P-Asserted-Identity").is_empty(), "untrusted receiver");
-    let back = answer(&world.receive(PBX, respond(&copy, "200 OK", ASSERTED)), CALLER, 200);
+    assert!(
+        back.headers("P-Asserted-Identity").is_empty(),
+        "untrusted receiver"
+    );
+    let back = answer(
+        &world.receive(PBX, respond(&copy, "200 OK", ASSERTED)),
+        CALLER,
+        200,
+    );
     assert_eq!(back.headers("P-Asserted-Identity").len(), 2, "no wish");
 }
 
@@ -153,7 +167,10 @@ fn our_part_of_the_history_is_hidden_beyond_the_border_where_wished() {
     assert!(copy.text().contains("<sip:bob@example.com>;index=1,"));
     let alone = history.replace("example.com>", "example.com?Privacy=history>");
     let copy = out(&alone);
-    assert!(copy.text().contains("<sip:anonymous@anonymous.invalid>;index=1,"));
+    assert!(
+        copy.text()
+            .contains("<sip:anonymous@anonymous.invalid>;index=1,")
+    );
 }
 
 #[test]
@@ -161,9 +178,15 @@ fn a_history_of_our_own_making_is_hidden_too() {
     let away = r#"{"id":"bob","display_name":"Bob","status":"away",
         "settings":{"away":{"immediate":{"forward":"+491701234567"}}}}"#;
     let mut world = World::new(bordered(), &[away]);
-    let sent = world.receive(CALLER, request("INVITE", URI, "a", "Privacy: history;id\r\n"));
+    let sent = world.receive(
+        CALLER,
+        request("INVITE", URI, "a", "Privacy: history;id\r\n"),
+    );
     let copy = find(&sent, MOBILE, "INVITE");
     let line = copy.header("History-Info").unwrap();
-    assert!(line.starts_with("<sip:anonymous@anonymous.invalid>;index=1, "), "{line}");
+    assert!(
+        line.starts_with("<sip:anonymous@anonymous.invalid>;index=1, "),
+        "{line}"
+    );
     assert_eq!(copy.headers("Privacy"), ["id"]);
 }

@@ -98,10 +98,7 @@ fn the_last_hop_counts_only_for_what_is_passed_on() {
 #[test]
 fn a_100_gives_the_timestamp_back_and_has_no_tag() {
     let mut world = World::new(policy(), &[BOB]);
-    let sent = world.receive(
-        CALLER,
-        request("INVITE", URI, "a", "Timestamp: 54.21\r\n"),
-    );
+    let sent = world.receive(CALLER, request("INVITE", URI, "a", "Timestamp: 54.21\r\n"));
     let trying = answer(&sent, CALLER, 100);
     assert_eq!(trying.headers("Timestamp"), ["54.21"]);
     assert!(!trying.header("To").unwrap().contains("tag="));
@@ -113,9 +110,15 @@ fn a_request_other_than_invite_gets_a_100_only_when_it_waits_for_long() {
     let mut world = World::new(policy(), &[BOB]);
     let message = request("MESSAGE", URI, "a", "");
     let copy = find(&world.receive(CALLER, &message), PBX, "MESSAGE");
-    assert!(world.receive(PBX, respond(&copy, "100 Trying", "")).is_empty());
     assert!(
-        world.receive(PBX, respond(&copy, "183 Progress", "")).is_empty(),
+        world
+            .receive(PBX, respond(&copy, "100 Trying", ""))
+            .is_empty()
+    );
+    assert!(
+        world
+            .receive(PBX, respond(&copy, "183 Progress", ""))
+            .is_empty(),
         "RFC 4320 §4.1: no other provisional at all"
     );
     assert_eq!(statuses(&world.advance(3_499), CALLER), [0; 0]);
@@ -159,10 +162,7 @@ fn the_reason_of_a_cancel_is_carried_along() {
     let onward = find(&sent, PBX, "CANCEL");
     assert_eq!(
         onward.headers("Reason"),
-        [
-            "SIP ;cause=600 ;text=\"Busy Everywhere\"",
-            "Q.850;cause=17"
-        ]
+        ["SIP ;cause=600 ;text=\"Busy Everywhere\"", "Q.850;cause=17"]
     );
     world.receive(PBX, respond(&copy, "487 Request Terminated", ""));
     world.assert_drained();
@@ -206,7 +206,11 @@ fn whoever_may_make_a_dialog_finds_us_in_its_route() {
     ] {
         let sent = world.receive(CALLER, request(method, URI, method, ""));
         let copy = find(&sent, PBX, method);
-        assert_eq!(copy.header("Record-Route").is_some(), is_recorded, "{method}");
+        assert_eq!(
+            copy.header("Record-Route").is_some(),
+            is_recorded,
+            "{method}"
+        );
     }
 }
 
@@ -252,8 +256,8 @@ fn early_dialogs_of_a_fork_each_have_their_prack_and_update() {
     let copy = find(&sent, PBX, "INVITE");
     let reliable = "Require: 100rel\r\nRSeq: 1\r\n";
     for (cseq, tag) in [(2, "one"), (12, "two")] {
-        let ringing = respond(&copy, "180 Ringing", reliable)
-            .replace("tag=callee", &format!("tag={tag}"));
+        let ringing =
+            respond(&copy, "180 Ringing", reliable).replace("tag=callee", &format!("tag={tag}"));
         let ringing = answer(&world.receive(PBX, ringing), CALLER, 180);
         assert_eq!(ringing.headers("RSeq"), ["1"]);
         assert!(ringing.header("To").unwrap().ends_with(tag));

@@ -36,15 +36,9 @@ fn an_interval_below_our_minimum_is_a_422_to_who_knows_timers() {
 fn who_knows_no_timers_gets_our_minimum_instead_of_a_422() {
     let (expires, least) = copied(with_minimum(300), "Session-Expires: 120;refresher=uac\r\n");
     assert_eq!((&*expires[0], &*least[0]), ("300;refresher=uac", "300"));
-    let (expires, least) = copied(
-        with_minimum(300),
-        "Session-Expires: 120\r\nMin-SE: 200\r\n",
-    );
+    let (expires, least) = copied(with_minimum(300), "Session-Expires: 120\r\nMin-SE: 200\r\n");
     assert_eq!((expires, least), (vec!["300".into()], vec!["300".into()]));
-    let (expires, least) = copied(
-        with_minimum(300),
-        "Session-Expires: 120\r\nMin-SE: 400\r\n",
-    );
+    let (expires, least) = copied(with_minimum(300), "Session-Expires: 120\r\nMin-SE: 400\r\n");
     assert_eq!((expires, least), (vec!["400".into()], vec!["400".into()]));
 }
 

@@ -138,6 +138,7 @@ pub fn policy() -> Policy {
         stranger: peer("", Mode::Redirect),
         dnd_status: 480,
         unknown_callee: UnknownCallee::NextHop,
+        registrar: None,
         timers: Timers::default(),
         limits: Limits::default(),
         ring_for_s: 30,
@@ -217,6 +218,11 @@ impl World {
             ..Source::datagram(address(from), listener)
         };
         self.receive_by(source, bytes)
+    }
+
+    /// A datagram arrives on another listener.
+    pub fn receive_on(&mut self, listener: u8, from: &str, bytes: impl AsRef<[u8]>) -> Vec<Sent> {
+        self.receive_by(Source::datagram(address(from), listener), bytes)
     }
 
     /// A message arrives; what the engine sends comes back.

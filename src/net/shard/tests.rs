@@ -248,6 +248,113 @@ fn a_shard_that_ends_by_itself_is_noticed() {
     panic!("nobody noticed");
 }
 
+/// Answers how long a datagram waited; on `block` says so and waits to be released.
+struct Slow {
+    blocked: std::sync::mpsc::Sender<()>,
+    release: std::sync::mpsc::Receiver<()>,
+    shard: u8,
+}
+
+impl Handler for Slow {
+    fn handle(&mut self, _: Now, input: Input<'_>, out: &mut Outbox) -> Handled {
+        let Input::Message { source, bytes } = input else {
+            return Handled::Done;
+        };
+        match bytes {
+            b"block" if self.shard == 0 => {
+                self.blocked.send(()).unwrap();
+                self.release.recv().unwrap();
+            }
+            b"for 1" if self.shard == 0 => return Handled::Belongs(1),
+            b"for 0" if self.shard == 1 => return Handled::Belongs(0),
+            _ => {
+                let hop = Hop::new(source.address, source.listener);
+                let text = format!("{} {}", self.shard, source.waited_ms);
+                out.send(&hop, |o| o.extend(text.bytes()));
+            }
+        }
+        Handled::Done
+    }
+    fn handle_timeouts(&mut self, _: Now, _: &mut Outbox) {}
+    fn next_timeout(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Blocks shard 0 while `wait` runs and sends, and gives the answers that come afterwards, with
+/// how long the shard was blocked at least and at most, milliseconds.
+fn answers_after_a_block(
+    sockets: Vec<Socket>,
+    phone: &UdpSocket,
+    wait: impl FnOnce(),
+    answers: usize,
+) -> (Vec<String>, u128, u128) {
+    let (blocked, is_blocked) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel();
+    let mut released = Some(released);
+    let to = local_address(&sockets[0]).unwrap();
+    let engines = (0..).zip(sockets).map(|(shard, socket)| {
+        let release = match released.take() {
+            Some(release) => release,
+            None => std::sync::mpsc::channel().1,
+        };
+        let blocked = blocked.clone();
+        let engine = move |_| Slow {
+            blocked,
+            release,
+            shard,
+        };
+        (vec![socket], engine)
+    });
+    let _shards = Shards::start(engines.collect(), Clock::start(), 9_000).unwrap();
+    phone.send_to(b"block", to).unwrap();
+    is_blocked.recv_timeout(Duration::from_secs(10)).unwrap();
+    let before = stopwatch();
+    wait();
+    let sent = stopwatch();
+    while sent.elapsed() < Duration::from_millis(100) {
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    let at_least = sent.elapsed().as_millis();
+    release.send(()).unwrap();
+    let answers = (0..answers).map(|_| hear(phone).1).collect();
+    (answers, at_least, before.elapsed().as_millis())
+}
+
+#[test]
+fn a_datagram_knows_how_long_it_waited_for_its_shard() {
+    let socket = bind_shared("127.0.0.1:0".parse().unwrap(), Buffers::default(), 1).unwrap();
+    let to = local_address(&socket[0]).unwrap();
+    let phone = phone("127.0.0.1:0");
+    let send = || {
+        for _ in 0..100 {
+            phone.send_to(b"x", to).unwrap();
+        }
+    };
+    let (answers, at_least, at_most) = answers_after_a_block(socket, &phone, send, 100);
+    for answer in answers {
+        let waited_ms: u128 = answer.strip_prefix("0 ").unwrap().parse().unwrap();
+        let expected = at_least.saturating_sub(2)..=at_most + 2;
+        assert!(expected.contains(&waited_ms), "{waited_ms} {expected:?}");
+    }
+}
+
+#[test]
+fn a_datagram_that_is_handed_over_takes_its_waiting_along() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    // Two sockets of their own, so that the test says which shard receives what.
+    let mut sockets = bind_shared(any, Buffers::default(), 1).unwrap();
+    sockets.extend(bind_shared(any, Buffers::default(), 1).unwrap());
+    let second = local_address(&sockets[1]).unwrap();
+    let phone = phone("127.0.0.1:0");
+    let send = || drop(phone.send_to(b"for 0", second).unwrap());
+    let (answers, at_least, at_most) = answers_after_a_block(sockets, &phone, send, 1);
+    let waited_ms: u128 = answers[0].strip_prefix("0 ").unwrap().parse().unwrap();
+    // The other shard took it some moments after it was sent, and nothing waits between the two.
+    let expected = at_least / 2..=at_most + 4;
+    assert!(expected.contains(&waited_ms), "{waited_ms} {expected:?}");
+}
+
 #[test]
 fn the_first_line_is_safe_for_a_log() {
     assert_eq!(
