@@ -10,7 +10,7 @@ use super::rejection::Rejection;
 use super::route::{Routed, TOKEN_PARAM};
 use super::token::FlowToken;
 use super::{Arrival, breadth, session};
-use crate::message::forward::{count_hop, stamp_top_via};
+use crate::message::forward::{count_hop, line, stamp_top_via, write_number};
 use crate::message::{Edits, Message, Name, Transport, Via};
 use crate::transaction::BranchId;
 use crate::transaction::branch::write_hex;
@@ -97,6 +97,7 @@ pub(super) fn edit(
         count_hop(message, edits)?;
         session::edit(message, copy.passage.policy, edits);
     }
+    complete_length(message, copy.listener.transport, edits);
     for span in &copy.routed.drop {
         edits.remove(span.clone());
     }
@@ -109,6 +110,18 @@ pub(super) fn edit(
         });
     }
     Ok(own)
+}
+
+/// A message that came as a datagram may lack a Content-Length; on a stream it must have one
+/// (§16.6(9), §20.14).
+pub(super) fn complete_length(message: &Message<'_>, transport: Transport, edits: &mut Edits) {
+    if transport.is_reliable() && message.header(Name::ContentLength).is_none() {
+        edits.insert(message.headers_end(), |out| {
+            line(out, b"Content-Length", |out| {
+                write_number(out, message.body().len() as u64);
+            });
+        });
+    }
 }
 
 fn edit_uri(message: &Message<'_>, copy: &Copy<'_>, edits: &mut Edits) {

@@ -3,7 +3,7 @@
 
 use super::best::{Best, upstream_edits};
 use super::failover::received;
-use super::forward::Origin;
+use super::forward::{Origin, complete_length};
 use super::privacy::Passage;
 use super::relay::{Relay, Relayed};
 use super::route::Routed;
@@ -134,6 +134,8 @@ impl Proxy {
         };
         let hops = relay.branches.iter().map(|branch| &branch.hop);
         Passage::of_response(&self.policy, hops, &relay.upstream).edit(message, edits);
+        let transport = self.policy.transport(relay.upstream.listener);
+        complete_length(message, transport, edits);
         relay.response = self
             .out
             .send(&relay.upstream, |out| edits.apply(message.bytes(), out))

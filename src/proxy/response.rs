@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::best::{Best, upstream_edits, upstream_status};
 use super::cancel::{CancelReason, write_ack};
 use super::dialog::Answer;
+use super::forward::complete_length;
 use super::handle::send_stored;
 use super::note::Final;
 use super::privacy::Passage;
@@ -359,6 +360,8 @@ impl Proxy {
         };
         let hops = invite.branches.iter().map(|branch| &branch.hop);
         Passage::of_response(&self.policy, hops, &invite.upstream).edit(message, edits);
+        let transport = self.policy.transport(invite.upstream.listener);
+        complete_length(message, transport, edits);
         let sent = self
             .out
             .send(&invite.upstream, |out| edits.apply(message.bytes(), out));

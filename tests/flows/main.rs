@@ -19,6 +19,7 @@ mod failing;
 mod failover;
 mod found;
 mod identity;
+mod originating;
 mod refusing;
 mod requiring;
 mod sessions;

@@ -14,5 +14,5 @@ mod harness;
 
 mod basic;
 mod services;
-mod trapezoid;
 mod transfers;
+mod trapezoid;

@@ -136,7 +136,10 @@ fn rfc5359_2_17_automatic_redial_subscribes_through_the_proxy() {
     let sent = world.receive(CALLER, request("SUBSCRIBE", BOB, "a", event));
     let subscribe = find(&sent, PBX, "SUBSCRIBE");
     assert_eq!(subscribe.headers("Record-Route").len(), 1);
-    let sent = world.receive(PBX, respond(&subscribe, "202 Accepted", "Expires: 3600\r\n"));
+    let sent = world.receive(
+        PBX,
+        respond(&subscribe, "202 Accepted", "Expires: 3600\r\n"),
+    );
     let accepted = answer(&sent, CALLER, 202);
     let state = "Event: dialog\r\nSubscription-State: active;expires=3600\r\n";
     let notify = in_dialog(&accepted, "NOTIFY", 1, true, state);

@@ -105,7 +105,12 @@ fn rfc5359_2_15_a_parked_call_is_asked_for_outside_its_dialog() {
     let sent = world.receive(CALLER, request("REFER", BOB, "a", refer));
     let passed = find(&sent, PBX, "REFER");
     assert_eq!(passed.headers("Record-Route").len(), 1);
-    assert!(passed.header("Refer-To").unwrap().contains("?Replaces=12345%3B"));
+    assert!(
+        passed
+            .header("Refer-To")
+            .unwrap()
+            .contains("?Replaces=12345%3B")
+    );
     let sent = world.receive(PBX, respond(&passed, "202 Accepted", ""));
     assert_eq!(statuses(&sent, CALLER), [202]);
     world.assert_drained();
@@ -117,10 +122,8 @@ fn rfc5359_2_16_a_pickup_cancels_the_phone_that_rang() {
     let copy = find(&world.receive(CALLER, invite(BOB, "a")), PBX, "INVITE");
     world.receive(PBX, respond(&copy, "180 Ringing", ""));
     let pickup = "Replaces: a@caller;to-tag=callee;from-tag=fa\r\n";
-    let invite = request("INVITE", &format!("sip:carl@{CALLER}"), "p", pickup).replace(
-        &format!("UDP {CALLER}"),
-        &format!("UDP {PBX}"),
-    );
+    let invite = request("INVITE", &format!("sip:carl@{CALLER}"), "p", pickup)
+        .replace(&format!("UDP {CALLER}"), &format!("UDP {PBX}"));
     let passed = find(&world.receive(PBX, invite), CALLER, "INVITE");
     assert_eq!(passed.headers("Replaces").len(), 1);
     let ok = respond(&passed, "200 OK", "");

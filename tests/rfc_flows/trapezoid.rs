@@ -163,7 +163,7 @@ fn name(address: &str) -> &str {
 }
 
 /// Alice's INVITE with a Route to her proxy.
-pub fn invite(branch: &str, cseq: u32, extra: &str) -> String {
+pub fn call_bob(branch: &str, cseq: u32, extra: &str) -> String {
     format!(
         "INVITE {BOB_URI} SIP/2.0\r\n\
          Via: SIP/2.0/UDP {ALICE};branch=z9hG4bK{branch}\r\n\
