@@ -34,6 +34,7 @@ fn options() -> Options {
         journal_bytes: 1 << 30,
         journal_retention_s: 1_000,
         segment_bytes: 256 << 10,
+        ..Options::default()
     }
 }
 

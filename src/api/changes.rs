@@ -61,9 +61,14 @@ pub(super) async fn delete(
         id: id.to_owned(),
         if_version,
     };
+    let callee = state.directory().handle_of_id(id);
     let deleted = written(state, change, false).await?;
     let id = deleted.profile.id().to_owned();
     gazette::tell_deleted(state, &id);
+    if let Some(callee) = callee {
+        // What the store refuses now, the sweep does later: nobody is found under the id.
+        let _ = state.shared().locations.remove(callee, &id, None);
+    }
     state
         .blocking(move |state| state.tokens().delete_all_of(&id))
         .await?

@@ -127,6 +127,15 @@ impl Collector for Scrape {
             ),
             |shard| &shard.rejections,
         )?;
+        self.labelled(
+            encoder,
+            (
+                "registrations",
+                "REGISTER requests answered by our registrar",
+                ["result", "reason"],
+            ),
+            |shard| &shard.registrations,
+        )?;
         self.encode_gauges(encoder)?;
         self.encode_losses(encoder)?;
         self.encode_measures(encoder)
@@ -210,6 +219,8 @@ impl Scrape {
             "Subscribers",
             state.directory().len() as u64,
         )?;
+        let bindings = state.shared().locations.len() as u64;
+        gauge(encoder, "bindings", "Bindings of phones", bindings)?;
         gauge(
             encoder,
             "event_listeners",
@@ -237,6 +248,12 @@ impl Scrape {
     fn encode_losses(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let losses = self.0.store().losses();
         let (torn, entries) = (losses.torn_calls, losses.journal_entries);
+        counter(
+            encoder,
+            "store_torn_bindings",
+            "Records of bindings that were damaged",
+            losses.torn_bindings,
+        )?;
         counter(
             encoder,
             "store_torn_calls",

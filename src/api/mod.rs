@@ -8,6 +8,7 @@
 //! Entry points: [`router`] for the handlers, [`serve::serve`] to answer connections.
 
 pub mod auth;
+mod bindings;
 mod calls;
 mod changes;
 mod document;
@@ -153,6 +154,9 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::delete))
         .routes(routes!(journal::journal))
+        .routes(routes!(bindings::list_all))
+        .routes(routes!(bindings::list, bindings::delete_all))
+        .routes(routes!(bindings::delete))
         .routes(routes!(calls::calls))
         .routes(routes!(calls::decisions))
         .routes(routes!(explain::explain))

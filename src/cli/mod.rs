@@ -7,6 +7,7 @@
 //!
 //! Entry point: [`run`].
 
+mod bindings;
 mod calls;
 mod check_config;
 mod client;
@@ -96,6 +97,8 @@ enum Command {
     /// Make, list and delete the tokens with which subscribers use the API
     #[command(subcommand)]
     Token(token::Token),
+    /// List and remove the phones that are registered with us
+    Bindings(bindings::Bindings),
     /// List the calls in progress
     Calls(calls::Calls),
     /// List what became of a subscriber's calls
@@ -128,6 +131,7 @@ pub fn run() -> ExitCode {
         Command::Status(command) => command.run(&setting),
         Command::Settings(command) => command.run(&setting),
         Command::Token(command) => command.run(&setting),
+        Command::Bindings(command) => command.run(&setting),
         Command::Calls(command) => command.run(&setting),
         Command::Journal(command) => command.run(&setting),
         Command::Explain(command) => command.run(&setting),

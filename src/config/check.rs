@@ -24,6 +24,7 @@ impl Config {
             errors.push(self.error("timers.t2_ms", text));
         }
         errors.extend(self.check_registrar());
+        errors.extend(self.check_tls());
         errors.extend(self.check_advertised());
         errors.extend(self.check_peers());
         errors
@@ -46,6 +47,33 @@ impl Config {
             let text = "there is no PBX that REGISTER could be passed to; set sip.next_hop, or \
                         mode = \"local\"";
             errors.push(self.error("registrar.mode", text));
+        }
+        errors
+    }
+
+    /// Certificates and their keys come in pairs, and whoever listens with TLS has both.
+    fn check_tls(&self) -> Vec<ConfigError> {
+        let tls = &self.tls;
+        let mut errors = Vec::new();
+        let mut lacks = |key: &str, other: &str| {
+            let text = format!("there is no `{other}`, which it needs");
+            errors.push(self.error(key, text));
+        };
+        match (&tls.certificate, &tls.private_key) {
+            (Some(_), None) => lacks("tls.certificate", "tls.private_key"),
+            (None, Some(_)) => lacks("tls.private_key", "tls.certificate"),
+            (None, None) if self.sip.listen.iter().any(|l| l.transport.is_secure()) => {
+                lacks("sip.listen", "tls.certificate");
+            }
+            _ => {}
+        }
+        match (&tls.client_certificate, &tls.client_key) {
+            (Some(_), None) => lacks("tls.client_certificate", "tls.client_key"),
+            (None, Some(_)) => lacks("tls.client_key", "tls.client_certificate"),
+            _ => {}
+        }
+        if tls.require_client_certificate && tls.client_ca.is_none() {
+            lacks("tls.require_client_certificate", "tls.client_ca");
         }
         errors
     }

@@ -4,7 +4,8 @@ use super::address::{HostPort, Listen, VoicemailTemplate, domain, http_address, 
 use super::error::Fault;
 use super::value::Value;
 use super::{
-    Config, Forwarding, LogFormat, Peer, RegistrarMode, Secret, StoreEngine, UnknownCallee,
+    Config, Forwarding, LogFormat, Peer, RegistrarMode, Secret, StoreEngine, TlsVersion,
+    UnknownCallee,
 };
 use crate::presence::NumberPlan;
 
@@ -44,6 +45,12 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
         "registrar",
         "Who keeps the bindings of phones: we, so that calls go to the phones themselves, or the PBX. \
          A change applies to registrations from then on.",
+    ),
+    (
+        "tls",
+        "Certificates and what is asked of those of others, for the transports `tls` and `wss`. Files \
+         are PEM. They are read again on a reload and as soon as they change; while a new one cannot \
+         be used, the old one stays in force and the log says why. Open connections go on.",
     ),
     (
         "timers",
@@ -200,6 +207,48 @@ pub(super) const KEYS: &[Key<Config>] = &[
     key!("registrar.bindings_per_aor", "number, 1 to 100", Toml("16"), true,
         c.registrar.bindings_per_aor = v => v.integer(1..=100)? as usize,
         "How many phones a subscriber may have registered at once; one more is answered 403."),
+    key!("sip.proxy_protocol", "list of `ADDRESS[/PREFIX]`", Toml("[]"), true,
+        c.sip.proxy_protocol = v => v.list(network)?,
+        "Load balancers in front of us. A connection from one of these networks must begin with a header \
+         of the PROXY protocol, version 2, and counts as coming from the address that it tells; from \
+         elsewhere such a header closes the connection."),
+    key!("sip.reuse_tcp", "`true` or `false`", Toml("false"), true,
+        c.sip.reuse_tcp = v => v.flag()?,
+        "Whether `alias` in the Via of a known peer lets us send it requests over its own connection on \
+         TCP, too (RFC 5923). On TLS its certificate decides, always."),
+    key!("tls.certificate", "path", Words("none; needed for `tls` and `wss`"), true,
+        c.tls.certificate = v => Some(v.parsed(path)?),
+        "Our certificate, followed by those between it and its root."),
+    key!("tls.private_key", "path", Words("none; needed for `tls` and `wss`"), true,
+        c.tls.private_key = v => Some(v.parsed(path)?),
+        "Its private key: PKCS #8, PKCS #1 or SEC 1, without a passphrase."),
+    key!("tls.client_ca", "path", Words("none"), true,
+        c.tls.client_ca = v => Some(v.parsed(path)?),
+        "The roots of those who connect to us. With it a certificate is asked for and verified, and its \
+         names are known; without it nobody is asked for one."),
+    key!("tls.require_client_certificate", "`true` or `false`", Toml("false"), true,
+        c.tls.require_client_certificate = v => v.flag()?,
+        "Whether those who connect to us must have a certificate; needs `client_ca`."),
+    key!("tls.server_ca", "path", Words("none"), true,
+        c.tls.server_ca = v => Some(v.parsed(path)?),
+        "Roots of those whom we connect to, beside the system's."),
+    key!("tls.client_certificate", "path", Words("as `certificate`"), true,
+        c.tls.client_certificate = v => Some(v.parsed(path)?),
+        "The certificate that we show where a system we connect to asks for one."),
+    key!("tls.client_key", "path", Words("as `private_key`"), true,
+        c.tls.client_key = v => Some(v.parsed(path)?),
+        "Its private key."),
+    key!("tls.min_version", "`\"1.2\"` or `\"1.3\"`", Toml(r#""1.2""#), true,
+        c.tls.min_version = v => v.word(&[("1.2", TlsVersion::V1_2), ("1.3", TlsVersion::V1_3)])?,
+        "The oldest version of TLS that is spoken."),
+    key!("tls.verify_server", "`true` or `false`", Toml("true"), true,
+        c.tls.verify_server = v => v.flag()?,
+        "Whether the certificates of systems we connect to are verified: root, time, and the name or \
+         address under which we look for them (RFC 5922). Switched off, anybody in between can listen."),
+    key!("tls.allow_wildcards", "`true` or `false`", Toml("false"), true,
+        c.tls.allow_wildcards = v => v.flag()?,
+        "Whether `*.example.com` in such a certificate is taken for `pbx.example.com`, which RFC 5922 \
+         forbids and some trunks need."),
     key!("timers.t1_ms", "milliseconds, 10 to 10000", Toml("500"), true,
         c.timers.t1_ms = v => v.integer(10..=10_000)? as u32,
         "T1, the estimate of the round-trip time."),
@@ -230,7 +279,43 @@ pub(super) const KEYS: &[Key<Config>] = &[
         "Targets tried for one call."),
     key!("limits.message_bytes", "bytes, 1500 to 65535", Toml("65535"), false,
         c.limits.message_bytes = v => v.integer(1_500..=65_535)? as usize,
-        "The longest datagram that is handled; longer ones are counted and dropped."),
+        "The longest message that is handled. Longer datagrams are counted and dropped; on a \
+         connection, a longer message closes it."),
+    key!("limits.connections", "number, 1 to 1000000", Toml("10000"), true,
+        c.limits.connections = v => v.integer(1..=1_000_000)? as usize,
+        "Connections that are open at once, whoever opened them. More are closed at once."),
+    key!("limits.connections_per_source", "number, 1 to 1000000", Toml("1000"), true,
+        c.limits.connections_per_source = v => v.integer(1..=1_000_000)? as usize,
+        "Connections that one address may open to us at once; peers may open more."),
+    key!("limits.connections_opening", "number, 1 to 1000000", Toml("1000"), true,
+        c.limits.connections_opening = v => v.integer(1..=1_000_000)? as usize,
+        "Connections that are being opened, by us and by others alike, each: until the handshakes of \
+         TLS, WebSocket and PROXY are over."),
+    key!("limits.connect_s", "seconds, 1 to 60", Toml("3"), true,
+        c.limits.connect_s = v => v.integer(1..=60)? as u32,
+        "How long we wait until a connection of ours is accepted."),
+    key!("limits.handshake_s", "seconds, 1 to 60", Toml("5"), true,
+        c.limits.handshake_s = v => v.integer(1..=60)? as u32,
+        "How long the handshakes of TLS, WebSocket and PROXY may take, all together."),
+    key!("limits.first_message_s", "seconds, 1 to 3600", Toml("30"), true,
+        c.limits.first_message_s = v => v.integer(1..=3_600)? as u32,
+        "How long somebody may be connected to us before anything comes."),
+    key!("limits.message_s", "seconds, 1 to 3600", Toml("10"), true,
+        c.limits.message_s = v => v.integer(1..=3_600)? as u32,
+        "How long a message may take from its first byte to its last on a connection."),
+    key!("limits.connection_idle_s", "seconds, 10 to 604800", Toml("600"), true,
+        c.limits.connection_idle_s = v => v.integer(10..=604_800)? as u32,
+        "After how long a connection is closed over which nothing came or went, keep-alives included. \
+         One over which somebody registered stays, as do WebSockets that answer our pings."),
+    key!("limits.connection_stall_s", "seconds, 1 to 60", Toml("5"), true,
+        c.limits.connection_stall_s = v => v.integer(1..=60)? as u32,
+        "How long the other side may read nothing of what waits for it, before its connection is closed."),
+    key!("limits.connection_queue_messages", "number, 16 to 1000000", Toml("4096"), true,
+        c.limits.connection_queue_messages = v => v.integer(16..=1_000_000)? as usize,
+        "Messages that wait to be sent over one connection; one more closes it."),
+    key!("limits.connection_queue_bytes", "bytes, 65536 to 268435456", Toml("1048576"), true,
+        c.limits.connection_queue_bytes = v => v.integer(65_536..=256 << 20)? as usize,
+        "The bytes that they have together; one more closes the connection."),
     key!("store.engine", "`\"embedded\"`", Toml(r#""embedded""#), false,
         c.store.engine = v => v.word(&[("embedded", StoreEngine::Embedded)])?,
         "Which store: files of this machine. Others come later."),

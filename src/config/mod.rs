@@ -43,6 +43,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// `[registrar]`
     pub registrar: Registrar,
+    /// `[tls]`
+    pub tls: Tls,
     /// `[timers]`
     pub timers: Timers,
     /// `[limits]`
@@ -84,6 +86,25 @@ pub struct Sip {
     pub udp_limit_bytes: u32,
     pub shards: Option<u16>,
     pub receive_buffer_bytes: u32,
+    #[serde(serialize_with = "networks_as_text")]
+    pub proxy_protocol: Vec<Network>,
+    pub reuse_tcp: bool,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Tls {
+    pub certificate: Option<PathBuf>,
+    pub private_key: Option<PathBuf>,
+    pub client_ca: Option<PathBuf>,
+    pub require_client_certificate: bool,
+    pub server_ca: Option<PathBuf>,
+    pub client_certificate: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
+    pub min_version: TlsVersion,
+    pub verify_server: bool,
+    pub allow_wildcards: bool,
 }
 
 /// `[[peer]]`
@@ -132,6 +153,17 @@ pub struct Limits {
     pub bindings: usize,
     pub branches: usize,
     pub message_bytes: usize,
+    pub connections: usize,
+    pub connections_per_source: usize,
+    pub connections_opening: usize,
+    pub connect_s: u32,
+    pub handshake_s: u32,
+    pub first_message_s: u32,
+    pub message_s: u32,
+    pub connection_idle_s: u32,
+    pub connection_stall_s: u32,
+    pub connection_queue_messages: usize,
+    pub connection_queue_bytes: usize,
 }
 
 /// `[store]`
@@ -197,6 +229,17 @@ pub enum RegistrarMode {
     Local,
     /// The PBX: REGISTER is passed on.
     Pass,
+}
+
+/// The oldest version of TLS that is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum TlsVersion {
+    /// TLS 1.2 and newer.
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// TLS 1.3 and newer.
+    #[serde(rename = "1.3")]
+    V1_3,
 }
 
 /// Which store keeps the data.
@@ -293,7 +336,8 @@ impl Config {
         }
     }
 
-    fn error(&self, key: &str, text: impl Into<String>) -> ConfigError {
+    /// A fault of a key, at the place where it was set.
+    pub(crate) fn error(&self, key: &str, text: impl Into<String>) -> ConfigError {
         ConfigError {
             place: self.place(key),
             key: key.to_owned(),
@@ -329,6 +373,25 @@ impl Default for Sip {
             udp_limit_bytes: 1_300,
             shards: None,
             receive_buffer_bytes: 4 << 20,
+            proxy_protocol: Vec::new(),
+            reuse_tcp: false,
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            private_key: None,
+            client_ca: None,
+            require_client_certificate: false,
+            server_ca: None,
+            client_certificate: None,
+            client_key: None,
+            min_version: TlsVersion::V1_2,
+            verify_server: true,
+            allow_wildcards: false,
         }
     }
 }
@@ -380,6 +443,17 @@ impl Default for Limits {
             bindings: 1_000_000,
             branches: 16,
             message_bytes: 65_535,
+            connections: 10_000,
+            connections_per_source: 1_000,
+            connections_opening: 1_000,
+            connect_s: 3,
+            handshake_s: 5,
+            first_message_s: 30,
+            message_s: 10,
+            connection_idle_s: 600,
+            connection_stall_s: 5,
+            connection_queue_messages: 4_096,
+            connection_queue_bytes: 1 << 20,
         }
     }
 }

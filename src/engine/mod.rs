@@ -4,6 +4,10 @@
 //! It must not read a clock, open a socket or block: the host in `net` does that. Entry points:
 //! [`Engine::handle`] and [`Engine::handle_timeouts`]; what is to be sent is in the [`Outbox`].
 
+mod sharder;
+
+pub use sharder::Sharder;
+
 pub use crate::proxy::{
     Arrival, ConnectionId, Flow, Hop, Now, Outbox, Shared, Transmit, Unreachable,
 };

@@ -111,6 +111,12 @@ impl<'a> Outside<'a> {
     }
 }
 
+/// The first value of a comma-separated list, such as a Route's, without white space around it.
+pub fn first_value(list: &[u8]) -> Option<&[u8]> {
+    let first = Elements::new(list).next()?;
+    Some(trimmed(part(list, first))).filter(|value| !value.is_empty())
+}
+
 /// The elements of a comma list, trimmed, empty ones included.
 pub(super) struct Elements<'a> {
     outside: Outside<'a>,

@@ -34,7 +34,7 @@ pub use edit::Edits;
 pub use fault::{Fault, Malformed, Unframed};
 pub use framing::{Frame, Framer};
 pub use index::{Index, LARGEST_BYTES};
-pub use lexeme::{Param, Params};
+pub use lexeme::{Param, Params, first_value};
 pub use name::{Method, Name};
 pub use respond::{Reply, reason_phrase, write_response};
 pub use start::Start;

@@ -20,6 +20,7 @@ mod serve;
 mod server;
 mod shard;
 mod socket;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timed;
@@ -32,5 +33,6 @@ pub use gauges::Gauges;
 pub use log::{Logging, start_logging};
 pub use serve::{RunningApi, serve};
 pub use server::{Reader, Reloaded, Server, StartError, check, random};
-pub use shard::{Handler, Shards};
+pub use shard::{Handler, Shards, Sockets};
 pub use socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
+pub use stream::{Labelled, StreamCounters};

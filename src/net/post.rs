@@ -1,6 +1,7 @@
 //! What a shard shows to other threads: its queue, its waker, its numbers.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -42,6 +43,11 @@ pub(super) struct Post {
     pub decision: Latency,
 }
 
+/// The posts of so many shards.
+pub(super) fn posts(shards: usize) -> io::Result<Arc<[Post]>> {
+    (0..shards).map(|_| Post::new()).collect()
+}
+
 impl Post {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
@@ -67,6 +73,14 @@ impl Post {
             self.queued_bytes.fetch_sub(length, Ordering::Relaxed);
         }
         is_queued
+    }
+
+    /// Puts an input into the queue while that is half empty, so that those who can wait leave room
+    /// for those who cannot; whether it was.
+    pub(super) fn push_with_room(&self, handed: impl FnOnce() -> Handed) -> bool {
+        self.queue.len() < QUEUE_LIMIT / 2
+            && self.queued_bytes.load(Ordering::Relaxed) < QUEUE_LIMIT_BYTES / 2
+            && self.push(handed())
     }
 
     /// Takes the oldest input.

@@ -88,10 +88,9 @@ fn say(line: &str) {
 }
 
 fn listeners(server: &Server) -> String {
-    let listeners: Vec<_> = server
-        .addresses()
-        .iter()
-        .map(|a| format!("udp:{a}"))
+    let listeners = server.listeners().into_iter();
+    let listeners: Vec<_> = listeners
+        .map(|(transport, address)| format!("{}:{address}", transport.param()))
         .collect();
     listeners.join(",")
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,13 +15,16 @@ use super::chronicle::Collector;
 use super::clock::Clock;
 use super::counters::Latency;
 use super::gauges::Gauges;
-use super::shard::Shards;
+use super::post::{Post, posts};
+use super::shard::{Shards, Sockets};
 use super::socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
+use super::stream::{self, Connections, StreamCounters, Streams, Surface};
 use super::timed::Timed;
 use super::upkeep::{Upkeep, unix_s};
 use crate::call::CallRecord;
-use crate::config::{self, Config, ConfigErrors, compile};
+use crate::config::{self, Config, ConfigErrors, Listen, compile};
 use crate::engine::{Engine, Shared, shard_of};
+use crate::message::Transport;
 use crate::presence::{Directory, LoadError, NumberPlan, Roster};
 use crate::proxy::Trace;
 use crate::proxy::policy::Policy;
@@ -34,6 +37,7 @@ pub type Reader = Box<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
 /// A running server. Dropping it ends the shards, then the upkeep, then the roster.
 pub struct Server {
     shards: Shards,
+    streams: Option<Streams>,
     _background: Background,
     roster: Arc<Roster>,
     shared: Arc<Shared>,
@@ -70,15 +74,32 @@ impl Server {
         store.maintain(unix_s(clock)).map_err(StartError::Store)?;
         let directory = Arc::new(Directory::new(random_u64()?));
         let roster = start_roster(&store, &directory, &policy.plan, clock)?;
-        let (sockets, addresses) = bind(&config)?;
-        let shards = config.shards();
+        let bound = bind(&config)?;
+        let addresses = bound.addresses;
         let policy = policy.bound(&addresses);
         let locations = restore_locations(&*store, &directory, &policy)?;
-        let shared = Shared::new(policy, directory, store.secret(), shards);
+        let shared = Shared::new(policy, directory, store.secret(), config.shards());
         let shared = Arc::new(shared.with_locations(locations));
-        let limit = config.limits.message_bytes;
-        let shards = start_shards(sockets, clock, limit, &shared, &*store)?;
         let config = Arc::new(ArcSwap::from_pointee(config));
+        let posts = posts(bound.of_shards.len()).map_err(StartError::Thread)?;
+        let surface = Surface {
+            listeners: listeners(&config.load(), &addresses),
+            config: Arc::clone(&config),
+            shared: Arc::clone(&shared),
+            posts: Arc::clone(&posts),
+            clock,
+        };
+        let streams = start_streams(surface, !bound.streams.is_empty())?;
+        let host = Host {
+            connections: streams.as_ref().map(|s| Arc::clone(s.connections())),
+            posts,
+            clock,
+        };
+        let limit = config.load().limits.message_bytes;
+        let shards = start_shards(bound.of_shards, host, limit, &shared, &*store)?;
+        if let Some(streams) = &streams {
+            streams.start(bound.streams).map_err(StartError::Thread)?;
+        }
         let (in_force, of_shards) = (Arc::clone(&config), Arc::clone(&shared));
         let collector = Arc::new(Collector::new(of_shards, clock, in_force));
         let upkeep = Upkeep {
@@ -92,6 +113,7 @@ impl Server {
         let background = upkeep.start().map_err(StartError::Thread)?;
         Ok(Self {
             shards,
+            streams,
             _background: background,
             roster,
             shared,
@@ -212,6 +234,23 @@ impl Server {
         self.clock
     }
 
+    /// What connections count, where anybody listens for them.
+    pub fn stream_counters(&self) -> Option<Arc<StreamCounters>> {
+        let streams = self.streams.as_ref();
+        streams.map(|streams| Arc::clone(streams.connections().counters()))
+    }
+
+    /// How many connections each table of theirs knows: all zero when nobody is connected.
+    pub fn connections(&self) -> [usize; 4] {
+        let streams = self.streams.as_ref();
+        streams.map_or([0; 4], |streams| streams.connections().sizes())
+    }
+
+    /// Transport and address of each listener, in the order of the configuration.
+    pub fn listeners(&self) -> Vec<(Transport, SocketAddr)> {
+        listeners(&self.config(), &self.addresses)
+    }
+
     /// What the shards' hosts count.
     pub fn gauges(&self) -> Gauges {
         self.shards.gauges()
@@ -258,38 +297,73 @@ fn restore_locations(
     Ok(Locations::restore(records, directory, listener_of))
 }
 
-type Bound = (Vec<Vec<Socket>>, Vec<SocketAddr>);
+/// What all listeners need.
+struct Bound {
+    /// Sockets for datagrams, by shard.
+    of_shards: Vec<Sockets>,
+    /// Sockets for connections, with their listeners.
+    streams: Vec<(u8, TcpListener)>,
+    /// Every listener's address.
+    addresses: Vec<SocketAddr>,
+}
 
-/// One socket for each shard and listener, by shard; and the listeners' addresses.
 fn bind(config: &Config) -> Result<Bound, StartError> {
+    let mut bound = Bound {
+        of_shards: Vec::new(),
+        streams: Vec::new(),
+        addresses: Vec::new(),
+    };
+    bound.of_shards.resize_with(config.shards(), Vec::new);
+    for (listener, listen) in (0_u8..).zip(&config.sip.listen) {
+        let address = match listen.transport {
+            Transport::Udp => bind_datagrams(config, listen, &mut bound.of_shards)?,
+            _ => {
+                let socket = stream::bind(listen.address);
+                let socket = socket.map_err(|source| cannot_bind(listen, source))?;
+                let address = socket.local_addr();
+                bound.streams.push((listener, socket));
+                for shard in &mut bound.of_shards {
+                    shard.push(None);
+                }
+                address.map_err(|source| cannot_bind(listen, source))?
+            }
+        };
+        bound.addresses.push(address);
+    }
+    Ok(bound)
+}
+
+/// A socket for each shard, on the same address.
+fn bind_datagrams(
+    config: &Config,
+    listen: &Listen,
+    of_shards: &mut [Sockets],
+) -> Result<SocketAddr, StartError> {
     let buffers = Buffers {
         bytes: config.sip.receive_buffer_bytes as usize,
     };
-    let mut of_shards: Vec<Vec<Socket>> = Vec::new();
-    of_shards.resize_with(config.shards(), Vec::new);
-    let mut addresses = Vec::new();
-    for listen in &config.sip.listen {
-        let sockets =
-            bind_shared(listen.address, buffers, of_shards.len()).map_err(StartError::Bind)?;
-        for (index, (shard, socket)) in of_shards.iter_mut().zip(sockets).enumerate() {
-            if index == 0 {
-                let address = local_address(&socket);
-                let failed = |source| {
-                    StartError::Bind(BindError {
-                        address: listen.address,
-                        source,
-                    })
-                };
-                addresses.push(address.map_err(failed)?);
-                warn_of_small_buffer(&socket, buffers, listen);
-            }
-            shard.push(socket);
+    let sockets = bind_shared(listen.address, buffers, of_shards.len());
+    let sockets = sockets.map_err(StartError::Bind)?;
+    let mut bound = listen.address;
+    for (index, (shard, socket)) in of_shards.iter_mut().zip(sockets).enumerate() {
+        if index == 0 {
+            bound = local_address(&socket).map_err(|source| cannot_bind(listen, source))?;
+            warn_of_small_buffer(&socket, buffers, listen);
         }
+        shard.push(Some(socket));
     }
-    Ok((of_shards, addresses))
+    Ok(bound)
 }
 
-fn warn_of_small_buffer(socket: &Socket, buffers: Buffers, listen: &config::Listen) {
+fn cannot_bind(listen: &Listen, source: io::Error) -> StartError {
+    StartError::Bind(BindError {
+        transport: listen.transport,
+        address: listen.address,
+        source,
+    })
+}
+
+fn warn_of_small_buffer(socket: &Socket, buffers: Buffers, listen: &Listen) {
     if let Some((asked, granted)) = granted_less(socket, buffers) {
         tracing::warn!(
             %listen,
@@ -301,9 +375,28 @@ fn warn_of_small_buffer(socket: &Socket, buffers: Buffers, listen: &config::List
     }
 }
 
-fn start_shards(
-    sockets: Vec<Vec<Socket>>,
+/// The threads for connections, where anybody listens for them.
+fn start_streams(surface: Surface, is_wanted: bool) -> Result<Option<Streams>, StartError> {
+    let streams = is_wanted.then(|| Streams::new(surface));
+    streams.transpose().map_err(StartError::Thread)
+}
+
+/// Transport and bound address of each listener.
+fn listeners(config: &Config, addresses: &[SocketAddr]) -> Vec<(Transport, SocketAddr)> {
+    let transports = config.sip.listen.iter().map(|listen| listen.transport);
+    transports.zip(addresses.iter().copied()).collect()
+}
+
+/// What the shards run beside.
+struct Host {
+    connections: Option<Arc<Connections>>,
+    posts: Arc<[Post]>,
     clock: Clock,
+}
+
+fn start_shards(
+    sockets: Vec<Sockets>,
+    host: Host,
     message_limit: usize,
     shared: &Arc<Shared>,
     store: &dyn Store,
@@ -324,7 +417,14 @@ fn start_shards(
             Engine::new(shard, shared, calls, journal, now)
         })
     });
-    Shards::start(shards.collect(), clock, message_limit).map_err(StartError::Thread)
+    let Host {
+        connections,
+        posts,
+        clock,
+    } = host;
+    let shards = shards.collect();
+    Shards::start_beside(connections, posts, shards, (clock, message_limit))
+        .map_err(StartError::Thread)
 }
 
 fn random_u64() -> Result<u64, StartError> {

@@ -16,7 +16,8 @@ use super::clock::{Clock, stopwatch};
 use super::counters::HostCounters;
 use super::epoll::Epoll;
 use super::gauges::Gauges;
-use super::post::{Handed, Post};
+use super::post::{Handed, Post, posts};
+use super::stream::Connections;
 use super::waiting::Waiting;
 use crate::engine::{Engine, Handled, Input, Now, Outbox, Source, Unreachable};
 
@@ -73,32 +74,45 @@ impl Handler for Engine {
     }
 }
 
+/// A shard's datagram sockets by the index of their listener; a stream's has none.
+pub type Sockets = Vec<Option<Socket>>;
+
 /// The running shards.
 pub struct Shards {
     threads: Vec<JoinHandle<()>>,
     posts: Arc<[Post]>,
+    connections: Option<Arc<Connections>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Shards {
-    /// Starts one thread for each entry: a shard's sockets, in the order of the listeners, and what
-    /// makes its engine, in its thread.
+    /// Starts one thread for each entry: a shard's sockets by listener, and what makes its engine,
+    /// in its thread.
     ///
     /// # Errors
     /// No thread or descriptor is left.
     pub fn start<H: Handler>(
-        shards: Vec<(Vec<Socket>, impl FnOnce(Now) -> H + Send + 'static)>,
+        shards: Vec<(Sockets, impl FnOnce(Now) -> H + Send + 'static)>,
         clock: Clock,
         message_limit: usize,
     ) -> io::Result<Self> {
-        let posts: Arc<[Post]> = shards
-            .iter()
-            .map(|_| Post::new())
-            .collect::<io::Result<_>>()?;
+        let posts = posts(shards.len())?;
+        Self::start_beside(None, posts, shards, (clock, message_limit))
+    }
+
+    /// As [`Shards::start`]; what goes to a listener without a socket is left to `connections`,
+    /// which tell the same posts.
+    pub(super) fn start_beside<H: Handler>(
+        connections: Option<Arc<Connections>>,
+        posts: Arc<[Post]>,
+        shards: Vec<(Sockets, impl FnOnce(Now) -> H + Send + 'static)>,
+        (clock, message_limit): (Clock, usize),
+    ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut running = Self {
             threads: Vec::new(),
             posts,
+            connections,
             stop,
         };
         for (number, (sockets, engine)) in (0_u16..).zip(shards) {
@@ -159,8 +173,9 @@ impl Drop for Shards {
 /// One shard's sockets and what it waits with.
 struct Host {
     number: u16,
-    sockets: Vec<Socket>,
+    sockets: Sockets,
     posts: Arc<[Post]>,
+    connections: Option<Arc<Connections>>,
     stop: Arc<AtomicBool>,
     epoll: Epoll,
     clock: Clock,
@@ -186,19 +201,22 @@ struct Core<H> {
 }
 
 impl Host {
-    fn new(number: u16, shards: &Shards, sockets: Vec<Socket>, clock: Clock) -> io::Result<Self> {
+    fn new(number: u16, shards: &Shards, sockets: Sockets, clock: Clock) -> io::Result<Self> {
         let (posts, stop) = (Arc::clone(&shards.posts), Arc::clone(&shards.stop));
         let epoll = Epoll::new()?;
         let host = Self {
             number,
             sockets,
             posts,
+            connections: shards.connections.clone(),
             stop,
             epoll,
             clock,
         };
         for (token, socket) in (0..).zip(&host.sockets) {
-            host.epoll.add(socket.as_fd(), token)?;
+            if let Some(socket) = socket {
+                host.epoll.add(socket.as_fd(), token)?;
+            }
         }
         if let Some(post) = host.post() {
             host.epoll.add_edge(post.waker.as_fd(), WAKER)?;
@@ -217,6 +235,10 @@ impl Host {
             untimed: 0,
             quiet_until_ms: 0,
         }
+    }
+
+    fn socket(&self, listener: u8) -> Option<&Socket> {
+        self.sockets.get(usize::from(listener))?.as_ref()
     }
 
     fn post(&self) -> Option<&Post> {
@@ -290,12 +312,7 @@ impl<H: Handler> Shard<H> {
         for ready in self.host.epoll.ready().filter(|ready| ready.token != WAKER) {
             let listener = ready.token as u8;
             exchange.ready.push(listener);
-            if let Some(socket) = self
-                .host
-                .sockets
-                .get(usize::from(listener))
-                .filter(|_| ready.has_error)
-            {
+            if let Some(socket) = self.host.socket(listener).filter(|_| ready.has_error) {
                 let unreachable = &mut exchange.unreachable;
                 read_errors(socket.as_fd(), &mut |to, _| remember(unreachable, to));
                 self.core.tell_others(unreachable);
@@ -337,7 +354,7 @@ impl<H: Handler> Shard<H> {
 
     /// Handles one batch of a listener; whether it was full, so that more may wait.
     fn receive(&mut self, listener: u8, now: Now, exchange: &mut Exchange) -> bool {
-        let Some(socket) = self.host.sockets.get(usize::from(listener)) else {
+        let Some(socket) = self.host.socket(listener) else {
             return false;
         };
         let wants_times = exchange.waiting.is_possible(listener, now);
@@ -384,6 +401,9 @@ impl<H: Handler> Shard<H> {
         };
         let counters = &post.counters;
         for (listener, socket) in (0_u8..).zip(&self.host.sockets) {
+            let Some(socket) = socket else {
+                continue;
+            };
             let of_listener = outbox
                 .transmits()
                 .iter()
@@ -401,7 +421,25 @@ impl<H: Handler> Shard<H> {
             HostCounters::add(&counters.datagrams_sent, sent.datagrams);
             HostCounters::add(&counters.send_calls, sent.calls);
         }
+        self.stream(post);
         self.core.outbox.clear();
+    }
+
+    /// Gives what goes over connections to their queues; nothing waits here. What fails at once is
+    /// told to this shard with its next batch.
+    fn stream(&self, post: &Post) {
+        let (host, outbox) = (&self.host, &self.core.outbox);
+        let Some(connections) = &host.connections else {
+            return;
+        };
+        for transmit in outbox.transmits() {
+            let hop = &transmit.hop;
+            if host.socket(hop.listener).is_none()
+                && let Err(failure) = connections.send(hop, outbox.payload(transmit))
+            {
+                post.push(Handed::Unreachable(failure));
+            }
+        }
     }
 
     fn read_drops(&self) {
@@ -409,6 +447,7 @@ impl<H: Handler> Shard<H> {
             .host
             .sockets
             .iter()
+            .flatten()
             .filter_map(|socket| kernel_drops(socket.as_fd()));
         let drops: u64 = drops.map(u64::from).sum();
         self.core.count(|counters| counters.kernel_drops.set(drops));
@@ -486,7 +525,9 @@ impl<H: Handler> Core<H> {
                     bytes,
                     received_ms,
                 } => {
-                    self.count(|counters| counters.handed_in.inc());
+                    if source.connection.is_none() {
+                        self.count(|counters| counters.handed_in.inc());
+                    }
                     let handed_ms = now.ms.saturating_sub(*received_ms);
                     let handed_ms = u32::try_from(handed_ms).unwrap_or(u32::MAX);
                     let source = Source {

@@ -9,6 +9,7 @@ use std::os::fd::AsRawFd;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Surroundings;
+use crate::message::Transport;
 use crate::proxy::policy::Network;
 
 /// How much a socket's buffers shall hold.
@@ -27,6 +28,8 @@ impl Default for Buffers {
 /// An address cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
+    /// What was to be spoken there.
+    pub transport: Transport,
     /// The address.
     pub address: SocketAddr,
     /// The system's reason.
@@ -35,13 +38,22 @@ pub struct BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, source } = self;
-        write!(f, "cannot listen on udp:{address}: {source}")?;
+        let Self {
+            transport,
+            address,
+            source,
+        } = self;
+        write!(
+            f,
+            "cannot listen on {}:{address}: {source}",
+            transport.param()
+        )?;
+        let option = if transport.is_reliable() { "t" } else { "u" };
         match source.kind() {
             io::ErrorKind::AddrInUse => write!(
                 f,
-                "; another program uses the port (see `ss -ulpn 'sport = {}'`): stop it, or change \
-                 sip.listen",
+                "; another program uses the port (see `ss -{option}lpn 'sport = {}'`): stop it, or \
+                 change sip.listen",
                 address.port()
             ),
             io::ErrorKind::PermissionDenied => f.write_str(
@@ -71,7 +83,11 @@ pub fn bind_shared(
     buffers: Buffers,
     shards: usize,
 ) -> Result<Vec<Socket>, BindError> {
-    let failed = |source| BindError { address, source };
+    let failed = |source| BindError {
+        transport: Transport::Udp,
+        address,
+        source,
+    };
     if shards <= 1 {
         return Ok(vec![bind(address, buffers, false).map_err(failed)?]);
     }

@@ -25,15 +25,31 @@ pub(super) struct Source<'m> {
     pub origin: Origin,
 }
 
+impl Source<'_> {
+    /// Whether it is the request itself, not what is left of it in a branch.
+    fn is_received(&self) -> bool {
+        matches!(self.origin, Origin::Received(_))
+    }
+}
+
+/// What became of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// It was carried out.
+    Out,
+    /// Nothing was done: a name that it needs is being resolved.
+    Waits,
+}
+
 impl Proxy {
-    /// Does what was decided.
+    /// Does what was decided; whether it could be, or must wait for a name that is being resolved.
     pub(super) fn carry_out(
         &mut self,
         key: InviteKey,
         decision: Decision,
         source: &Source<'_>,
         routed: &Routed,
-    ) {
+    ) -> Carried {
         let outcome = outcome_of(&decision.plan);
         self.count_decision(outcome, &decision);
         if let Some(story) = self.story_of(key) {
@@ -42,7 +58,10 @@ impl Proxy {
         }
         match decision.plan {
             Plan::Connect(connect) => self.connect(key, &connect, source, routed),
-            Plan::Redirect(divert) => self.redirect(key, &divert, source),
+            Plan::Redirect(divert) => {
+                self.redirect(key, &divert, source);
+                Carried::Out
+            }
             Plan::Forward(divert) => self.retarget(key, &divert, source, routed),
             Plan::Reject(rejection) => {
                 let status = rejection.status(self.policy.dnd_status);
@@ -53,27 +72,39 @@ impl Proxy {
                     rejection: Some(rejection),
                 };
                 self.answer(key, source, &answer);
+                Carried::Out
             }
         }
     }
 
     /// Branches to where the callee is reached; nowhere counts as unreachable.
-    fn connect(&mut self, key: InviteKey, connect: &Connect, source: &Source<'_>, routed: &Routed) {
+    fn connect(
+        &mut self,
+        key: InviteKey,
+        connect: &Connect,
+        source: &Source<'_>,
+        routed: &Routed,
+    ) -> Carried {
         let attempt = Attempt {
             uri: None,
             callee: Some(connect.callee),
             ring_for_s: self.ring_for_s(connect),
             is_divert: false,
         };
-        match self.targets_for(key, connect.callee) {
+        match self.targets_for(key, connect.callee, source.message.uri()) {
             Ok(targets) => {
                 self.try_targets(key, source, routed, &attempt, targets.into_vec());
+                Carried::Out
             }
+            Err(Unroutable::Pending) if source.is_received() => Carried::Waits,
             Err(_) => {
                 let decision = self.decide_again(key, connect.callee, Failure::Unreachable);
                 match decision {
                     Some(decision) => self.carry_out(key, decision, source, routed),
-                    None => self.answer(key, source, &Final::new(480)),
+                    None => {
+                        self.answer(key, source, &Final::new(480));
+                        Carried::Out
+                    }
                 }
             }
         }
@@ -113,13 +144,21 @@ impl Proxy {
     }
 
     /// A branch to the new target, announced upstream with a 181.
-    fn retarget(&mut self, key: InviteKey, divert: &Divert, source: &Source<'_>, routed: &Routed) {
+    fn retarget(
+        &mut self,
+        key: InviteKey,
+        divert: &Divert,
+        source: &Source<'_>,
+        routed: &Routed,
+    ) -> Carried {
         let targets = self.divert_targets(key, divert, source);
+        if matches!(targets, Err(Unroutable::Pending)) && source.is_received() {
+            return Carried::Waits;
+        }
         let (Some(texts), Ok(targets)) =
             (self.write_diversion(key, divert, source, false), targets)
         else {
-            self.divert_failed(key, divert, source, routed);
-            return;
+            return self.divert_failed(key, divert, source, routed);
         };
         let (callee, ring_for_s) = match &divert.to {
             Destination::Subscriber { connect, .. } => {
@@ -144,6 +183,7 @@ impl Proxy {
         };
         self.try_targets(key, source, routed, &attempt, targets.into_vec());
         self.scratch.uri = uri;
+        Carried::Out
     }
 
     /// The target cannot be reached at all: the subscriber's unreachable action, else 480.
@@ -153,7 +193,7 @@ impl Proxy {
         divert: &Divert,
         source: &Source<'_>,
         routed: &Routed,
-    ) {
+    ) -> Carried {
         let is_voicemail = matches!(divert.to, Destination::Voicemail { .. });
         let last = divert.hops.last().map(|hop| hop.subscriber);
         if let Some(story) = self.story_of(key) {
@@ -164,7 +204,10 @@ impl Proxy {
             .and_then(|callee| self.decide_again(key, callee, Failure::Unreachable));
         match decision {
             Some(decision) => self.carry_out(key, decision, source, routed),
-            None => self.answer(key, source, &Final::new(480)),
+            None => {
+                self.answer(key, source, &Final::new(480));
+                Carried::Out
+            }
         }
     }
 
@@ -194,7 +237,7 @@ impl Proxy {
         source: &Source<'_>,
     ) -> Result<Targets, Unroutable> {
         if let Destination::Subscriber { connect, .. } = &divert.to {
-            return self.targets_for(key, connect.callee);
+            return self.targets_for(key, connect.callee, b"");
         }
         let invite = self.invites.get(key).ok_or(Unroutable::Nowhere)?;
         let story = invite.story.as_deref().ok_or(Unroutable::Nowhere)?;

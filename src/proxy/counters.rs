@@ -39,6 +39,8 @@ macro_rules! counters {
             pub malformed: LabelCounters,
             /// Requests answered by ourselves, by [`super::Rejection`] label.
             pub rejections: LabelCounters,
+            /// What became of REGISTER requests for us: `accepted`, or `refused` and why.
+            pub registrations: LabelCounters,
         }
 
         impl Counters {

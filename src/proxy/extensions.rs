@@ -10,11 +10,15 @@ use crate::message::{Message, Method, Name, Reply, write_response};
 /// give, and a refusal where more is critical (RFC 3323 §4.3).
 const OF_A_PROXY: &[&[u8]] = &[b"privacy"];
 
-/// What our answer to OPTIONS says (§11.2). `timer`: we keep session timers (RFC 4028);
-/// `histinfo`: we write History-Info (RFC 7044).
+/// What our answer to OPTIONS says (§11.2).
 const CAPABILITIES: &[u8] = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, \
     INFO, SUBSCRIBE, NOTIFY, REFER, MESSAGE, PUBLISH\r\nAccept: application/sdp\r\n\
-    Accept-Encoding: identity\r\nAccept-Language: en\r\nSupported: timer, histinfo\r\n";
+    Accept-Encoding: identity\r\nAccept-Language: en\r\n";
+
+/// We keep session timers (RFC 4028) and write History-Info (RFC 7044).
+const SUPPORTED: &[u8] = b"Supported: timer, histinfo\r\n";
+/// Where phones register with us, their Path and flows are kept too (RFC 3327, RFC 5626).
+const SUPPORTED_BY_A_REGISTRAR: &[u8] = b"Supported: timer, histinfo, path, outbound\r\n";
 
 /// Every option tag that a request demands of a proxy must be ours (§16.3(5)). An ACK is never
 /// refused; its INVITE would have been.
@@ -74,11 +78,16 @@ impl Proxy {
     ) -> Result<(), Rejection> {
         check_recipient(request)?;
         let tag = self.stateless_tag(arrival);
+        let supported = match self.policy.registrar {
+            Some(_) => SUPPORTED_BY_A_REGISTRAR,
+            None => SUPPORTED,
+        };
+        let headers = [CAPABILITIES, supported].concat();
         let reply = Reply {
             status: 200,
             source: Some(arrival.from),
             to_tag: Some(&tag),
-            headers: CAPABILITIES,
+            headers: &headers,
             ..Reply::default()
         };
         let hop = arrival.reply_hop(&request.via);

@@ -185,6 +185,13 @@ impl RecordRoute<'_> {
     }
 }
 
+/// Appends our Path: the registrar's requests to the phone come to us, with the flow to take.
+pub(super) fn write_path(listener: &Listener, flow: (FlowToken, &Keys), out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Path: <");
+    write_own_uri(listener, Some(flow), false, out);
+    out.extend_from_slice(b";lr;ob>\r\n");
+}
+
 /// Appends the URI that leads to a listener of ours, without its closing parameters.
 pub(super) fn write_own_uri(
     listener: &Listener,

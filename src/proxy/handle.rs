@@ -24,6 +24,8 @@ pub(super) enum Way {
     Bindings(Handle),
     /// It is for ourselves.
     Ourselves,
+    /// To our registrar.
+    Registrar,
 }
 
 impl Proxy {
@@ -51,6 +53,7 @@ impl Proxy {
             }
             (_, Some(Owner::Invite(invite))) => self.repeat_invite_response(invite),
             (_, Some(Owner::Relay(relay))) => self.repeat_relay_response(relay),
+            (_, Some(Owner::Answer(answer))) => self.repeat_answer(answer),
             (_, _) => self.on_new_request(arrival, message, via, key),
         }
     }
@@ -110,7 +113,7 @@ impl Proxy {
         let policy = std::sync::Arc::clone(&self.policy);
         let (peer, is_known) = policy.peer(arrival.from.ip());
         let way = self.way(request, &routed, is_known);
-        let is_for_us = matches!(way, Ok(Way::Ourselves));
+        let is_for_us = matches!(way, Ok(Way::Ourselves | Way::Registrar));
         if request.is_at_its_end() && !is_for_us && request.method != Method::Ack {
             return Err(Rejection::MaxForwardsExhausted);
         }
@@ -123,6 +126,9 @@ impl Proxy {
         session::check(request, &policy)?;
         if let Way::Ourselves = way {
             return self.answer_ourselves(arrival, request);
+        }
+        if let Way::Registrar = way {
+            return self.register(arrival, request, key);
         }
         self.check_capacity(request)?;
         match (request.method, way) {
@@ -152,8 +158,15 @@ impl Proxy {
         (way, key): (&Way, u64),
     ) -> Result<Option<Targets>, Rejection> {
         if let Way::Bindings(callee) = way {
-            let found = self.targets_of(Some(*callee), arrival.call_key, arrival.listener);
-            return found.map(Some).map_err(|_| Rejection::NowhereToGo);
+            let key_and_listener = (arrival.call_key, arrival.listener);
+            return match self.targets_of(*callee, request.uri_bytes, key_and_listener) {
+                Ok(targets) => Ok(Some(targets)),
+                Err(Unroutable::Pending) => {
+                    self.park(arrival, &request.message, key)?;
+                    Ok(None)
+                }
+                Err(_) => Err(Rejection::NowhereToGo),
+            };
         }
         let hops = self.destination(arrival, request, routed, way);
         let hops = self.known_destinations(arrival, request, key, hops)?;
@@ -173,7 +186,7 @@ impl Proxy {
         }
         let target = self.target_of(request, routed);
         let is_ours = target.as_ref().is_some_and(|uri| self.serves(uri));
-        if routed.next.is_some() {
+        if routed.next.is_some() || routed.flow.is_some() {
             return if is_known {
                 Ok(Way::Onward)
             } else {
@@ -188,10 +201,16 @@ impl Proxy {
             };
         }
         let has_user = target.as_ref().is_some_and(|uri| !uri.user.is_empty());
-        let is_subscriber = target.is_some_and(|uri| self.around().resolve_uri(&uri).is_some());
+        let subscriber = target.and_then(|uri| self.around().resolve_uri(&uri));
         match request.method {
             Method::Invite if !request.is_in_dialog() && has_user => Ok(Way::Lookup),
-            Method::Options if !request.is_in_dialog() && !is_subscriber => Ok(Way::Ourselves),
+            Method::Register if self.policy.registrar.is_some() => Ok(Way::Registrar),
+            Method::Options if !request.is_in_dialog() && subscriber.is_none() => {
+                Ok(Way::Ourselves)
+            }
+            _ if self.policy.registrar.is_some() && subscriber.is_some() => {
+                Ok(subscriber.map_or(Way::NextHop, Way::Bindings))
+            }
             _ if self.policy.next_hop.is_some() => Ok(Way::NextHop),
             _ if self.policy.unknown_callee == UnknownCallee::Reject => Err(Rejection::NotFound),
             _ => Err(Rejection::NowhereToGo),
@@ -199,7 +218,7 @@ impl Proxy {
     }
 
     /// The directory as the configuration in force sees it.
-    fn around(&self) -> Neighbourhood<'_> {
+    pub(super) fn around(&self) -> Neighbourhood<'_> {
         Neighbourhood {
             directory: &self.shared.directory,
             policy: &self.policy,

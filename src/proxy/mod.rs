@@ -30,6 +30,7 @@ mod outbox;
 mod parked;
 pub mod policy;
 mod privacy;
+mod register;
 mod reject;
 mod rejection;
 mod relay;
@@ -74,6 +75,8 @@ new_key_type! {
     struct InviteKey;
     /// Names another request's context; part of our Via branch.
     struct RelayKey;
+    /// Names a request that was answered at once.
+    struct AnswerKey;
 }
 
 /// The time, as the host read it once for a batch of messages.
@@ -105,6 +108,7 @@ pub struct Arrival {
 enum Owner {
     Invite(InviteKey),
     Relay(RelayKey),
+    Answer(AnswerKey),
     Call(CallId),
     Parked,
 }
@@ -118,6 +122,7 @@ pub struct Proxy {
     keys: Keys,
     invites: SlotMap<InviteKey, Invite>,
     relays: SlotMap<RelayKey, Relay>,
+    answers: SlotMap<AnswerKey, register::Answered>,
     servers: HashMap<u64, Owner, BuildHasherDefault<Identity>>,
     calls: Calls,
     /// Requests whose target is being resolved.
@@ -164,6 +169,7 @@ impl Proxy {
             keys: Keys::new(&shared.secret).for_run(now.unix_ms),
             invites: SlotMap::with_key(),
             relays: SlotMap::with_key(),
+            answers: SlotMap::with_key(),
             servers: HashMap::default(),
             calls,
             parked: parked::Parked::default(),
@@ -205,6 +211,7 @@ impl Proxy {
         Load {
             invites: self.invites.len(),
             relays: self.relays.len(),
+            answers: self.answers.len(),
             servers: self.servers.len(),
             calls: self.calls.len(),
             parked: self.parked.len(),
@@ -241,7 +248,8 @@ impl Proxy {
         if let Some(counters) = self.counters() {
             counters.calls_open.set(self.calls.len() as u64);
             counters.invites_open.set(self.invites.len() as u64);
-            counters.relays_open.set(self.relays.len() as u64);
+            let others = self.relays.len() + self.answers.len();
+            counters.relays_open.set(others as u64);
             counters.timers.set(self.wheel.len() as u64);
             if self.shared.is_draining() {
                 let pending = self.invites.values().filter(|i| i.server.is_proceeding());
@@ -258,6 +266,8 @@ pub struct Load {
     pub invites: usize,
     /// Other transactions.
     pub relays: usize,
+    /// Requests that were answered at once.
+    pub answers: usize,
     /// Entries that find server transactions.
     pub servers: usize,
     /// Open calls.

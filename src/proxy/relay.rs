@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::best::Best;
 use super::branch::{ffi, has_alias};
 use super::extensions::may_make_dialog;
-use super::forward::{Copy, Origin, RecordRoute, edit};
+use super::forward::{Copy, Origin, RecordRoute, edit, write_path};
 use super::handle::Way;
 use super::hop::{Hop, Unreachable};
 use super::privacy::Passage;
@@ -17,8 +17,9 @@ use super::request::ProxyRequest;
 use super::route::Routed;
 use super::setup::Identifiers;
 use super::target::{Target, Targets, fitting};
+use super::token::FlowToken;
 use super::{Arrival, Owner, Proxy, RelayKey, breadth};
-use crate::message::{Message, Method};
+use crate::message::{Message, Method, Name};
 use crate::transaction::{BranchId, BranchKind, Ms, NonInviteClient, NonInviteServer, soonest};
 
 /// A request other than INVITE and ACK between upstream and its branches.
@@ -154,7 +155,7 @@ impl Proxy {
         &mut self,
         key: RelayKey,
         relayed: &Relayed<'_, '_>,
-        flow: Option<super::token::FlowToken>,
+        flow: Option<FlowToken>,
     ) -> Result<(), Rejection> {
         let policy = Arc::clone(&self.policy);
         let relay = self.relays.get(key).ok_or(Rejection::Unresolvable)?;
@@ -174,6 +175,14 @@ impl Proxy {
             leg: leg as u8,
             check: relay.check,
         };
+        let path = flow.filter(|_| relay.method == Method::Register);
+        let path = path.filter(|flow| self.takes_path(message, *flow));
+        self.scratch.lines.clear();
+        if let (Some(flow), Some(listener)) =
+            (path, policy.listeners.get(usize::from(hop.listener)))
+        {
+            write_path(listener, (flow, &self.keys), &mut self.scratch.lines);
+        }
         let upstream = may_make_dialog(relay.method).then_some(upstream);
         let (sent, own_bytes) =
             self.send_copy(relayed, (branch, hop), call_key, (upstream, flow))?;
@@ -201,6 +210,19 @@ impl Proxy {
             relay.branches.push(branch);
         }
         Ok(())
+    }
+
+    /// Whether a REGISTER that is passed on gets a Path, so that the registrar sends calls for the
+    /// phone by us (RFC 3327 §5.1, RFC 5626 §5.1): where the phone supports it, and for a
+    /// WebSocket client, which nobody else can reach.
+    fn takes_path(&self, message: &Message<'_>, flow: FlowToken) -> bool {
+        let supports = |tag: &[u8]| {
+            let mut tags = message.values(Name::Supported);
+            tags.any(|value| value.bytes.eq_ignore_ascii_case(tag))
+        };
+        let is_websocket = matches!(flow, FlowToken::Connection { listener, .. }
+            if self.policy.transport(listener).is_websocket());
+        is_websocket || supports(b"path") || supports(b"outbound")
     }
 
     /// The ACK of a 2xx goes where its Route says, or nowhere: there is nothing to answer. The ACK
@@ -243,6 +265,7 @@ impl Proxy {
             target: &Target::default(),
             breadth: request.breadth,
         };
+        self.scratch.lines.clear();
         self.send_copy(&relayed, (branch, &hop), arrival.call_key, (None, None))
             .map(drop)
     }
@@ -253,7 +276,7 @@ impl Proxy {
         relayed: &Relayed<'_, '_>,
         (branch, hop): (BranchId, &Hop),
         call_key: u64,
-        (upstream, flow): (Option<u8>, Option<super::token::FlowToken>),
+        (upstream, flow): (Option<u8>, Option<FlowToken>),
     ) -> Result<(Box<[u8]>, usize), Rejection> {
         let policy = Arc::clone(&self.policy);
         let listener = |number: u8| policy.listeners.get(usize::from(number));
@@ -274,7 +297,7 @@ impl Proxy {
                 downstream_flow: relayed.target.flow,
             }),
             path: &relayed.target.path,
-            lines: b"",
+            lines: &self.scratch.lines,
             tail: b"",
             breadth: relayed.breadth,
             passage: Passage::of_request(&policy, relayed.origin, hop),

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::branch::Attempt;
 use super::caller::identify;
-use super::carry_out::Source;
+use super::carry_out::{Carried, Source};
 use super::divert::read_history;
 use super::facts::Outcome;
 use super::forward::Origin;
@@ -100,8 +100,14 @@ impl Proxy {
             message: request.message,
             origin: Origin::Received(arrival.from),
         };
-        self.carry_out(key, decision, &source, routed);
-        Ok(())
+        match self.carry_out(key, decision, &source, routed) {
+            Carried::Out => Ok(()),
+            Carried::Waits => {
+                self.invites.remove(key);
+                self.servers.remove(&identifiers.0);
+                self.park(arrival, &request.message, identifiers.0)
+            }
+        }
     }
 
     fn story(

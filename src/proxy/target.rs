@@ -2,13 +2,14 @@
 
 use smallvec::SmallVec;
 
-use super::hop::{Flow, Hop, Hops};
+use super::hop::{ConnectionId, Flow, Hop, Hops};
 use super::policy::Policy;
-use super::route::Unroutable;
+use super::route::{Towards, Unroutable};
 use super::token::FlowToken;
 use super::{InviteKey, Proxy};
-use crate::message::Transport;
+use crate::message::{NameAddr, Transport, Uri};
 use crate::presence::Handle;
+use crate::registrar::{self, Reach};
 
 /// One target.
 #[derive(Debug, Clone, Default)]
@@ -50,14 +51,18 @@ pub(super) fn take_group(targets: &mut Vec<Target>) -> Targets {
 }
 
 impl Proxy {
-    /// Where a subscriber is reached: at the PBX.
+    /// Where a subscriber is reached: at the PBX, or where their phones have registered with us.
+    /// `uri` is what was called; it may name one phone (RFC 5627).
     pub(super) fn targets_of(
         &self,
-        _callee: Option<Handle>,
-        call_key: u64,
-        listener: u8,
+        callee: Handle,
+        uri: &[u8],
+        (call_key, listener): (u64, u8),
     ) -> Result<Targets, Unroutable> {
         let towards = self.towards(call_key, listener);
+        if self.policy.registrar.is_some() {
+            return self.bound_targets(callee, uri, &towards);
+        }
         let next_hop = self.policy.next_hop.as_ref();
         let hops = towards.next_hop(next_hop.ok_or(Unroutable::Nowhere)?)?;
         Ok(std::iter::once(Target::at(hops)).collect())
@@ -68,9 +73,110 @@ impl Proxy {
         &self,
         key: InviteKey,
         callee: Handle,
+        uri: &[u8],
     ) -> Result<Targets, Unroutable> {
         let invite = self.invites.get(key).ok_or(Unroutable::Nowhere)?;
-        self.targets_of(Some(callee), invite.call_key, invite.upstream.listener)
+        self.targets_of(callee, uri, (invite.call_key, invite.upstream.listener))
+    }
+
+    fn bound_targets(
+        &self,
+        callee: Handle,
+        uri: &[u8],
+        towards: &Towards<'_>,
+    ) -> Result<Targets, Unroutable> {
+        let profile = self.shared.directory.profile_guard(callee);
+        let profile = profile.ok_or(Unroutable::Nowhere)?;
+        let gr = Uri::parse(uri)
+            .ok()
+            .and_then(|uri| uri.param(b"gr").flatten());
+        let flows = &self.shared.flows;
+        let is_open = |id| flows.get(ConnectionId(id)).is_some();
+        let now_unix_ms = self.now.unix_ms;
+        let bound = self
+            .shared
+            .locations
+            .targets((callee, &profile), gr, now_unix_ms, is_open);
+        let mut found = Targets::new();
+        let mut of_instance: SmallVec<[(&[u8], usize); 4]> = SmallVec::new();
+        let mut failure = Unroutable::Nowhere;
+        let bound: SmallVec<[_; 4]> = bound.iter().collect();
+        for binding in &bound {
+            let target = match bound_target(binding, towards) {
+                Ok(target) => target,
+                Err(reason) => {
+                    failure = reason;
+                    continue;
+                }
+            };
+            let has_flows = binding.reg_id > 0 && !binding.instance.is_empty();
+            let same = of_instance.iter().find(|(i, _)| *i == binding.instance);
+            match same
+                .filter(|_| has_flows)
+                .and_then(|(_, at)| found.get_mut(*at))
+            {
+                Some(first) => first.hops.extend(target.hops),
+                None => {
+                    of_instance.push((binding.instance, found.len()));
+                    found.push(target);
+                }
+            }
+        }
+        match found.is_empty() {
+            true => Err(failure),
+            false => Ok(found),
+        }
+    }
+}
+
+/// How a binding is reached.
+fn bound_target(
+    binding: &registrar::Target<'_>,
+    towards: &Towards<'_>,
+) -> Result<Target, Unroutable> {
+    let first = crate::message::first_value(binding.path);
+    let way = first.and_then(|value| NameAddr::parse(value).ok());
+    let named = || {
+        let uri = way.map_or(&*binding.uri, |way| way.uri);
+        towards.uri(&Uri::parse(uri).map_err(|_| Unroutable::Nowhere)?)
+    };
+    let (hops, flow) = match binding.reach {
+        Reach::Resolved => (named()?, None),
+        Reach::Preferred(flow) | Reach::Only(flow) => {
+            let (hop, token) = over(&flow);
+            let mut hops: Hops = std::iter::once(hop).collect();
+            if let (Reach::Preferred(_), Ok(others)) = (binding.reach, named()) {
+                hops.extend(others);
+            }
+            (hops, Some(token))
+        }
+    };
+    Ok(Target {
+        uri: Some(binding.uri.as_ref().into()),
+        path: binding.path.into(),
+        hops,
+        flow,
+        q: binding.q_thousandths,
+        is_fitted: false,
+        breadth: 0,
+    })
+}
+
+/// The hop over a registered flow, and its token for the dialog.
+fn over(flow: &registrar::Flow) -> (Hop, FlowToken) {
+    let (from, listener) = (flow.peer, flow.listener);
+    match flow.connection.map(ConnectionId) {
+        Some(id) => {
+            let hop = Hop {
+                flow: Flow::Only(id),
+                ..Hop::new(from, listener)
+            };
+            (hop, FlowToken::Connection { id, listener })
+        }
+        None => (
+            Hop::new(from, listener),
+            FlowToken::Datagram { from, listener },
+        ),
     }
 }
 

@@ -19,6 +19,7 @@ impl Proxy {
             match owner {
                 Owner::Invite(key) => self.wake_invite(key, at),
                 Owner::Relay(key) => self.wake_relay(key, at),
+                Owner::Answer(key) => self.wake_answer(key),
                 Owner::Call(id) => self.wake_call(id),
                 Owner::Parked => self.handle_resolved(),
             }

@@ -20,9 +20,9 @@ pub fn is_same_uri(left: &[u8], right: &[u8]) -> bool {
     };
     match (a.scheme, b.scheme) {
         (Scheme::Sip, Scheme::Sip) | (Scheme::Sips, Scheme::Sips) => {
-            canonical(userinfo(left)) == canonical(userinfo(right))
+            a.port == b.port
                 && is_same_host(&a, &b)
-                && a.port == b.port
+                && canonical(userinfo(left)) == canonical(userinfo(right))
                 && has_params_of(&a, &b)
                 && has_params_of(&b, &a)
                 && sorted(a.headers) == sorted(b.headers)

@@ -130,6 +130,11 @@ impl Locations {
         bindings.filter(|bindings| bindings.id.eq_ignore_ascii_case(id))
     }
 
+    /// The bindings of every subscriber, in no order that matters.
+    pub fn all(&self) -> impl Iterator<Item = Arc<Bindings>> {
+        (0..self.table.chunks()).flat_map(|chunk| self.table.chunk(chunk))
+    }
+
     /// How many bindings there are; expired ones count until they are swept.
     pub fn len(&self) -> usize {
         self.count.load(Relaxed)

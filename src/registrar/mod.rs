@@ -50,3 +50,6 @@ impl Default for Rules {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Rules;
 use super::binding::{Flow, Reach};
-use super::contact::{Contact, Contacts, expires_header};
+use super::contact::{Contact, Contacts};
 use super::refusal::Refusal;
 use crate::message::{Message, Name, NameAddr, Scheme, Transport, Uri};
 use crate::presence::Handle;
@@ -102,7 +102,7 @@ impl<'a> Registration<'a> {
             callee,
             id,
             contacts: Contacts::read(message)?,
-            expires_s: expires_header(message),
+            expires_s: message.expires_s(),
             call_id: message.call_id().map_err(|_| Refusal::MalformedContact)?,
             cseq: message.cseq().map_or(0, |cseq| cseq.number),
             transaction,

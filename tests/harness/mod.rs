@@ -16,6 +16,7 @@ use pointsman::presence::{Directory, NumberPlan, Subscriber};
 use pointsman::proxy::policy::{
     Limits, Listener, NextHop, Peer, Policy, Timers, UnknownCallee, Voicemail,
 };
+use pointsman::registrar::{Locations, Rules};
 use pointsman::routing::Mode;
 use pointsman::store::{Memory, Store};
 
@@ -157,6 +158,15 @@ pub fn retargeting() -> Policy {
     }
 }
 
+/// The same without a PBX: phones register with us.
+pub fn registering() -> Policy {
+    Policy {
+        registrar: Some(Rules::default()),
+        next_hop: None,
+        ..policy()
+    }
+}
+
 impl World {
     pub fn new(policy: Policy, subscribers: &[&str]) -> Self {
         Self::with_store(policy, subscribers, Memory::new([7; 32]), 0)
@@ -168,7 +178,10 @@ impl World {
             let subscriber: Subscriber = serde_json::from_str(json).unwrap();
             directory.put(&subscriber, &policy.plan).unwrap();
         }
-        let shared = Arc::new(Shared::new(policy, directory, store.secret(), 1));
+        let records = store.bindings().unwrap();
+        let locations = Locations::restore(records, &directory, |flow| Some(flow.listener));
+        let shared = Shared::new(policy, directory, store.secret(), 1).with_locations(locations);
+        let shared = Arc::new(shared);
         let stored = store.open_calls(1, &|_| 0).unwrap().remove(0);
         let journal = store.journals(1).unwrap().remove(0);
         let now = Now {

@@ -61,13 +61,13 @@ impl Handler for Echo {
 }
 
 fn start(listeners: &[&str], shards: usize) -> (Shards, Vec<SocketAddr>) {
-    let mut of_shards: Vec<Vec<Socket>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut of_shards: Vec<Sockets> = (0..shards).map(|_| Vec::new()).collect();
     let mut addresses = Vec::new();
     for listener in listeners {
         let sockets = bind_shared(listener.parse().unwrap(), Buffers::default(), shards).unwrap();
         addresses.push(local_address(&sockets[0]).unwrap());
         for (shard, socket) in of_shards.iter_mut().zip(sockets) {
-            shard.push(socket);
+            shard.push(Some(socket));
         }
     }
     let count = shards as u16;
@@ -238,7 +238,12 @@ fn a_shard_that_ends_by_itself_is_noticed() {
         }
     }
     let socket = bind_shared("127.0.0.1:0".parse().unwrap(), Buffers::default(), 1).unwrap();
-    let shards = Shards::start(vec![(socket, |_| Mortal)], Clock::start(), 9_000).unwrap();
+    let shards = Shards::start(
+        vec![(socket.into_iter().map(Some).collect(), |_| Mortal)],
+        Clock::start(),
+        9_000,
+    )
+    .unwrap();
     for _ in 0..1_000 {
         if shards.have_failed() {
             return;
@@ -304,7 +309,7 @@ fn answers_after_a_block(
             release,
             shard,
         };
-        (vec![socket], engine)
+        (vec![Some(socket)], engine)
     });
     let _shards = Shards::start(engines.collect(), Clock::start(), 9_000).unwrap();
     phone.send_to(b"block", to).unwrap();
