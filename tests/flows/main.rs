@@ -17,6 +17,7 @@ mod dialogs;
 mod diverting;
 mod failing;
 mod failover;
+mod forking;
 mod found;
 mod identity;
 mod originating;
