@@ -8,7 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::state::{ApiState, Histogram};
+use super::state::{ApiState, Family, Histogram};
 use crate::proxy::{Counters, LabelCounters};
 
 /// A plain number of the shards: its name, whether it can fall, and what it means.
@@ -72,6 +72,27 @@ const PLAIN: &[Plain] = &[
         "names_pending",
         false,
         "Requests that waited for a host name",
+    ),
+    Plain(
+        "challenges",
+        false,
+        "Requests that were to be authenticated and were not",
+    ),
+    Plain(
+        "authentications",
+        false,
+        "Requests whose sender has proved who they are",
+    ),
+    Plain(
+        "authentication_failures",
+        false,
+        "Requests with wrong credentials",
+    ),
+    Plain("bans", false, "Sources that were shut out"),
+    Plain(
+        "banned_requests",
+        false,
+        "Requests dropped because their source is shut out",
     ),
 ];
 
@@ -239,6 +260,9 @@ impl Scrape {
         for (name, help, value) in measures.gauges {
             gauge(encoder, name, help, value)?;
         }
+        for measured in &measures.families {
+            family(encoder, measured)?;
+        }
         measures
             .histograms
             .iter()
@@ -276,6 +300,22 @@ fn histogram(encoder: &mut DescriptorEncoder<'_>, histogram: &Histogram) -> fmt:
     let (name, help) = (histogram.name, histogram.help);
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
     metric.encode_histogram::<NoLabelSet>(histogram.sum_s, count, &buckets, None)
+}
+
+fn family(encoder: &mut DescriptorEncoder<'_>, measured: &Family) -> fmt::Result {
+    let kind = match measured.is_gauge {
+        true => MetricType::Gauge,
+        false => MetricType::Counter,
+    };
+    let mut family = encoder.encode_descriptor(measured.name, measured.help, None, kind)?;
+    for (labels, value) in &measured.samples {
+        let labels = labels.as_slice();
+        match measured.is_gauge {
+            true => family.encode_family(&labels)?.encode_gauge(value)?,
+            false => counted(&mut family, labels, *value)?,
+        }
+    }
+    Ok(())
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {

@@ -51,7 +51,25 @@ pub struct Measures {
     pub gauges: Vec<(&'static str, &'static str, u64)>,
     /// How long things take.
     pub histograms: Vec<Histogram>,
+    /// Numbers with labels.
+    pub families: Vec<Family>,
 }
+
+/// Numbers of one meaning, told apart by labels.
+#[derive(Debug, Default)]
+pub struct Family {
+    /// The name without prefix and suffix.
+    pub name: &'static str,
+    /// What is counted.
+    pub help: &'static str,
+    /// Whether the numbers can fall.
+    pub is_gauge: bool,
+    /// Each number with its labels.
+    pub samples: Vec<Sample>,
+}
+
+/// A number with its labels, name and value each.
+pub type Sample = (Vec<(&'static str, &'static str)>, u64);
 
 /// How often something took how long.
 #[derive(Debug, Default)]

@@ -25,11 +25,18 @@ pub(super) struct CheckConfig {
 impl CheckConfig {
     pub(super) fn run(&self, setting: &Setting) -> Outcome {
         match check(&self.file) {
-            Ok((config, policy)) if setting.json => say_json(&json!({
-                "ok": true, "shards": config.shards(), "peers": policy.peers.len(),
-                "errors": []
+            Ok(checked) if setting.json => say_json(&json!({
+                "ok": true, "shards": checked.config.shards(),
+                "peers": checked.policy.peers.len(),
+                "errors": [], "warnings": checked.warnings,
             })),
-            Ok((config, policy)) => say_summary(&self.file, &config, &policy),
+            Ok(checked) => {
+                say_summary(&self.file, &checked.config, &checked.policy)?;
+                for warning in &checked.warnings {
+                    say(&format!("  warning     {warning}"))?;
+                }
+                Ok(Exit::Done)
+            }
             Err(errors) if setting.json => {
                 let errors: Vec<_> = errors.0.iter().map(|error| {
                     json!({ "place": error.place.to_string(), "key": error.key, "text": error.text })
@@ -42,11 +49,24 @@ impl CheckConfig {
     }
 }
 
+/// A file without faults.
+struct Checked {
+    config: Config,
+    policy: Policy,
+    warnings: Vec<String>,
+}
+
 /// Reads and compiles a file as `serve` does.
-fn check(file: &Path) -> Result<(Config, Policy), ConfigErrors> {
+fn check(file: &Path) -> Result<Checked, ConfigErrors> {
     let config = Config::load(Some(file), super::environment())?;
-    let policy = net::check(&config)?;
-    Ok((config, policy))
+    let (policy, certificates) = net::check(&config)?;
+    let now_s = net::Clock::start().timestamp().as_second();
+    let warnings = certificates.iter().filter_map(|c| c.warning(now_s));
+    Ok(Checked {
+        config,
+        policy,
+        warnings: warnings.collect(),
+    })
 }
 
 /// The addresses of a system's nodes, separated by blanks.

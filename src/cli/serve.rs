@@ -12,12 +12,12 @@ use tokio::sync::watch;
 
 use super::exit::{CliError, Exit, Outcome};
 use crate::api::events::Events;
-use crate::api::state::{ApiState, Histogram, Host, Measures, Parts};
+use crate::api::state::{ApiState, Family, Histogram, Host, Measures, Parts};
 use crate::api::tokens::Tokens;
 use crate::api::traces::Traces;
 use crate::api::{gazette, router, serve};
 use crate::config::Config;
-use crate::net::{self, Clock, LATENCY_BOUNDS_NS, Latency, RunningApi, Server};
+use crate::net::{self, Clock, LATENCY_BOUNDS_NS, Labelled, Latency, RunningApi, Server};
 use crate::presence::{Problem, Problems};
 use crate::proxy::{Shared, Trace};
 
@@ -147,6 +147,15 @@ impl Host for Process {
     }
 }
 
+fn family(labelled: Labelled) -> Family {
+    Family {
+        name: labelled.name,
+        help: labelled.help,
+        is_gauge: labelled.is_gauge,
+        samples: labelled.samples,
+    }
+}
+
 fn measures(server: &Server) -> Measures {
     let gauges = server.gauges();
     let mut counters: Vec<(&'static str, &'static str, u64)> = Vec::new();
@@ -157,6 +166,12 @@ fn measures(server: &Server) -> Measures {
                 None => counters.push((name, help, count)),
             }
         }
+    }
+    let streams = server.stream_counters();
+    let mut families = Vec::new();
+    if let Some(streams) = streams {
+        counters.extend(streams.plain());
+        families.extend(streams.labelled().into_iter().map(family));
     }
     let handling: Vec<&Latency> = gauges.latencies().collect();
     let decisions: Vec<&Latency> = gauges.decisions().collect();
@@ -195,6 +210,7 @@ fn measures(server: &Server) -> Measures {
         counters,
         gauges: Vec::new(),
         histograms,
+        families,
     }
 }
 

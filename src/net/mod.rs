@@ -35,4 +35,4 @@ pub use serve::{RunningApi, serve};
 pub use server::{Reader, Reloaded, Server, StartError, check, random};
 pub use shard::{Handler, Shards, Sockets};
 pub use socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
-pub use stream::{Labelled, StreamCounters};
+pub use stream::{CertificateFacts, Labelled, StreamCounters};

@@ -18,7 +18,7 @@ use super::gauges::Gauges;
 use super::post::{Post, posts};
 use super::shard::{Shards, Sockets};
 use super::socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
-use super::stream::{self, Connections, StreamCounters, Streams, Surface};
+use super::stream::{self, CertificateFacts, Connections, StreamCounters, Streams, Surface, Tls};
 use super::timed::Timed;
 use super::upkeep::{Upkeep, unix_s};
 use crate::call::CallRecord;
@@ -70,6 +70,7 @@ impl Server {
     pub fn start(config: Config, read: Reader) -> Result<Self, StartError> {
         let clock = Clock::start();
         let policy = compile(&config, &System).map_err(StartError::Config)?;
+        let tls = Tls::load(&config, unix_s(clock)).map_err(StartError::Config)?;
         let store = open_store(&config)?;
         store.maintain(unix_s(clock)).map_err(StartError::Store)?;
         let directory = Arc::new(Directory::new(random_u64()?));
@@ -80,6 +81,7 @@ impl Server {
         let locations = restore_locations(&*store, &directory, &policy)?;
         let shared = Shared::new(policy, directory, store.secret(), config.shards());
         let shared = Arc::new(shared.with_locations(locations));
+        keep_passwords_for(&roster, &shared);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let posts = posts(bound.of_shards.len()).map_err(StartError::Thread)?;
         let surface = Surface {
@@ -88,6 +90,7 @@ impl Server {
             shared: Arc::clone(&shared),
             posts: Arc::clone(&posts),
             clock,
+            tls,
         };
         let streams = start_streams(surface, !bound.streams.is_empty())?;
         let host = Host {
@@ -143,7 +146,12 @@ impl Server {
         let needs_restart = running.needs_restart(&wanted);
         let config = wanted.keeping_running(&running)?;
         let policy = compile(&config, &System)?.bound(&self.addresses);
+        let tls = Tls::load(&config, unix_s(self.clock))?;
+        if let Some(streams) = &self.streams {
+            streams.connections().put_tls(tls);
+        }
         self.shared.policy.store(Arc::new(policy));
+        keep_passwords_for(&self.roster, &self.shared);
         let config = Arc::new(config);
         self.config.store(Arc::clone(&config));
         let hooks = self
@@ -240,6 +248,14 @@ impl Server {
         streams.map(|streams| Arc::clone(streams.connections().counters()))
     }
 
+    /// Our certificates as they are in force; none where nobody connects to us.
+    pub fn certificates(&self) -> Vec<CertificateFacts> {
+        let streams = self.streams.as_ref();
+        let tls = streams.and_then(|streams| streams.connections().tls());
+        tls.map(|tls| tls.certificates().to_vec())
+            .unwrap_or_default()
+    }
+
     /// How many connections each table of theirs knows: all zero when nobody is connected.
     pub fn connections(&self) -> [usize; 4] {
         let streams = self.streams.as_ref();
@@ -305,6 +321,23 @@ struct Bound {
     streams: Vec<(u8, TcpListener)>,
     /// Every listener's address.
     addresses: Vec<SocketAddr>,
+}
+/// From now on passwords are kept for the realm in force; the log tells how many are of no use
+/// under it.
+fn keep_passwords_for(roster: &Roster, shared: &Shared) {
+    let hashing = shared.policy.load().auth.hashing();
+    let (mut passwords, mut unfit, mut example) = (0u64, 0u64, String::new());
+    for profile in shared.directory.profiles() {
+        passwords += u64::from(profile.credentials().is_some());
+        if let Some(gap) = profile.password_gaps(&hashing).into_iter().next() {
+            unfit += 1;
+            example = format!("{}: {gap}", profile.id());
+        }
+    }
+    if unfit > 0 {
+        tracing::warn!(passwords, unfit, example, "passwords must be set again");
+    }
+    roster.set_hashing(hashing);
 }
 
 fn bind(config: &Config) -> Result<Bound, StartError> {
@@ -501,12 +534,16 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// The policy of a configuration, as a server would use it; for checking a file.
+/// The policy and the certificates of a configuration, as a server would use them; for checking a
+/// file.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn check(config: &Config) -> Result<Policy, ConfigErrors> {
-    compile(config, &System)
+pub fn check(config: &Config) -> Result<(Policy, Vec<CertificateFacts>), ConfigErrors> {
+    let policy = compile(config, &System)?;
+    let tls = Tls::load(config, unix_s(Clock::start()))?;
+    let certificates = tls.map(|tls| tls.certificates().to_vec());
+    Ok((policy, certificates.unwrap_or_default()))
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! Sockets for SIP over UDP: bound, sized, and told to report what ICMP says.
-#![expect(unsafe_code, reason = "a few socket options have no safe wrapper")]
+#![expect(
+    unsafe_code,
+    reason = "three socket options and the limit of descriptors have no safe wrapper"
+)]
 
 use std::fmt;
 use std::io;
@@ -181,6 +184,29 @@ fn report_icmp_and_fragment(socket: &Socket, address: SocketAddr) -> io::Result<
     Ok(())
 }
 
+/// Lets the process have so many descriptors, or as many as it may; how many that are.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn allow_descriptors(wanted: u64) -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the structure is filled during the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur < wanted {
+        limit.rlim_cur = wanted.min(limit.rlim_max);
+        // SAFETY: the structure is read during the call.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(limit.rlim_cur)
+}
+
 /// The system's resolver and routes.
 pub struct System;
 
@@ -255,6 +281,14 @@ mod tests {
         let (wanted, granted) = granted_less(&sockets[0], asked).unwrap();
         assert!(wanted == 1 << 30 && granted < wanted);
         assert_eq!(granted_less(&sockets[0], Buffers { bytes: 65_536 }), None);
+    }
+
+    #[test]
+    fn descriptors_are_granted_up_to_the_hard_limit() {
+        let granted = allow_descriptors(64).unwrap();
+        assert!(granted >= 64);
+        let most = allow_descriptors(u64::MAX).unwrap();
+        assert!(most >= granted && allow_descriptors(u64::MAX).unwrap() == most);
     }
 
     #[test]

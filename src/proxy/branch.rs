@@ -8,7 +8,6 @@ use super::hop::{Flow, Hop};
 use super::invite::{Branch, Cancel, Retry};
 use super::note::Final;
 use super::policy::{Listener, Policy};
-use super::privacy::Passage;
 use super::route::Routed;
 use super::target::{Target, Targets, fitting, take_group};
 use super::{InviteKey, Proxy, breadth};
@@ -149,7 +148,7 @@ impl Proxy {
             lines: &self.scratch.lines,
             tail: &self.scratch.tail,
             breadth: target.breadth,
-            passage: Passage::of_request(&policy, source.origin, hop),
+            passage: self.passage(&policy, (source.origin, &invite.upstream), hop),
         };
         let edits = &mut self.scratch.edits;
         let Ok(own_bytes) = edit(&source.message, &copy, edits) else {

@@ -96,6 +96,14 @@ pub(super) fn edit(
         stamp_top_via(message, edits, from)?;
         count_hop(message, edits)?;
         session::edit(message, copy.passage.policy, edits);
+        if let Some(line) = copy
+            .routed
+            .asserted
+            .as_deref()
+            .filter(|_| copy.passage.is_to_trusted)
+        {
+            edits.insert(message.headers_end(), |out| out.extend_from_slice(line));
+        }
     }
     complete_length(message, copy.listener.transport, edits);
     for span in &copy.routed.drop {

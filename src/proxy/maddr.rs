@@ -44,7 +44,7 @@ impl Proxy {
             return Err(Rejection::Unresolvable);
         };
         let request = ProxyRequest::check(message, message.top_via()?)?;
-        self.admit(arrival, &request, server_key)
+        self.admit(arrival, request, server_key)
     }
 }
 

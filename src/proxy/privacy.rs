@@ -5,12 +5,14 @@
 //! between the parties for the whole dialog, which a proxy does not: such a request goes on with its
 //! Privacy header as it is, unless it is `critical` to the caller.
 
+use super::Proxy;
 use super::forward::Origin;
 use super::hop::Hop;
-use super::policy::Policy;
+use super::policy::{Peer, Policy};
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, is_ours};
+use super::shared::Shared;
 use crate::message::forward::remove_header;
 use crate::message::{Edits, Message, Name, NameAddr, Scheme, Uri};
 
@@ -105,31 +107,22 @@ pub(super) fn is_anonymous(from: &NameAddr<'_>) -> bool {
 #[derive(Clone, Copy)]
 pub(super) struct Passage<'a> {
     pub policy: &'a Policy,
-    is_from_trusted: bool,
-    is_to_trusted: bool,
+    pub is_from_trusted: bool,
+    pub is_to_trusted: bool,
 }
 
 impl<'a> Passage<'a> {
-    /// A request's way. One that is stored has passed the border already.
-    pub(super) fn of_request(policy: &'a Policy, origin: Origin, to: &Hop) -> Self {
-        let source = origin.source();
-        Self {
-            policy,
-            is_from_trusted: source.is_none_or(|from| policy.peer(from.ip()).0.trust_identity),
-            is_to_trusted: policy.peer(to.to.ip()).0.send_identity,
-        }
-    }
-
     /// A response's way, from the hops that the request went to: all must be trusted.
     pub(super) fn of_response<'h>(
         policy: &'a Policy,
+        shared: &Shared,
         mut from: impl Iterator<Item = &'h Hop>,
         to: &Hop,
     ) -> Self {
         Self {
             policy,
-            is_from_trusted: from.all(|hop| policy.peer(hop.to.ip()).0.trust_identity),
-            is_to_trusted: policy.peer(to.to.ip()).0.send_identity,
+            is_from_trusted: from.all(|hop| peer_at(policy, shared, hop).0.trust_identity),
+            is_to_trusted: is_in_trust_domain(policy, shared, to),
         }
     }
 
@@ -197,6 +190,38 @@ impl<'a> Passage<'a> {
     fn names_us(&self, uri: &Uri<'_>) -> bool {
         uri.scheme != Scheme::Tel && is_ours(uri, self.policy)
     }
+}
+
+impl Proxy {
+    /// A request's way to a hop. One that is stored has passed the border already.
+    pub(super) fn passage<'p>(
+        &self,
+        policy: &'p Policy,
+        (origin, upstream): (Origin, &Hop),
+        to: &Hop,
+    ) -> Passage<'p> {
+        let is_stored = matches!(origin, Origin::Stored);
+        Passage {
+            policy,
+            is_from_trusted: is_stored || peer_at(policy, &self.shared, upstream).0.trust_identity,
+            is_to_trusted: is_in_trust_domain(policy, &self.shared, to),
+        }
+    }
+}
+
+/// Who is at the other end of a hop, by its address or its certificate.
+fn peer_at<'p>(policy: &'p Policy, shared: &Shared, hop: &Hop) -> (&'p Peer, bool) {
+    let flow = hop.flow.connection().and_then(|id| shared.flows.get(id));
+    let identities = flow.as_ref().map(|flow| &*flow.identities);
+    policy.peer(hop.to.ip(), identities.unwrap_or_default())
+}
+
+/// Whether the hop is in our trust domain (RFC 3325 §2.3): a peer that is configured so, or one of
+/// the systems that we send calls to ourselves, where no peer covers it.
+fn is_in_trust_domain(policy: &Policy, shared: &Shared, hop: &Hop) -> bool {
+    let (peer, is_known) = peer_at(policy, shared, hop);
+    let is_uncovered = std::ptr::eq(peer, &raw const policy.stranger);
+    is_known && (peer.send_identity || is_uncovered)
 }
 
 /// `?Privacy=history` within a history entry's URI (RFC 7044 §10.1.1).

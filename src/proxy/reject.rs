@@ -38,6 +38,9 @@ impl Proxy {
         rejection: Rejection,
     ) {
         self.count_rejection(rejection);
+        if rejection == Rejection::Withheld {
+            return;
+        }
         if message.method() == Some(Method::Ack) {
             self.count(|c| &c.stray_acks);
             return;
@@ -111,6 +114,17 @@ impl Proxy {
             Rejection::BadExtension(name) => write_unsupported(message, name, headers),
             Rejection::SessionIntervalTooSmall => {
                 let _ = write!(headers, "Min-SE: {}\r\n", minimum(&self.policy));
+            }
+            Rejection::Unauthenticated {
+                side,
+                is_stale,
+                transaction,
+                ..
+            } => {
+                let now_s = self.now.unix_ms.div_euclid(1_000);
+                let guard = &self.shared.guard;
+                let (role, when) = ((side, is_stale), (transaction, now_s));
+                guard.challenge(&self.policy.auth, role, when, headers);
             }
             _ => {}
         }

@@ -1,5 +1,6 @@
 //! Why a request is answered by ourselves before anything is looked up.
 
+use crate::auth::Side;
 use crate::message::{Fault, Name};
 
 /// A request that goes no further, by name.
@@ -21,6 +22,21 @@ pub enum Rejection {
     PrivacyFailure(&'static str),
     /// Session-Expires is below our minimum (RFC 4028 §8.1).
     SessionIntervalTooSmall,
+    /// It must be authenticated and is not (RFC 3261 §22).
+    Unauthenticated {
+        /// 401 or 407.
+        side: Side,
+        /// Only the nonce was wrong.
+        is_stale: bool,
+        /// Credentials were presented, and prove nothing.
+        is_wrong: bool,
+        /// Stands for the request and its source.
+        transaction: u64,
+    },
+    /// Its authenticated sender asks on behalf of somebody else (§10.3(3)).
+    NotTheirs,
+    /// Its source has failed and asks too fast: no answer.
+    Withheld,
     /// For none of our domains, from nobody we know.
     RelayDenied,
     /// Nobody of that name in a domain of ours.
@@ -48,7 +64,8 @@ impl Rejection {
             Self::MaxBreadthExceeded => 440,
             Self::PrivacyFailure(_) => 500,
             Self::SessionIntervalTooSmall => 422,
-            Self::RelayDenied => 403,
+            Self::Unauthenticated { side, .. } => side.status(),
+            Self::NotTheirs | Self::RelayDenied | Self::Withheld => 403,
             Self::NotFound => 404,
             Self::NowhereToGo => 480,
             Self::NoSuchTransaction => 481,
@@ -68,6 +85,8 @@ impl Rejection {
             Self::MaxBreadthExceeded => "Max-Breadth Exceeded",
             Self::PrivacyFailure(phrase) => phrase,
             Self::SessionIntervalTooSmall => "Session Interval Too Small",
+            Self::Unauthenticated { side, .. } => crate::message::reason_phrase(side.status()),
+            Self::NotTheirs | Self::Withheld => "Forbidden",
             Self::RelayDenied => "Relaying Denied",
             Self::NotFound => "Not Found",
             Self::NowhereToGo => "Temporarily Unavailable",
@@ -88,6 +107,11 @@ impl Rejection {
             Self::MaxBreadthExceeded => "max_breadth_exceeded",
             Self::PrivacyFailure(_) => "privacy_failure",
             Self::SessionIntervalTooSmall => "session_interval_too_small",
+            Self::Unauthenticated { is_wrong: true, .. } => "wrong_credentials",
+            Self::Unauthenticated { is_stale: true, .. } => "stale_nonce",
+            Self::Unauthenticated { .. } => "unauthenticated",
+            Self::NotTheirs => "not_theirs",
+            Self::Withheld => "withheld",
             Self::RelayDenied => "relay_denied",
             Self::NotFound => "not_found",
             Self::NowhereToGo => "nowhere_to_go",

@@ -11,7 +11,6 @@ use super::extensions::may_make_dialog;
 use super::forward::{Copy, Origin, RecordRoute, edit, write_path};
 use super::handle::Way;
 use super::hop::{Hop, Unreachable};
-use super::privacy::Passage;
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::Routed;
@@ -66,6 +65,8 @@ pub(super) struct Relayed<'a, 'm> {
     pub target: &'a Target,
     /// Its share of the request's Max-Breadth (RFC 5393 §5).
     pub breadth: u32,
+    /// Where it came from.
+    pub upstream: &'a Hop,
 }
 
 /// More than we add to a request: Via and two Record-Routes.
@@ -114,6 +115,7 @@ impl Proxy {
         if request.method == Method::Bye {
             self.on_bye(arrival, &request.message, routed.is_ours);
         }
+        let upstream = arrival.reply_hop(&request.via);
         let key = self.relays.insert(Relay {
             server_key,
             call_key: arrival.call_key,
@@ -121,7 +123,7 @@ impl Proxy {
             method: request.method,
             is_in_dialog: request.is_in_dialog(),
             server: NonInviteServer::start(self.now.ms, &self.policy.base(arrival.listener)),
-            upstream: arrival.reply_hop(&request.via),
+            upstream: upstream.clone(),
             branches: SmallVec::new(),
             best: None,
             response: Box::default(),
@@ -137,6 +139,7 @@ impl Proxy {
                 routed,
                 target,
                 breadth,
+                upstream: &upstream,
             };
             let started = self.start_relay_branch(key, &relayed, flow);
             outcome = started.or(outcome);
@@ -264,6 +267,7 @@ impl Proxy {
             routed,
             target: &Target::default(),
             breadth: request.breadth,
+            upstream: &arrival.reply_hop(&request.via),
         };
         self.scratch.lines.clear();
         self.send_copy(&relayed, (branch, &hop), arrival.call_key, (None, None))
@@ -300,7 +304,7 @@ impl Proxy {
             lines: &self.scratch.lines,
             tail: b"",
             breadth: relayed.breadth,
-            passage: Passage::of_request(&policy, relayed.origin, hop),
+            passage: self.passage(&policy, (relayed.origin, relayed.upstream), hop),
         };
         let edits = &mut self.scratch.edits;
         let own_bytes = edit(&relayed.message, &copy, edits)?;

@@ -133,7 +133,8 @@ impl Proxy {
             return;
         };
         let hops = relay.branches.iter().map(|branch| &branch.hop);
-        Passage::of_response(&self.policy, hops, &relay.upstream).edit(message, edits);
+        let way = Passage::of_response(&self.policy, &self.shared, hops, &relay.upstream);
+        way.edit(message, edits);
         let transport = self.policy.transport(relay.upstream.listener);
         complete_length(message, transport, edits);
         relay.response = self
@@ -216,6 +217,7 @@ impl Proxy {
         let Some(target) = branch.retry.take() else {
             return false;
         };
+        let upstream = relay.upstream.clone();
         // What was sent has the target's Request-URI already.
         let own = branch.own_bytes;
         let Some(received) = received(&branch.sent, own, None, &mut self.scratch) else {
@@ -232,6 +234,7 @@ impl Proxy {
             routed: &Routed::default(),
             target: &target,
             breadth: target.breadth,
+            upstream: &upstream,
         };
         self.start_relay_branch(key, &relayed, None).is_ok()
     }

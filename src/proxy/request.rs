@@ -4,6 +4,7 @@ use super::breadth;
 use super::policy::Policy;
 use super::rejection::Rejection;
 use crate::message::{CSeq, Message, Method, Name, NameAddr, Start, Uri, Via, check};
+use crate::presence::Handle;
 use crate::transaction::{BranchId, BranchKind};
 
 /// Proof that a request is fit to be proxied, with what routing needs of it.
@@ -20,6 +21,8 @@ pub(super) struct ProxyRequest<'m> {
     pub max_forwards: Option<u32>,
     /// How many branches may be active for it at once (RFC 5393 §5).
     pub breadth: u32,
+    /// Who has proved to have sent it.
+    pub authenticated: Option<Handle>,
 }
 
 impl<'m> ProxyRequest<'m> {
@@ -47,6 +50,7 @@ impl<'m> ProxyRequest<'m> {
             cseq: message.cseq()?,
             max_forwards,
             breadth,
+            authenticated: None,
         })
     }
 

@@ -359,7 +359,8 @@ impl Proxy {
             return;
         };
         let hops = invite.branches.iter().map(|branch| &branch.hop);
-        Passage::of_response(&self.policy, hops, &invite.upstream).edit(message, edits);
+        let way = Passage::of_response(&self.policy, &self.shared, hops, &invite.upstream);
+        way.edit(message, edits);
         let transport = self.policy.transport(invite.upstream.listener);
         complete_length(message, transport, edits);
         let sent = self

@@ -10,6 +10,8 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod authenticating;
+mod banning;
 mod breadth;
 mod calls;
 mod cancelling;

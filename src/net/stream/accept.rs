@@ -6,11 +6,18 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
+use tokio_tungstenite::WebSocketStream;
 
 use super::connections::Connections;
 use super::counters::Refusal;
+use super::link::Link;
 use super::seat::{Opener, Opening, Seat};
-use super::{listen, octets};
+use super::{listen, octets, proxy_header, websocket};
+use crate::message::Transport;
+
+/// The names in a certificate.
+type Identities = Vec<Box<str>>;
 
 /// How long nothing is accepted after the system could not, for want of descriptors perhaps.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -63,6 +70,14 @@ struct Guest {
     opening: Opening,
 }
 
+/// Something that can be spoken over.
+enum Welcomed {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    Ws(Box<WebSocketStream<TcpStream>>),
+    Wss(Box<WebSocketStream<TlsStream<TcpStream>>>),
+}
+
 impl Guest {
     async fn stay(mut self, stream: TcpStream) {
         let limits = self.connections.limits();
@@ -71,30 +86,80 @@ impl Guest {
             Ok(welcomed) => welcomed,
             Err(_) => Err(Refusal::Late),
         };
-        let stream = match welcomed {
-            Ok(stream) => stream,
-            Err(why) => return self.connections.counters().refused(why),
-        };
-        let Some(link) = self.connections.admit(self.listener, self.peer) else {
-            return;
-        };
-        drop(self.opening);
-        self.connections.show(&link);
-        octets::speak(&self.connections, &link, stream).await;
-        drop(self.seat);
+        let Self {
+            connections,
+            listener,
+            peer,
+            seat,
+            opening,
+        } = self;
+        drop(opening);
+        match welcomed {
+            Ok((stream, identities)) => {
+                if let Some(link) = connections.admit(listener, peer) {
+                    let _ = link.identities.set(identities);
+                    connections.show(&link);
+                    speak(&connections, &link, stream).await;
+                }
+            }
+            Err(why) => {
+                connections.counters().refused(why);
+                tracing::debug!(%peer, listener, reason = why.label(), "a connection is refused");
+            }
+        }
+        drop(seat);
+        connections.ended();
     }
 
-    async fn welcome(&mut self, stream: TcpStream) -> Result<TcpStream, Refusal> {
+    /// Does what comes before the first message. Also tells the names in a verified certificate.
+    async fn welcome(&mut self, stream: TcpStream) -> Result<(Welcomed, Identities), Refusal> {
         listen::prepare(&stream).map_err(|_| Refusal::Accept)?;
+        let mut stream = stream;
+        self.hear_of_source(&mut stream).await?;
         self.count_source()?;
-        Ok(stream)
+        let limits = self.connections.limits();
+        let transport = self.connections.transport(self.listener);
+        if !transport.is_some_and(Transport::is_secure) {
+            let welcomed = match transport {
+                Some(Transport::Ws) => {
+                    Welcomed::Ws(Box::new(websocket::welcome(stream, limits).await?))
+                }
+                _ => Welcomed::Tcp(stream),
+            };
+            return Ok((welcomed, Identities::new()));
+        }
+        let tls = self.connections.tls().ok_or(Refusal::Tls)?;
+        let (stream, identities) = tls.accept(stream).await.map_err(|error| {
+            let peer = self.peer;
+            tracing::info!(%peer, %error, "a TLS handshake failed");
+            Refusal::Tls
+        })?;
+        let welcomed = match transport {
+            Some(Transport::Wss) => {
+                Welcomed::Wss(Box::new(websocket::welcome(stream, limits).await?))
+            }
+            _ => Welcomed::Tls(Box::new(stream)),
+        };
+        Ok((welcomed, identities))
+    }
+
+    /// Lets a load balancer tell whom it passes on.
+    async fn hear_of_source(&mut self, stream: &mut TcpStream) -> Result<(), Refusal> {
+        let config = self.connections.surface().config.load_full();
+        let mut balancers = config.sip.proxy_protocol.iter();
+        if balancers.any(|network| network.holds(self.peer.ip())) {
+            let told = proxy_header::read(stream).await;
+            let told = told.map_err(|_| Refusal::ProxyHeader)?;
+            self.peer = told.unwrap_or(self.peer);
+        }
+        Ok(())
     }
 
     /// Counts the connection among those of its source, unless that is a peer.
     fn count_source(&mut self) -> Result<(), Refusal> {
         let source = self.peer.ip();
         let surface = self.connections.surface();
-        let (_, is_known) = surface.shared.policy.load().peer(source);
+        let is_known = surface.shared.policy.load().peer(source, &[]).1;
         if is_known {
             return Ok(());
         }
@@ -103,5 +168,14 @@ impl Guest {
             true => Ok(()),
             false => Err(Refusal::PerSource),
         }
+    }
+}
+
+async fn speak(connections: &Arc<Connections>, link: &Arc<Link>, welcomed: Welcomed) {
+    match welcomed {
+        Welcomed::Tcp(stream) => octets::speak(connections, link, stream).await,
+        Welcomed::Tls(stream) => octets::speak(connections, link, stream).await,
+        Welcomed::Ws(stream) => websocket::speak(connections, link, *stream).await,
+        Welcomed::Wss(stream) => websocket::speak(connections, link, *stream).await,
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::runtime::Handle;
@@ -18,6 +18,7 @@ use super::dial;
 use super::link::{End, Link};
 use super::queue::{Bounds, Queue, Refused};
 use super::seat::{Opener, Opening, Seat, Seats};
+use super::tls::Tls;
 use crate::config::{Config, Limits};
 use crate::engine::{Hop, Shared, Unreachable};
 use crate::message::Transport;
@@ -39,11 +40,14 @@ pub(in crate::net) struct Surface {
     pub posts: Arc<[Post]>,
     /// Their clock.
     pub clock: Clock,
+    /// What TLS needs, where it is configured.
+    pub tls: Option<Tls>,
 }
 
 /// Every connection, by what messages look for.
 pub(in crate::net) struct Connections {
     surface: Surface,
+    tls: ArcSwapOption<Tls>,
     runtime: Handle,
     links: DashMap<ConnectionId, Arc<Link>>,
     /// Those that we opened or are opening, one for each.
@@ -69,10 +73,16 @@ struct Route {
 }
 
 impl Connections {
-    pub(super) fn new(surface: Surface, runtime: Handle, ending: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        mut surface: Surface,
+        runtime: Handle,
+        ending: watch::Receiver<bool>,
+    ) -> Self {
         let started_ms = surface.clock.now().unix_ms.unsigned_abs().max(1);
+        let tls = surface.tls.take().map(Arc::new);
         Self {
             surface,
+            tls: ArcSwapOption::new(tls),
             runtime,
             links: DashMap::new(),
             opened: DashMap::new(),
@@ -125,7 +135,7 @@ impl Connections {
 
     /// A connection to the hop's address; a new one where there is none.
     fn link_to(self: &Arc<Self>, hop: &Hop) -> Option<Arc<Link>> {
-        let (transport, _) = *self.surface.listeners.get(usize::from(hop.listener))?;
+        let transport = self.transport(hop.listener)?;
         let name = hop.name.clone().filter(|_| transport == Transport::Tls);
         let route = Route {
             listener: hop.listener,
@@ -183,7 +193,7 @@ impl Connections {
 
     /// Adds a connection that somebody opened to us; what it says comes afterwards.
     pub(super) fn admit(&self, listener: u8, peer: SocketAddr) -> Option<Arc<Link>> {
-        let (transport, _) = *self.surface.listeners.get(usize::from(listener))?;
+        let transport = self.transport(listener)?;
         Some(self.new_link(End {
             id: self.new_id(),
             listener,
@@ -245,6 +255,10 @@ impl Connections {
                 connection: Some(link.id),
             });
         }
+    }
+
+    /// A task has ended, and its place is free.
+    pub(super) fn ended(&self) {
         self.ended.notify_waiters();
     }
 
@@ -299,11 +313,11 @@ impl Connections {
         }
     }
 
-    /// Waits until there is no connection.
+    /// Waits until there is no connection, nor one being opened.
     pub(super) async fn until_empty(&self) {
         loop {
             let ended = self.ended.notified();
-            if self.links.is_empty() {
+            if self.seats.len() == 0 {
                 return;
             }
             ended.await;
@@ -357,6 +371,34 @@ impl Connections {
     /// Becomes true when the server ends.
     pub(super) fn ending(&self) -> watch::Receiver<bool> {
         self.ending.clone()
+    }
+
+    /// What TLS needs, as it is in force.
+    pub(in crate::net) fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.load_full()
+    }
+
+    /// Puts other certificates in force for connections to come.
+    pub(in crate::net) fn put_tls(&self, tls: Option<Tls>) {
+        if let Some(tls) = &tls {
+            tls.warn(self.now_unix_s());
+        }
+        self.tls.store(tls.map(Arc::new));
+    }
+
+    /// The configuration in force.
+    pub(super) fn config(&self) -> &ArcSwap<Config> {
+        &self.surface.config
+    }
+
+    /// What a listener speaks.
+    pub(super) fn transport(&self, listener: u8) -> Option<Transport> {
+        let listener = self.surface.listeners.get(usize::from(listener));
+        listener.map(|(transport, _)| *transport)
+    }
+
+    pub(super) fn now_unix_s(&self) -> i64 {
+        self.surface.clock.now().unix_ms.div_euclid(1_000)
     }
 
     pub(super) fn now_ms(&self) -> u64 {

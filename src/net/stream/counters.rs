@@ -61,6 +61,8 @@ reasons! {
         Idle "idle",
         /// Nothing came within `limits.first_message_s`.
         Silent "silent",
+        /// A WebSocket did not answer our pings.
+        Unanswered "unanswered",
         /// A message took longer than `limits.message_s`.
         SlowMessage "slow_message",
         /// What came cannot be cut into messages.

@@ -16,12 +16,18 @@ mod inbox;
 mod link;
 mod listen;
 mod octets;
+mod proxy_header;
 mod queue;
+mod renew;
 mod seat;
+mod tls;
+mod websocket;
 
 pub(super) use connections::{Connections, Surface};
 pub use counters::{Labelled, StreamCounters};
 pub(super) use listen::bind;
+pub use tls::CertificateFacts;
+pub(super) use tls::Tls;
 
 use std::io;
 use std::net::TcpListener;
@@ -31,8 +37,12 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::socket::allow_descriptors;
+
 /// Threads at most; a connection's work is little beside a shard's.
 const THREADS: usize = 4;
+/// Descriptors for all but connections.
+const OTHER_DESCRIPTORS: u64 = 1_000;
 /// How long the last messages and the ends of connections may take when the server ends.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -70,6 +80,7 @@ impl Streams {
     pub(super) fn start(&self, sockets: Vec<(u8, TcpListener)>) -> io::Result<()> {
         let handle = self.connections.runtime();
         let _entered = handle.enter();
+        self.make_room();
         for (listener, socket) in sockets {
             let socket = tokio::net::TcpListener::from_std(socket)?;
             handle.spawn(accept::accept(
@@ -78,7 +89,28 @@ impl Streams {
                 socket,
             ));
         }
+        if self.connections.tls().is_some() {
+            handle.spawn(renew::watch(Arc::clone(&self.connections)));
+        }
         Ok(())
+    }
+}
+
+impl Streams {
+    /// Lets the process have as many descriptors as connections are allowed.
+    fn make_room(&self) {
+        let connections = self.connections.limits().connections;
+        let wanted = connections as u64 + OTHER_DESCRIPTORS;
+        match allow_descriptors(wanted) {
+            Ok(granted) if granted < wanted => tracing::warn!(
+                connections,
+                granted,
+                "the process may have fewer descriptors than limits.connections needs; raise its \
+                 hard limit (LimitNOFILE, ulimit -n)"
+            ),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the limit of descriptors cannot be raised"),
+        }
     }
 }
 
