@@ -28,4 +28,5 @@ mod refusing;
 mod registering;
 mod requiring;
 mod sessions;
+mod sharing;
 mod transports;
