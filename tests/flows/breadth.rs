@@ -18,7 +18,7 @@ fn every_request_leaves_with_exactly_one_max_breadth() {
     let twice = copied("Max-Breadth: 9\r\nmax-breadth: 3\r\n");
     assert_eq!(twice.headers("Max-Breadth"), ["9"]);
     let mut world = World::new(policy(), &[BOB]);
-    for method in ["MESSAGE", "SUBSCRIBE", "OPTIONS"] {
+    for method in ["MESSAGE", "SUBSCRIBE", "PUBLISH"] {
         let sent = world.receive(CALLER, request(method, URI, method, ""));
         let copy = find(&sent, PBX, method);
         assert_eq!(copy.headers("Max-Breadth"), ["60"], "{method}");

@@ -201,7 +201,6 @@ fn whoever_may_make_a_dialog_finds_us_in_its_route() {
         ("REFER", true),
         ("FROBNICATE", true),
         ("MESSAGE", false),
-        ("OPTIONS", false),
         ("PUBLISH", false),
     ] {
         let sent = world.receive(CALLER, request(method, URI, method, ""));
