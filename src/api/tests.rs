@@ -126,6 +126,7 @@ fn policy() -> Policy {
         voicemail_forwarding: Mode::Redirect,
         trust_diversion: false,
         trust_identity: false,
+        send_identity: false,
         external: false,
     };
     Policy {

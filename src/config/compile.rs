@@ -369,6 +369,7 @@ fn peers(config: &Config, hops: &[&NextHop]) -> Vec<Peer> {
                 name: name.into(),
                 networks,
                 trust_identity: true,
+                send_identity: true,
                 ..stranger(config)
             });
         }
@@ -390,6 +391,7 @@ fn configured(config: &Config, peer: &super::Peer) -> Peer {
         voicemail_forwarding: mode(voicemail.unwrap_or(voicemail_forwarding(config))),
         trust_diversion: peer.trust_diversion,
         trust_identity: peer.trust_identity,
+        send_identity: peer.send_identity.unwrap_or(peer.trust_identity),
         external: peer.external,
     }
 }
@@ -405,6 +407,7 @@ fn stranger(config: &Config) -> Peer {
         voicemail_forwarding: mode(voicemail_forwarding(config)),
         trust_diversion: true,
         trust_identity: false,
+        send_identity: false,
         external: false,
     }
 }
@@ -453,6 +456,7 @@ fn registrar(config: &Config) -> Option<Rules> {
 fn timers(config: &Config) -> Timers {
     let mut timers = Timers {
         session_expires_s: config.sip.session_expires_s,
+        session_min_s: config.sip.session_min_s,
         call_limit_s: config.sip.max_call_s,
         ..Timers::default()
     };

@@ -183,6 +183,10 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.sip.session_expires_s = v => session_expires(v)?,
         "The session timer (RFC 4028) asked for where the caller's side supports it, so that a call \
          whose BYE is lost ends nevertheless; 0 asks for none."),
+    key!("sip.session_min_s", "seconds, 90 to 86400", Toml("90"), true,
+        c.sip.session_min_s = v => v.integer(90..=86_400)? as u32,
+        "The shortest session timer that is taken (RFC 4028): a caller who asks for less is answered \
+         422, or gets this one where its side knows no session timers."),
     key!("sip.max_call_s", "seconds, 60 to 604800", Toml("43200"), true,
         c.sip.max_call_s = v => v.integer(60..=604_800)? as u32,
         "After this time a call counts as ended whatever its parties say; the call itself is not cut."),
@@ -461,6 +465,11 @@ pub(super) const PEER_KEYS: &[Key<Peer>] = &[
     key!("trust_identity", "`true` or `false`", Toml("true"), true,
         p.trust_identity = v => v.flag()?,
         "Whether its P-Asserted-Identity is believed."),
+    key!("send_identity", "`true` or `false`", Words("as `trust_identity`"), true,
+        p.send_identity = v => Some(v.flag()?),
+        "Whether it belongs to the trust domain of RFC 3325 for what we send: it gets the \
+         P-Asserted-Identity of callers who ask for `Privacy: id`, and History-Info as it is. Hops that \
+         are neither a peer nor configured under `[sip]` do not."),
     key!("external", "`true` or `false`", Toml("false"), true,
         p.external = v => v.flag()?,
         "Whether its calls are external whatever their From says, as from a trunk."),

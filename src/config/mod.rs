@@ -94,6 +94,7 @@ pub struct Sip {
     pub hop_limit: u8,
     pub ring_for_s: u16,
     pub session_expires_s: u32,
+    pub session_min_s: u32,
     pub max_call_s: u32,
     pub retry_after_s: u32,
     pub udp_limit_bytes: u32,
@@ -132,6 +133,7 @@ pub struct Peer {
     pub voicemail_forwarding: Option<Forwarding>,
     pub trust_diversion: bool,
     pub trust_identity: bool,
+    pub send_identity: Option<bool>,
     pub external: bool,
     pub check_s: u32,
 }
@@ -440,6 +442,7 @@ impl Default for Sip {
             hop_limit: 5,
             ring_for_s: 20,
             session_expires_s: 1_800,
+            session_min_s: 90,
             max_call_s: 43_200,
             retry_after_s: 10,
             udp_limit_bytes: 1_300,
@@ -478,6 +481,7 @@ impl Default for Peer {
             voicemail_forwarding: None,
             trust_diversion: true,
             trust_identity: true,
+            send_identity: None,
             external: false,
             check_s: 0,
         }

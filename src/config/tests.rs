@@ -127,7 +127,7 @@ t1_ms = -1
     pointsman.toml:12:27: sip.domains: 7 is not allowed; allowed: a text in quotes
     pointsman.toml:14:2: sips: there is no such section; did you mean `sip`?
     pointsman.toml:17:11: peer[0].address: "192.0.2.1/24" has bits set behind its prefix (the block begins at 192.0.2.0); allowed: an address or a block such as "192.0.2.7", "192.0.2.0/24" or "2001:db8::/32"
-    pointsman.toml:18:1: peer[0].trust: there is no such key; allowed: name, address, certificate, forwarding, voicemail_forwarding, trust_diversion, trust_identity, external, check_s
+    pointsman.toml:18:1: peer[0].trust: there is no such key; allowed: name, address, certificate, forwarding, voicemail_forwarding, trust_diversion, trust_identity, send_identity, external, check_s
     pointsman.toml:16:1: peer[0]: it has no `name`, which every peer needs
     pointsman.toml:21:9: timers.t1_ms: -1 is not allowed; allowed: a whole number from 10 to 10000
     "#);

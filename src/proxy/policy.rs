@@ -167,6 +167,8 @@ pub struct Peer {
     pub trust_diversion: bool,
     /// Whether P-Asserted-Identity from it is believed (RFC 3325).
     pub trust_identity: bool,
+    /// Whether it is in our trust domain for what we send: it gets identities that are private.
+    pub send_identity: bool,
     /// Calls from it are never internal, whatever their From says (a trunk).
     pub external: bool,
 }
@@ -259,6 +261,8 @@ pub struct Timers {
     pub failover: u64,
     /// Session-Expires we insert where the caller supports timers (RFC 4028), seconds; 0 never.
     pub session_expires_s: u32,
+    /// The shortest session interval that we take (RFC 4028 §8.1), seconds; at least 90.
+    pub session_min_s: u32,
     /// After this many seconds a call record ends whatever the peers say.
     pub call_limit_s: u32,
 }
@@ -284,6 +288,7 @@ impl Default for Timers {
             timer_c: 185_000,
             failover: 4_000,
             session_expires_s: 1_800,
+            session_min_s: 90,
             call_limit_s: 12 * 3_600,
         }
     }
@@ -347,7 +352,7 @@ impl Policy {
     }
 
     /// Whether the address is one of the systems we send calls to ourselves.
-    pub(super) fn is_own_hop(&self, source: IpAddr) -> bool {
+    fn is_own_hop(&self, source: IpAddr) -> bool {
         let voicemail = self.voicemail.as_ref().map(|voicemail| &voicemail.hop);
         [self.next_hop.as_ref(), self.outbound.as_ref(), voicemail]
             .into_iter()

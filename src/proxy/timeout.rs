@@ -60,7 +60,24 @@ impl Proxy {
             }
             InviteDue::TryNext(leg) => self.supersede(key, leg),
             InviteDue::RangLongEnough(_) => self.cancel_branches(key, CancelReason::NoAnswer),
-            InviteDue::GiveUp(leg) => self.cancel_branch(key, leg, CancelReason::NoAnswer),
+            InviteDue::GiveUp(leg) => self.on_timer_c(key, leg),
+        }
+    }
+
+    /// Timer C: a branch that has rung is cancelled, one that never answered has timed out (§16.8).
+    fn on_timer_c(&mut self, key: InviteKey, leg: u8) {
+        let Some(branch) = self
+            .invites
+            .get_mut(key)
+            .and_then(|invite| invite.branch(leg))
+        else {
+            return;
+        };
+        if branch.client.is_cancellable() {
+            self.cancel_branch(key, leg, CancelReason::NoAnswer);
+        } else {
+            branch.client.abandon();
+            self.on_failure(key, leg, Failed::TimedOut);
         }
     }
 

@@ -118,6 +118,7 @@ pub fn peer(name: &str, mode: Mode) -> Peer {
         voicemail_forwarding: mode,
         trust_diversion: true,
         trust_identity: true,
+        send_identity: true,
         external: false,
     }
 }

@@ -512,6 +512,7 @@ fn random_policy(chance: &mut Chance) -> Policy {
             calls: *chance.pick(&[5, 1_000, 1_000]),
             transactions: *chance.pick(&[40, 10_000, 10_000]),
             branches: *chance.pick(&[2, 16]),
+            ..Limits::default()
         },
         ..policy()
     }
