@@ -6,8 +6,9 @@ PACKAGES := sip-tester sipsak baresip-core sipvicious openssl socat dnsmasq-base
 # For the browser's side of SIP; another Node.js than Debian's is as good.
 NODE_TOOLS := node npm
 NODE_PACKAGES := nodejs npm
+FUZZ_S := 60
 
-.PHONY: help build demo check test bench deny deps
+.PHONY: help build demo check test bench deny deps fuzz
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -56,3 +57,14 @@ test: deps ## all tests, with real peers; installs what they need when it may
 
 bench: ## the criterion benches; benches/README.md has figures
 	cargo bench
+
+fuzz: ## each fuzz target for a minute (FUZZ_S seconds); installs cargo-fuzz when it is missing
+	@command -v cargo-fuzz >/dev/null || { \
+	  echo "cargo-fuzz is missing; installing it with cargo"; cargo install cargo-fuzz --locked --quiet; }
+	@for target in message framing uri headers sequence; do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  seeds="fixtures/fuzz/$$target"; \
+	  case $$target in message|framing) seeds="$$seeds fixtures/messages fixtures/malformed fixtures/torture";; esac; \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target $$seeds -- \
+	    -max_total_time=$(FUZZ_S) -timeout=10 -rss_limit_mb=2048 -max_len=4096 || exit 1; \
+	done

@@ -1,11 +1,13 @@
 //! Every key there is: how it is read, what it means, what stands in its place when it is absent.
 
-use super::address::{HostPort, Listen, VoicemailTemplate, domain, http_address, network, path};
+use super::address::{
+    HostPort, Listen, VoicemailTemplate, domain, http_address, name_server, network, path,
+};
 use super::auth::{identity, method, realm};
 use super::error::Fault;
 use super::value::Value;
 use super::{
-    Config, Forwarding, LogFormat, Peer, RegistrarMode, Secret, StoreEngine, TlsVersion,
+    Config, Forwarding, LogFormat, Node, Peer, RegistrarMode, Secret, StoreEngine, TlsVersion,
     UnknownCallee,
 };
 use crate::presence::NumberPlan;
@@ -43,6 +45,11 @@ use Absent::{Toml, Words};
 pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("sip", "What is spoken, where, and what becomes of calls."),
     (
+        "health",
+        "What is done about systems that do not answer: see [next hops](next-hops.md).",
+    ),
+    ("dns", "How host names are resolved (RFC 3263)."),
+    (
         "registrar",
         "Who keeps the bindings of phones: we, so that calls go to the phones themselves, or the PBX. \
          A change applies to registrations from then on.",
@@ -67,6 +74,10 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
         "limits",
         "Bounds of the whole server, divided evenly among its shards. A new call that would exceed \
          one is answered 503 before anything is kept of it.",
+    ),
+    (
+        "overload",
+        "What becomes of requests when more come than can be handled; see `overload.md`.",
     ),
     (
         "store",
@@ -129,9 +140,10 @@ pub(super) const KEYS: &[Key<Config>] = &[
          international form, so the region is chosen once."),
     key!("sip.next_hop", "`sip:HOST[:PORT]`", Words("none"), true,
         c.sip.next_hop = v => Some(v.parsed(HostPort::parse_uri)?),
-        "The PBX, to which calls are connected. A name is resolved when the configuration is loaded. \
-         Without one, a call that should be connected is answered 480. Trusted like a peer unless a \
-         `[[peer]]` covers its address."),
+        "The PBX, to which calls are connected: an address, a name with SRV or NAPTR records, or one \
+         with addresses only. Without one, a call that should be connected is answered 480. Trusted \
+         like a peer unless a `[[peer]]` covers its address. Several PBX nodes are configured as \
+         `[[node]]`s, which stand in its place."),
     key!("sip.outbound", "`sip:HOST[:PORT]`", Words("as `next_hop`"), true,
         c.sip.outbound = v => Some(v.parsed(HostPort::parse_uri)?),
         "Where a call goes that was forwarded to a number that is no subscriber's. Trusted like a \
@@ -171,12 +183,17 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.sip.session_expires_s = v => session_expires(v)?,
         "The session timer (RFC 4028) asked for where the caller's side supports it, so that a call \
          whose BYE is lost ends nevertheless; 0 asks for none."),
+    key!("sip.session_min_s", "seconds, 90 to 86400", Toml("90"), true,
+        c.sip.session_min_s = v => v.integer(90..=86_400)? as u32,
+        "The shortest session timer that is taken (RFC 4028): a caller who asks for less is answered \
+         422, or gets this one where its side knows no session timers."),
     key!("sip.max_call_s", "seconds, 60 to 604800", Toml("43200"), true,
         c.sip.max_call_s = v => v.integer(60..=604_800)? as u32,
         "After this time a call counts as ended whatever its parties say; the call itself is not cut."),
     key!("sip.retry_after_s", "seconds, 1 to 3600", Toml("10"), true,
         c.sip.retry_after_s = v => v.integer(1..=3_600)? as u32,
-        "What a 503 tells the caller's side to wait."),
+        "What a 503 tells the caller's side to wait; under load up to half as long again, so that not all come \
+         back at once."),
     key!("sip.udp_limit_bytes", "bytes, 0 or 576 to 65535", Toml("1300"), true,
         c.sip.udp_limit_bytes = v => udp_limit(v)?,
         "Longer requests go over TCP where a `tcp` listener is configured, and as a datagram only \
@@ -189,6 +206,27 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.sip.receive_buffer_bytes = v => v.integer(65_536..=1 << 30)? as u32,
         "The receive and send buffer of each socket. The kernel grants `net.core.rmem_max` and \
          `net.core.wmem_max` at most; a warning says when it granted less."),
+    key!("health.check_s", "seconds, 0 or 5 to 3600", Toml("0"), true,
+        c.health.check_s = v => check_s(v)?,
+        "How often `sip.next_hop`, `sip.outbound` and `sip.voicemail` are asked with OPTIONS whether \
+         they are there; 0 asks none of them. A `[[node]]` and a `[[peer]]` have a `check_s` of their \
+         own."),
+    key!("health.failures", "number, 1 to 20", Toml("2"), true,
+        c.health.failures = v => v.integer(1..=20)? as u8,
+        "After so many checks in a row without an answer, or with a 503, a system counts as down \
+         and is tried after all others. One answer brings it back."),
+    key!("health.penalty_s", "seconds, 0 to 3600", Toml("30"), true,
+        c.health.penalty_s = v => v.integer(0..=3_600)? as u32,
+        "How long a target is tried after all others when a call found that it does not answer, \
+         answers 503 or cannot be reached. The `Retry-After` of a 503 counts instead, up to ten \
+         minutes. An answer ends it; 0 holds nothing against anybody."),
+    key!("dns.servers", "list of `ADDRESS[:PORT]`", Words("as `/etc/resolv.conf` says"), true,
+        c.dns.servers = v => v.list(name_server)?,
+        "The name servers that are asked, instead of the system's. `/etc/hosts` counts in any case."),
+    key!("dns.timeout_ms", "milliseconds, 100 to 30000", Toml("2000"), true,
+        c.dns.timeout_ms = v => v.integer(100..=30_000)? as u32,
+        "How long a name server has to answer one query; it is asked twice. Calls do not wait that \
+         long: what was resolved before stays in use until there is a new answer."),
     key!("registrar.mode", "`\"local\"` or `\"pass\"`",
         Words("`\"pass\"` with a `next_hop`, else `\"local\"`"), true,
         c.registrar.mode = v => Some(v.word(&[
@@ -319,6 +357,11 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.limits.message_bytes = v => v.integer(1_500..=65_535)? as usize,
         "The longest message that is handled. Longer datagrams are counted and dropped; on a \
          connection, a longer message closes it."),
+    key!("limits.messages_per_source_s", "number, 0 to 10000000", Toml("0"), true,
+        c.limits.messages_per_source_s = v => v.integer(0..=10_000_000)? as u32,
+        "Messages a second from one source (an IPv4 address, or an IPv6 /64), after a first burst of as \
+         many; what exceeds is dropped and counted. Peers and the systems we send calls to are exempt. \
+         0 for any number. 200 is plenty for phones; a stranger's load test needs more or 0."),
     key!("limits.connections", "number, 1 to 1000000", Toml("10000"), true,
         c.limits.connections = v => v.integer(1..=1_000_000)? as usize,
         "Connections that are open at once, whoever opened them. More are closed at once."),
@@ -354,6 +397,16 @@ pub(super) const KEYS: &[Key<Config>] = &[
     key!("limits.connection_queue_bytes", "bytes, 65536 to 268435456", Toml("1048576"), true,
         c.limits.connection_queue_bytes = v => v.integer(65_536..=256 << 20)? as usize,
         "The bytes that they have together; one more closes the connection."),
+    key!("overload.max_delay_ms", "milliseconds, 0 or 4 to 10000", Toml("200"), true,
+        c.overload.max_delay_ms = v => max_delay(v)?,
+        "How long a new call may have waited for us before it is refused with 503; other new requests may \
+         half as long, subscriptions and publications a quarter; what calls in progress need is never \
+         refused. Below T1 (500 ms), so that the other side has not yet sent its request again. With 0 \
+         nothing is refused for load."),
+    key!("overload.control", "`true` or `false`", Toml("true"), true,
+        c.overload.control = v => v.flag()?,
+        "Overload control between neighbours (RFC 7339, loss-based): we offer it to next hops and send \
+         them as much less as they ask, and tell whoever offers it how much less we want."),
     key!("store.engine", "`\"embedded\"`", Toml(r#""embedded""#), false,
         c.store.engine = v => v.word(&[("embedded", StoreEngine::Embedded)])?,
         "Which store: files of this machine. Others come later."),
@@ -416,10 +469,47 @@ pub(super) const PEER_KEYS: &[Key<Peer>] = &[
     key!("trust_identity", "`true` or `false`", Toml("true"), true,
         p.trust_identity = v => v.flag()?,
         "Whether its P-Asserted-Identity is believed."),
+    key!("send_identity", "`true` or `false`", Words("as `trust_identity`"), true,
+        p.send_identity = v => Some(v.flag()?),
+        "Whether it belongs to the trust domain of RFC 3325 for what we send: it gets the \
+         P-Asserted-Identity of callers who ask for `Privacy: id`, and History-Info as it is. Hops that \
+         are neither a peer nor configured under `[sip]` do not."),
     key!("external", "`true` or `false`", Toml("false"), true,
         p.external = v => v.flag()?,
         "Whether its calls are external whatever their From says, as from a trunk."),
+    key!("check_s", "seconds, 0 or 5 to 3600", Toml("0"), true,
+        p.check_s = v => check_s(v)?,
+        "How often it is asked with OPTIONS whether it is there, at port 5060 of its address; 0 never. \
+         Needs a single address."),
 ];
+
+/// The keys of a `[[node]]`.
+pub(super) const NODE_KEYS: &[Key<Node>] = &[
+    key!("name", "text", Words("required"), true,
+        n.name = v => v.parsed(peer_name)?,
+        "The name in logs and metrics, different for each node."),
+    key!("uri", "`sip:HOST[:PORT]`", Words("required"), true,
+        n.uri = v => v.parsed(HostPort::parse_uri)?,
+        "Where it is. Trusted like a peer unless a `[[peer]]` covers its address."),
+    key!("priority", "number, 0 to 65535", Toml("1"), true,
+        n.priority = v => v.integer(0..=65_535)? as u16,
+        "Nodes of a lower number are tried first; the others when those are in trouble."),
+    key!("weight", "number, 0 to 65535", Toml("1"), true,
+        n.weight = v => v.integer(0..=65_535)? as u16,
+        "Its share of the calls among the nodes of its priority."),
+    key!("check_s", "seconds, 0 or 5 to 3600", Toml("30"), true,
+        n.check_s = v => check_s(v)?,
+        "How often it is asked with OPTIONS whether it is there; 0 never."),
+];
+
+fn check_s(value: Value<'_>) -> Result<u32, Fault> {
+    match value.integer(0..=3_600)? {
+        short @ 1..5 => Err(Fault::new(format!(
+            "{short} is not allowed; allowed: 0, or a whole number from 5 to 3600"
+        ))),
+        seconds => Ok(seconds as u32),
+    }
+}
 
 fn listeners(value: Value<'_>) -> Result<Vec<Listen>, Fault> {
     let listeners = value.list(Listen::parse)?;
@@ -482,6 +572,15 @@ fn session_expires(value: Value<'_>) -> Result<u32, Fault> {
             "{short} is not allowed; allowed: 0, or a whole number from 90 to 86400"
         ))),
         seconds => Ok(seconds as u32),
+    }
+}
+
+fn max_delay(value: Value<'_>) -> Result<u32, Fault> {
+    match value.integer(0..=10_000)? {
+        short @ 1..4 => Err(Fault::new(format!(
+            "{short} is not allowed; allowed: 0, or a whole number from 4 to 10000"
+        ))),
+        ms => Ok(ms as u32),
     }
 }
 

@@ -33,6 +33,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use reference::reference;
 
 use crate::message::Transport;
+use crate::proxy::Wanted;
 use crate::proxy::policy::Network;
 
 /// Everything that can be configured, with the defaults where nothing is.
@@ -43,6 +44,13 @@ pub struct Config {
     /// `[[peer]]`
     #[serde(rename = "peer")]
     pub peers: Vec<Peer>,
+    /// `[[node]]`
+    #[serde(rename = "node")]
+    pub nodes: Vec<Node>,
+    /// `[health]`
+    pub health: Health,
+    /// `[dns]`
+    pub dns: Dns,
     /// `[registrar]`
     pub registrar: Registrar,
     /// `[tls]`
@@ -53,6 +61,8 @@ pub struct Config {
     pub timers: Timers,
     /// `[limits]`
     pub limits: Limits,
+    /// `[overload]`
+    pub overload: Overload,
     /// `[store]`
     pub store: Store,
     /// `[api]`
@@ -84,6 +94,7 @@ pub struct Sip {
     pub hop_limit: u8,
     pub ring_for_s: u16,
     pub session_expires_s: u32,
+    pub session_min_s: u32,
     pub max_call_s: u32,
     pub retry_after_s: u32,
     pub udp_limit_bytes: u32,
@@ -122,7 +133,37 @@ pub struct Peer {
     pub voicemail_forwarding: Option<Forwarding>,
     pub trust_diversion: bool,
     pub trust_identity: bool,
+    pub send_identity: Option<bool>,
     pub external: bool,
+    pub check_s: u32,
+}
+
+/// `[[node]]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Node {
+    pub name: String,
+    pub uri: HostPort,
+    pub priority: u16,
+    pub weight: u16,
+    pub check_s: u32,
+}
+
+/// `[health]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Health {
+    pub check_s: u32,
+    pub failures: u8,
+    pub penalty_s: u32,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Dns {
+    pub servers: Vec<SocketAddr>,
+    pub timeout_ms: u32,
 }
 
 /// `[registrar]`
@@ -156,6 +197,7 @@ pub struct Limits {
     pub bindings: usize,
     pub branches: usize,
     pub message_bytes: usize,
+    pub messages_per_source_s: u32,
     pub connections: usize,
     pub connections_per_source: usize,
     pub connections_opening: usize,
@@ -167,6 +209,14 @@ pub struct Limits {
     pub connection_stall_s: u32,
     pub connection_queue_messages: usize,
     pub connection_queue_bytes: usize,
+}
+
+/// `[overload]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Overload {
+    pub max_delay_ms: u32,
+    pub control: bool,
 }
 
 /// `[store]`
@@ -317,6 +367,28 @@ impl Config {
             .collect()
     }
 
+    /// Whether there is a PBX, as a next hop or as nodes.
+    fn has_pbx(&self) -> bool {
+        self.sip.next_hop.is_some() || !self.nodes.is_empty()
+    }
+
+    /// The configured hosts that are names: what must be resolved whatever calls come.
+    pub fn names(&self) -> Vec<Wanted> {
+        let sip = &self.sip;
+        let voicemail = sip.voicemail.as_ref().map(|voicemail| &voicemail.hop);
+        let hops = [sip.next_hop.as_ref(), sip.outbound.as_ref(), voicemail];
+        let nodes = self.nodes.iter().map(|node| &node.uri);
+        let hosts = hops.into_iter().flatten().chain(nodes);
+        let mut names: Vec<Wanted> = Vec::new();
+        for host in hosts.filter(|host| host.ip().is_none()) {
+            let wanted = compile::wanted(host);
+            if !names.contains(&wanted) {
+                names.push(wanted);
+            }
+        }
+        names
+    }
+
     /// This configuration with the running values of all keys that only a restart changes.
     ///
     /// # Errors
@@ -370,6 +442,7 @@ impl Default for Sip {
             hop_limit: 5,
             ring_for_s: 20,
             session_expires_s: 1_800,
+            session_min_s: 90,
             max_call_s: 43_200,
             retry_after_s: 10,
             udp_limit_bytes: 1_300,
@@ -408,7 +481,40 @@ impl Default for Peer {
             voicemail_forwarding: None,
             trust_diversion: true,
             trust_identity: true,
+            send_identity: None,
             external: false,
+            check_s: 0,
+        }
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            uri: HostPort::named("".into()),
+            priority: 1,
+            weight: 1,
+            check_s: 30,
+        }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            check_s: 0,
+            failures: 2,
+            penalty_s: 30,
+        }
+    }
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            timeout_ms: 2_000,
         }
     }
 }
@@ -445,6 +551,7 @@ impl Default for Limits {
             bindings: 1_000_000,
             branches: 16,
             message_bytes: 65_535,
+            messages_per_source_s: 0,
             connections: 10_000,
             connections_per_source: 1_000,
             connections_opening: 1_000,
@@ -456,6 +563,16 @@ impl Default for Limits {
             connection_stall_s: 5,
             connection_queue_messages: 4_096,
             connection_queue_bytes: 1 << 20,
+        }
+    }
+}
+
+impl Default for Overload {
+    fn default() -> Self {
+        let default = crate::proxy::policy::Overload::default();
+        Self {
+            max_delay_ms: default.max_delay_ms,
+            control: default.control,
         }
     }
 }

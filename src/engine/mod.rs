@@ -9,7 +9,7 @@ mod sharder;
 pub use sharder::Sharder;
 
 pub use crate::proxy::{
-    Arrival, ConnectionId, Flow, Hop, Now, Outbox, Shared, Transmit, Unreachable,
+    Arrival, ConnectionId, Flow, Hop, Now, Outbox, Shared, Transmit, Unreachable, shard_of,
 };
 
 use std::net::SocketAddr;
@@ -153,6 +153,18 @@ impl Engine {
         self.proxy.next_timeout()
     }
 
+    /// Whether a message of this source is taken at all; see `limits.messages_per_source_s`. To be
+    /// asked once for each message that came from outside.
+    pub fn admits(&self, now: Now, source: &Source) -> bool {
+        self.proxy
+            .admits(source.address.ip(), source.connection, now.ms)
+    }
+
+    /// The kernel lost so many messages that were for this shard: it is overloaded.
+    pub fn note_lost(&mut self, messages: u64) {
+        self.proxy.note_lost(messages);
+    }
+
     /// How many INVITEs were decided so far.
     pub fn decisions(&self) -> u64 {
         self.proxy.decisions()
@@ -179,10 +191,4 @@ fn dispatch(proxy: &mut Proxy, arrival: &Arrival, message: Message<'_>) {
         Start::Request { .. } => proxy.handle_request(arrival, message),
         Start::Response { .. } => proxy.handle_response(arrival, message),
     }
-}
-
-/// The shard that owns a call. The key is a keyed hash under the store's secret, so calls of an
-/// earlier run find their shard again.
-pub fn shard_of(call_key: u64, shards: u16) -> u16 {
-    ((u128::from(call_key) * u128::from(shards)) >> 64) as u16
 }

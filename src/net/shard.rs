@@ -1,78 +1,37 @@
 //! One thread for each shard: datagrams in by the batch, through the engine, out by the batch.
 
+mod core;
+mod report;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
-use bytes::Bytes;
 use socket2::Socket;
 
+use self::core::{Core, undeliverable};
 use super::batch::{BATCH, Receiver, Sender, kernel_drops, read_errors};
-use super::clock::{Clock, stopwatch};
+use super::clock::Clock;
 use super::counters::HostCounters;
 use super::epoll::Epoll;
 use super::gauges::Gauges;
+use super::handler::Handler;
 use super::post::{Handed, Post, posts};
 use super::stream::Connections;
 use super::waiting::Waiting;
-use crate::engine::{Engine, Handled, Input, Now, Outbox, Source, Unreachable};
+use crate::engine::{Input, Now, Outbox, Source};
 
 /// The token of the waker among those of the listeners.
 const WAKER: u64 = u64::MAX;
 /// How many batches are taken before all sockets are looked at again.
 const PASSES: usize = 16;
-/// How many inputs of other shards are taken with each batch.
-const HANDED_PER_PASS: usize = 256;
 /// How many destinations that cannot be reached are remembered between two batches.
 const UNREACHABLE_LIMIT: usize = 64;
-/// One of so many datagrams is timed.
-const SAMPLE: u32 = 16;
-/// How often the kernel's drop counter is read, and a panic logged.
-const SECOND_MS: u64 = 1_000;
-/// How much of a message that caused a panic is logged.
-const FIRST_LINE_LIMIT: usize = 128;
-
-/// What a shard hosts; the [`Engine`], and in tests anything that answers.
-pub trait Handler {
-    /// Takes one input; see [`Engine::handle`].
-    fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled;
-    /// Fires what is due; see [`Engine::handle_timeouts`].
-    fn handle_timeouts(&mut self, now: Now, out: &mut Outbox);
-    /// When that must be, on the clock of [`Now::ms`].
-    fn next_timeout(&self) -> Option<u64>;
-    /// How many INVITEs were decided so far.
-    fn decisions(&self) -> u64 {
-        0
-    }
-    /// Shows sizes to the metrics; once for each batch.
-    fn publish_gauges(&self) {}
-}
-
-impl Handler for Engine {
-    fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled {
-        Self::handle(self, now, input, out)
-    }
-
-    fn handle_timeouts(&mut self, now: Now, out: &mut Outbox) {
-        Self::handle_timeouts(self, now, out);
-    }
-
-    fn next_timeout(&self) -> Option<u64> {
-        Self::next_timeout(self)
-    }
-
-    fn decisions(&self) -> u64 {
-        Self::decisions(self)
-    }
-
-    fn publish_gauges(&self) {
-        Self::publish_gauges(self);
-    }
-}
+/// How often the kernel's drop counter is read: what tells that more comes than is handled.
+const DROPS_MS: u64 = 50;
 
 /// A shard's datagram sockets by the index of their listener; a stream's has none.
 pub type Sockets = Vec<Option<Socket>>;
@@ -187,19 +146,6 @@ struct Shard<H> {
     core: Core<H>,
 }
 
-/// The engine with what it fills.
-struct Core<H> {
-    number: u16,
-    engine: H,
-    outbox: Outbox,
-    posts: Arc<[Post]>,
-    message_limit: usize,
-    /// A bit for each shard that was handed something and not yet woken.
-    to_wake: u64,
-    untimed: u32,
-    quiet_until_ms: u64,
-}
-
 impl Host {
     fn new(number: u16, shards: &Shards, sockets: Sockets, clock: Clock) -> io::Result<Self> {
         let (posts, stop) = (Arc::clone(&shards.posts), Arc::clone(&shards.stop));
@@ -234,6 +180,7 @@ impl Host {
             to_wake: 0,
             untimed: 0,
             quiet_until_ms: 0,
+            limited_quiet_until_ms: 0,
         }
     }
 
@@ -274,7 +221,7 @@ struct Exchange {
     ready: Vec<u8>,
     unreachable: Vec<SocketAddr>,
     waiting: Waiting,
-    next_second_ms: u64,
+    next_drops_ms: u64,
 }
 
 impl<H: Handler> Shard<H> {
@@ -286,7 +233,7 @@ impl<H: Handler> Shard<H> {
             ready: Vec::new(),
             unreachable: Vec::new(),
             waiting: Waiting::new(self.host.sockets.len()),
-            next_second_ms: 0,
+            next_drops_ms: 0,
         };
         while !self.host.must_stop() {
             let next_timeout = match exchange.unreachable.is_empty() {
@@ -345,8 +292,8 @@ impl<H: Handler> Shard<H> {
         self.core.wake_others();
         self.flush(exchange);
         self.core.engine.publish_gauges();
-        if now.ms >= exchange.next_second_ms {
-            exchange.next_second_ms = now.ms + SECOND_MS;
+        if now.ms >= exchange.next_drops_ms {
+            exchange.next_drops_ms = now.ms + DROPS_MS;
             self.read_drops();
         }
         has_more_handed || !exchange.ready.is_empty()
@@ -378,7 +325,10 @@ impl<H: Handler> Shard<H> {
                             waited_ms,
                             ..Source::datagram(datagram.from, listener)
                         };
-                        self.core.handle_received(now, source, bytes);
+                        match self.core.engine.admits(now, &source) {
+                            true => self.core.handle_received(now, source, bytes),
+                            false => self.core.report_limited(now, &source),
+                        }
                     }
                 }
             }
@@ -442,7 +392,7 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    fn read_drops(&self) {
+    fn read_drops(&mut self) {
         let drops = self
             .host
             .sockets
@@ -450,6 +400,13 @@ impl<H: Handler> Shard<H> {
             .flatten()
             .filter_map(|socket| kernel_drops(socket.as_fd()));
         let drops: u64 = drops.map(u64::from).sum();
+        let before = self
+            .host
+            .post()
+            .map_or(0, |post| post.counters.kernel_drops.get());
+        if drops > before {
+            self.core.engine.note_lost(drops - before);
+        }
         self.core.count(|counters| counters.kernel_drops.set(drops));
     }
 }
@@ -459,192 +416,6 @@ fn remember(unreachable: &mut Vec<SocketAddr>, to: SocketAddr) {
     if unreachable.len() < UNREACHABLE_LIMIT && !unreachable.contains(&to) {
         unreachable.push(to);
     }
-}
-
-impl<H: Handler> Core<H> {
-    /// Handles a datagram of this shard's sockets, or hands it to the shard that owns its call.
-    fn handle_received(&mut self, now: Now, source: Source, bytes: &[u8]) {
-        self.untimed += 1;
-        let timed = (self.untimed >= SAMPLE).then(stopwatch);
-        let handled = self.handle(now, Input::Message { source, bytes });
-        if let Some(start) = timed {
-            self.untimed = 0;
-            let ns = start.elapsed().as_nanos() as u64;
-            if let Some(post) = self.posts.get(usize::from(self.number)) {
-                post.latency.record(ns);
-                post.waiting.record(u64::from(source.waited_ms) * 1_000_000);
-            }
-        }
-        if let Handled::Belongs(owner) = handled {
-            self.hand_over(
-                owner,
-                Handed::Message {
-                    source,
-                    bytes: Bytes::copy_from_slice(bytes),
-                    received_ms: now.ms,
-                },
-            );
-        }
-    }
-
-    fn hand_over(&mut self, owner: u16, handed: Handed) {
-        let is_other = owner != self.number;
-        let post = self.posts.get(usize::from(owner)).filter(|_| is_other);
-        let is_queued = post.is_some_and(|post| post.push(handed));
-        if is_queued {
-            self.to_wake |= 1_u64.checked_shl(owner.into()).unwrap_or(0);
-        }
-        self.count(|counters| match is_queued {
-            true => counters.handed_over.inc(),
-            false => counters.handover_drops.inc(),
-        });
-    }
-
-    /// Wakes whom this batch handed something, once each.
-    fn wake_others(&mut self) {
-        let mut left = std::mem::take(&mut self.to_wake);
-        while left != 0 {
-            let shard = left.trailing_zeros() as usize;
-            left &= left - 1;
-            if self.posts.get(shard).is_some_and(|post| post.waker.wake()) {
-                self.count(|counters| counters.handover_wakeups.inc());
-            }
-        }
-    }
-
-    /// Handles what other shards handed over; whether more waits.
-    fn take_handed(&mut self, now: Now) -> bool {
-        for _ in 0..HANDED_PER_PASS {
-            let post = self.posts.get(usize::from(self.number));
-            let Some(handed) = post.and_then(Post::pop) else {
-                return false;
-            };
-            let handled = match &handed {
-                Handed::Message {
-                    source,
-                    bytes,
-                    received_ms,
-                } => {
-                    if source.connection.is_none() {
-                        self.count(|counters| counters.handed_in.inc());
-                    }
-                    let handed_ms = now.ms.saturating_sub(*received_ms);
-                    let handed_ms = u32::try_from(handed_ms).unwrap_or(u32::MAX);
-                    let source = Source {
-                        waited_ms: source.waited_ms.saturating_add(handed_ms),
-                        ..*source
-                    };
-                    self.handle(now, Input::Message { source, bytes })
-                }
-                Handed::Unreachable(failure) => self.handle(now, Input::Unreachable(*failure)),
-                Handed::Resolved => self.handle(now, Input::Resolved),
-            };
-            if handled != Handled::Done {
-                self.count(|counters| counters.handover_drops.inc());
-            }
-        }
-        true
-    }
-
-    /// Passes ICMP errors on: the kernel gives them to any socket that shares the port.
-    fn tell_others(&mut self, unreachable: &[SocketAddr]) {
-        for to in unreachable {
-            self.count(|counters| counters.unreachable.inc());
-            for shard in (0..self.posts.len() as u16).filter(|shard| *shard != self.number) {
-                if self
-                    .posts
-                    .get(usize::from(shard))
-                    .is_some_and(|p| p.push(Handed::Unreachable(undeliverable(*to))))
-                {
-                    self.to_wake |= 1_u64.checked_shl(shard.into()).unwrap_or(0);
-                }
-            }
-        }
-    }
-
-    /// Lets the engine handle an input. A panic costs that input and nothing else.
-    /// Gives an input to the engine. What decides an INVITE is timed each time.
-    fn handle(&mut self, now: Now, input: Input<'_>) -> Handled {
-        let is_invite =
-            matches!(input, Input::Message { bytes, .. } if bytes.starts_with(b"INVITE "));
-        let before = is_invite.then(|| (self.engine.decisions(), stopwatch()));
-        let handled = self.handle_contained(now, input);
-        let decided = before.filter(|(count, _)| *count != self.engine.decisions());
-        if let Some((_, start)) = decided
-            && let Some(post) = self.posts.get(usize::from(self.number))
-        {
-            post.decision.record(start.elapsed().as_nanos() as u64);
-        }
-        handled
-    }
-
-    fn handle_contained(&mut self, now: Now, input: Input<'_>) -> Handled {
-        let (engine, outbox) = (&mut self.engine, &mut self.outbox);
-        let handled = catch_unwind(AssertUnwindSafe(|| engine.handle(now, input, outbox)));
-        handled.unwrap_or_else(|_| {
-            let line = match input {
-                Input::Message { bytes, .. } => first_line(bytes),
-                Input::Unreachable(failure) => format!("({failure:?})"),
-                Input::Resolved => "(resolved)".to_owned(),
-            };
-            self.report_panic(now, &line);
-            Handled::Done
-        })
-    }
-
-    fn handle_timeouts(&mut self, now: Now) {
-        let (engine, outbox) = (&mut self.engine, &mut self.outbox);
-        if catch_unwind(AssertUnwindSafe(|| engine.handle_timeouts(now, outbox))).is_err() {
-            self.report_panic(now, "(timer)");
-        }
-    }
-
-    /// Counts a panic and logs it, once a second: where it happened was told by the panic hook.
-    fn report_panic(&mut self, now: Now, line: &str) {
-        self.count(|counters| counters.panics.inc());
-        if now.ms >= self.quiet_until_ms {
-            self.quiet_until_ms = now.ms + SECOND_MS;
-            tracing::error!(
-                shard = self.number,
-                line,
-                "a message caused a panic and was dropped"
-            );
-        }
-    }
-
-    fn count_received(&self, count: usize) {
-        if count > 0 {
-            self.count(|counters| {
-                HostCounters::add(&counters.datagrams_received, count);
-                counters.receive_calls.inc();
-            });
-        }
-    }
-
-    fn count(&self, count: impl Fn(&HostCounters)) {
-        if let Some(post) = self.posts.get(usize::from(self.number)) {
-            count(&post.counters);
-        }
-    }
-}
-
-/// What an ICMP error tells.
-fn undeliverable(to: SocketAddr) -> Unreachable {
-    Unreachable {
-        to,
-        listener: None,
-        connection: None,
-    }
-}
-
-/// The first line of a message, made safe for a log.
-fn first_line(bytes: &[u8]) -> String {
-    let line = bytes
-        .split(|byte| matches!(byte, b'\r' | b'\n'))
-        .next()
-        .unwrap_or_default();
-    let line = line.get(..FIRST_LINE_LIMIT).unwrap_or(line);
-    line.escape_ascii().to_string()
 }
 
 #[cfg(test)]

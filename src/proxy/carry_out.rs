@@ -13,6 +13,7 @@ use super::target::{Target, Targets};
 use super::{InviteKey, Proxy};
 use crate::message::{Message, Reply, Uri, write_response};
 use crate::presence::Handle;
+use crate::registrar::request_uri;
 use crate::routing::{
     Connect, Decision, Destination, Divert, Failure, Plan, Rejection, decide_after,
 };
@@ -92,7 +93,12 @@ impl Proxy {
         };
         match self.targets_for(key, connect.callee, source.message.uri()) {
             Ok(targets) => {
-                self.try_targets(key, source, routed, &attempt, targets.into_vec());
+                match self.willing_to_connect(key, &source.message, targets) {
+                    Some(targets) => {
+                        self.try_targets(key, source, routed, &attempt, targets.into_vec());
+                    }
+                    None => self.answer(key, source, &Final::new(503)),
+                }
                 Carried::Out
             }
             Err(Unroutable::Pending) if source.is_received() => Carried::Waits,
@@ -154,6 +160,10 @@ impl Proxy {
         if matches!(targets, Err(Unroutable::Pending)) && source.is_received() {
             return Carried::Waits;
         }
+        let targets = targets.and_then(|targets| {
+            let willing = self.willing_to_connect(key, &source.message, targets);
+            willing.ok_or(Unroutable::Nowhere)
+        });
         let (Some(texts), Ok(targets)) =
             (self.write_diversion(key, divert, source, false), targets)
         else {
@@ -288,6 +298,9 @@ impl Proxy {
             diversion.retarget_host()
         };
         diversion.write_target(host, &mut texts.uri);
+        if !is_redirect {
+            texts.uri = request_uri(&texts.uri).into_owned();
+        }
         diversion.write_diversion(&mut texts.lines);
         diversion.write_history(&source.message, &texts.uri, &mut texts.tail);
         (!texts.uri.is_empty()).then_some(texts)

@@ -39,6 +39,8 @@ macro_rules! counters {
             pub malformed: LabelCounters,
             /// Requests answered by ourselves, by [`super::Rejection`] label.
             pub rejections: LabelCounters,
+            /// Requests given up under load, by class and reason.
+            pub shed: LabelCounters,
             /// What became of REGISTER requests for us: `accepted`, or `refused` and why.
             pub registrations: LabelCounters,
         }
@@ -91,6 +93,16 @@ counters! {
     timers,
     /// Requests that waited for a host name.
     names_pending,
+    /// Responses that told upstream how much less we want (RFC 7339).
+    oc_sent,
+    /// Responses that told us how much less a next hop wants.
+    oc_received,
+    /// Requests that no next hop wanted.
+    throttled,
+    /// Gauge: how many of a hundred requests we want less.
+    oc_percent,
+    /// Messages dropped because their source sends more than it may.
+    source_limited,
     /// Requests that were to be authenticated and were not.
     challenges,
     /// Requests whose sender has proved who they are.
@@ -101,6 +113,8 @@ counters! {
     bans,
     /// Requests dropped because their source is shut out.
     banned_requests,
+    /// OPTIONS sent to ask how a system is doing.
+    probes_sent,
 }
 
 /// How many different labels one table keeps; later ones are counted under the last.

@@ -2,14 +2,15 @@
 
 use super::hop::{Hop, Hops};
 use super::invite::Invite;
+use super::overload::Class;
 use super::policy::UnknownCallee;
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable, is_ours};
 use super::setup::Neighbourhood;
 use super::target::{Target, Targets};
-use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey};
-use crate::message::{Message, Method, Scheme, Uri, Via, write_response};
+use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey, extensions, privacy, session};
+use crate::message::{Message, Method, Scheme, Uri, Via};
 use crate::presence::Handle;
 
 /// Where a request may go, once it is known who sent it and for whom it is.
@@ -44,6 +45,9 @@ impl Proxy {
             }
         };
         let key = self.server_key(arrival, &message, &via, method);
+        if self.gives_up(arrival, &message, &via, (method, key)) {
+            return;
+        }
         match (method, self.servers.get(&key).copied()) {
             (Method::Ack, Some(Owner::Invite(invite))) if self.awaits_ack(invite) => {
                 self.on_ack(invite);
@@ -88,8 +92,12 @@ impl Proxy {
             return;
         }
         let upstream = arrival.reply_hop(&via);
-        let outcome =
-            ProxyRequest::check(message, via).and_then(|request| self.admit(arrival, request, key));
+        let outcome = ProxyRequest::check(message, via).and_then(|request| {
+            match self.without_our_maddr(arrival, &request) {
+                None => self.admit(arrival, request, key),
+                Some(bytes) => self.admit_repaired(arrival, &bytes, key),
+            }
+        });
         if let Err(rejection) = outcome {
             let rejection = self.hold_against(arrival, &message, (rejection, key));
             self.reject(arrival, message, &upstream, rejection);
@@ -97,7 +105,7 @@ impl Proxy {
     }
 
     /// Routes a checked request (§16.4, §16.5) and sends it on its way.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         arrival: &Arrival,
         mut request: ProxyRequest<'_>,
@@ -106,9 +114,7 @@ impl Proxy {
         if request.method == Method::Cancel {
             return Err(Rejection::NoSuchTransaction);
         }
-        let check = self
-            .keys
-            .check(arrival.call_key, request.uri_bytes, request.cseq.number);
+        let check = self.loop_check(arrival, &request);
         if request.is_looping(&self.policy, check) {
             return Err(Rejection::LoopDetected);
         }
@@ -117,6 +123,11 @@ impl Proxy {
         let policy = std::sync::Arc::clone(&self.policy);
         let (peer, is_known) = self.peer_of(&policy, arrival);
         let way = self.way(&request, &routed, is_known);
+        let is_for_us = matches!(way, Ok(Way::Ourselves | Way::Registrar));
+        if request.is_at_its_end() && !is_for_us && request.method != Method::Ack {
+            return Err(Rejection::MaxForwardsExhausted);
+        }
+        extensions::check(&request)?;
         if let Some(side) = self.needs_authentication(&request, &routed, is_known, &way) {
             self.authenticate(arrival, &mut request, side, key)?;
             self.assert_identity(&request, &mut routed);
@@ -125,13 +136,15 @@ impl Proxy {
         if request.method == Method::Ack {
             return self.relay_ack(arrival, request, &routed, (&way, key));
         }
+        privacy::check(request, &routed)?;
+        session::check(request, &policy)?;
         if let Way::Ourselves = way {
             return self.answer_ourselves(arrival, request);
         }
         if let Way::Registrar = way {
             return self.register(arrival, request, key);
         }
-        self.check_capacity(request)?;
+        self.check_capacity(arrival, request)?;
         match (request.method, way) {
             (Method::Invite, Way::Lookup) => {
                 self.set_up(arrival, request, &routed, peer, (key, check))
@@ -161,7 +174,10 @@ impl Proxy {
         if let Way::Bindings(callee) = way {
             let key_and_listener = (arrival.call_key, arrival.listener);
             return match self.targets_of(*callee, request.uri_bytes, key_and_listener) {
-                Ok(targets) => Ok(Some(targets)),
+                Ok(targets) => {
+                    let willing = self.willing(arrival, &request.message, targets);
+                    willing.map(Some).ok_or(Rejection::Throttled)
+                }
                 Err(Unroutable::Pending) => {
                     self.park(arrival, &request.message, key)?;
                     Ok(None)
@@ -238,7 +254,7 @@ impl Proxy {
         };
         match uri.scheme {
             Scheme::Tel => around.resolve_uri(uri).is_some(),
-            _ => is_ours(uri, &self.policy),
+            _ => is_ours(uri, &self.policy) && uri.param(b"maddr").is_none(),
         }
     }
 
@@ -278,12 +294,23 @@ impl Proxy {
         }
     }
 
-    /// Refuses what would start something new when a table is full or the process ends.
-    fn check_capacity(&self, request: &ProxyRequest<'_>) -> Result<(), Rejection> {
+    /// Refuses what would start something new when a table is full or the process ends. What is
+    /// worth less is refused before the table is full; what calls in progress need has room kept.
+    fn check_capacity(
+        &self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+    ) -> Result<(), Rejection> {
         let limits = &self.policy.limits;
-        let full = self.invites.len() + self.relays.len() >= limits.transactions;
+        let transactions = self.invites.len() + self.relays.len();
+        let class = || self.class_of(arrival, &request.message, request.method);
+        let full = transactions >= Class::Event.room(limits.transactions)
+            && transactions >= class().room(limits.transactions);
         let is_call = request.method == Method::Invite && !request.is_in_dialog();
         let no_call = is_call && (self.calls.len() >= limits.calls || self.shared.is_draining());
+        if full && let Some(counters) = self.counters() {
+            counters.shed.inc(class().label(), "table");
+        }
         if full || no_call {
             Err(Rejection::Overloaded)
         } else {
@@ -354,29 +381,6 @@ impl Proxy {
             self.wheel
                 .insert(deadline.max(self.now.ms), Owner::Invite(key));
         }
-    }
-
-    /// OPTIONS to ourselves (§11).
-    fn answer_ourselves(
-        &mut self,
-        arrival: &Arrival,
-        request: &ProxyRequest<'_>,
-    ) -> Result<(), Rejection> {
-        let headers = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, \
-            SUBSCRIBE, NOTIFY, REFER, MESSAGE, PUBLISH\r\nAccept: application/sdp\r\n\
-            Supported: timer, histinfo\r\n";
-        let tag = self.stateless_tag(arrival);
-        let reply = crate::message::Reply {
-            status: 200,
-            source: Some(arrival.from),
-            to_tag: Some(&tag),
-            headers,
-            ..Default::default()
-        };
-        let hop = arrival.reply_hop(&request.via);
-        self.out
-            .send(&hop, |out| write_response(&request.message, &reply, out));
-        Ok(())
     }
 }
 

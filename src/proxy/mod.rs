@@ -8,24 +8,34 @@
 mod authenticate;
 mod best;
 mod branch;
+mod breadth;
 mod caller;
 mod cancel;
 mod carry_out;
+mod choice;
 mod counters;
 mod dialog;
 mod divert;
+mod extensions;
 mod facts;
 mod failover;
 mod forward;
 mod handle;
+mod health;
 mod hop;
 mod invite;
 mod keys;
+mod loops;
+mod maddr;
 mod names;
 mod note;
+mod oc;
 mod outbox;
+mod overload;
 mod parked;
 pub mod policy;
+mod privacy;
+mod probe;
 mod register;
 mod reject;
 mod rejection;
@@ -34,26 +44,33 @@ mod relay_response;
 mod request;
 mod response;
 mod route;
+mod seek;
+mod session;
 mod setup;
 mod shared;
+mod sources;
 mod target;
 mod timeout;
 mod token;
 
 pub use counters::{Counter, Counters, LabelCounters};
 pub use facts::{CallEvent, Outcome, Trace};
+pub use health::{
+    Check, Health, HealthRules, Standing, StandingChange, TargetHealth, TargetKey, Trouble,
+};
 pub use hop::{ConnectionId, Endpoint, Endpoints, Flow, FlowView, Flows, Hop, Hops, Unreachable};
-pub use keys::Keys;
-pub use names::{Lookup, Names, Resolved, Sought, Wanted};
+pub use keys::{Keys, shard_of};
+pub use names::{Lookup, NameCounts, Names, Resolved, Sought, Target, Wanted};
 pub use outbox::{Outbox, Transmit};
 pub use policy::Policy;
 pub use rejection::Rejection;
 pub use setup::Neighbourhood;
 pub use shared::{ShardView, Shared};
+pub use sources::Sources;
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use slotmap::{SlotMap, new_key_type};
@@ -70,6 +87,8 @@ new_key_type! {
     struct InviteKey;
     /// Names another request's context; part of our Via branch.
     struct RelayKey;
+    /// Names a check that waits for its answer; part of our Via branch.
+    struct ProbeKey;
     /// Names a request that was answered at once.
     struct AnswerKey;
 }
@@ -106,6 +125,8 @@ enum Owner {
     Answer(AnswerKey),
     Call(CallId),
     Parked,
+    Probe(ProbeKey),
+    Probes,
 }
 
 /// One shard's stateful proxy.
@@ -124,6 +145,12 @@ pub struct Proxy {
     parked: parked::Parked,
     /// Until when the request that is handled anew may wait.
     resumed_until_ms: Option<Ms>,
+    /// The checks of this shard, and those that wait for an answer.
+    probes: probe::Probes,
+    /// What is let in when more comes than fits.
+    gate: overload::Gate,
+    /// What next hops want less of.
+    throttles: oc::Throttles,
     journal: Box<dyn Journal>,
     wheel: Wheel<Owner>,
     scratch: Scratch,
@@ -131,6 +158,8 @@ pub struct Proxy {
     now: Now,
     /// What is to be sent for it.
     out: Outbox,
+    /// How many messages of earlier inputs are in there.
+    out_before: usize,
 }
 
 /// Buffers that keep their capacity from message to message.
@@ -159,7 +188,7 @@ impl Proxy {
         for (id, deadline) in calls.deadlines() {
             wheel.insert(deadline, Owner::Call(id));
         }
-        Self {
+        let mut proxy = Self {
             shard,
             policy: shared.policy.load_full(),
             keys: Keys::new(&shared.secret).for_run(now.unix_ms),
@@ -170,13 +199,19 @@ impl Proxy {
             calls,
             parked: parked::Parked::default(),
             resumed_until_ms: None,
+            probes: probe::Probes::default(),
+            gate: overload::Gate::default(),
+            throttles: oc::Throttles::default(),
             journal,
             wheel,
             scratch: Scratch::default(),
             now,
             out: Outbox::default(),
+            out_before: 0,
             shared,
-        }
+        };
+        proxy.plan_probes();
+        proxy
     }
 
     /// Begins an input: what it is answered with goes into `out`, until [`Proxy::end`]. What an
@@ -185,15 +220,18 @@ impl Proxy {
         self.now = now;
         if self.out.is_empty() {
             std::mem::swap(&mut self.out, out);
+            self.out_before = self.out.transmits().len();
         }
         let current = self.shared.policy.load();
         if !Arc::ptr_eq(&current, &self.policy) {
             self.policy = Arc::clone(&current);
+            self.plan_probes();
         }
     }
 
     /// Ends an input and gives the outbox back.
     pub fn end(&mut self, out: &mut Outbox) {
+        self.tell_upstream(self.out_before);
         std::mem::swap(&mut self.out, out);
     }
 
@@ -211,7 +249,31 @@ impl Proxy {
             servers: self.servers.len(),
             calls: self.calls.len(),
             parked: self.parked.len(),
+            probes: self.probes.len(),
         }
+    }
+
+    /// Whether a message of this source is taken at all: nobody but those we know sends more than
+    /// `messages_per_source_s`. Asked once for each message, by whichever shard received it.
+    pub fn admits(&self, source: IpAddr, connection: Option<ConnectionId>, now_ms: Ms) -> bool {
+        let policy = self.shared.policy.load();
+        let limit_s = policy.limits.messages_per_source_s;
+        let sources = &self.shared.sources;
+        let is_admitted =
+            limit_s == 0 || sources.admit(source, self.keys.token(0), limit_s, now_ms) || {
+                let flow = connection.and_then(|id| self.shared.flows.get(id));
+                let identities = flow.as_ref().map(|flow| &*flow.identities);
+                policy.peer(source, identities.unwrap_or_default()).1
+            };
+        if !is_admitted {
+            self.count(|counters| &counters.source_limited);
+        }
+        is_admitted
+    }
+
+    /// The kernel lost so many messages that were for this shard.
+    pub fn note_lost(&mut self, messages: u64) {
+        self.gate.lost(messages);
     }
 
     /// How many INVITEs were decided so far.
@@ -247,6 +309,7 @@ impl Proxy {
             let others = self.relays.len() + self.answers.len();
             counters.relays_open.set(others as u64);
             counters.timers.set(self.wheel.len() as u64);
+            counters.oc_percent.set(self.gate.excess_percent().into());
             if self.shared.is_draining() {
                 let pending = self.invites.values().filter(|i| i.server.is_proceeding());
                 counters.invites_pending.set(pending.count() as u64);
@@ -270,4 +333,6 @@ pub struct Load {
     pub calls: usize,
     /// Requests that wait for a name.
     pub parked: usize,
+    /// Checks that wait for an answer.
+    pub probes: usize,
 }

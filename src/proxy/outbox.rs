@@ -1,12 +1,14 @@
 //! What an engine wants sent: one arena of bytes per batch, so relaying allocates nothing.
 
 use super::hop::Hop;
+use crate::message::Edits;
 
 /// Messages to send, in order. The host sends them all and clears the box.
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
     transmits: Vec<Transmit>,
+    edited: Vec<u8>,
 }
 
 /// One message to send: a range of the outbox's bytes.
@@ -24,6 +26,7 @@ impl Outbox {
         Self {
             bytes: Vec::with_capacity(256 * 1024),
             transmits: Vec::with_capacity(256),
+            edited: Vec::new(),
         }
     }
 
@@ -38,6 +41,23 @@ impl Outbox {
             end: end as u32,
         });
         self.bytes.get(start..end).unwrap_or_default()
+    }
+
+    /// Edits one of the messages; whether there is such a one.
+    pub(super) fn edit(&mut self, number: usize, edits: &Edits) -> bool {
+        let Some(transmit) = self.transmits.get_mut(number) else {
+            return false;
+        };
+        let range = transmit.start as usize..transmit.end as usize;
+        let before = self.bytes.get(range).unwrap_or_default();
+        let mut edited = std::mem::take(&mut self.edited);
+        edited.clear();
+        edits.apply(before, &mut edited);
+        transmit.start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(&edited);
+        transmit.end = self.bytes.len() as u32;
+        self.edited = edited;
+        true
     }
 
     /// What is to be sent, in order.

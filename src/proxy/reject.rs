@@ -4,10 +4,13 @@ use std::io::Write as _;
 
 use smallvec::SmallVec;
 
+use super::extensions::write_unsupported;
 use super::hop::Hop;
+use super::overload::draw;
 use super::rejection::Rejection;
+use super::session::minimum;
 use super::{Arrival, Proxy};
-use crate::message::{Fault, Malformed, Message, Method, Name, Reply, write_response};
+use crate::message::{Fault, Malformed, Message, Method, Reply, write_response};
 use crate::transaction::branch::write_hex;
 
 /// A To tag of ours.
@@ -99,6 +102,17 @@ impl Proxy {
         counters.rejections.inc("request", rejection.label());
     }
 
+    /// What a refused caller waits: up to half as long again as configured, each another time, so
+    /// that they do not all come back at once.
+    fn retry_after_s(&self, message: &Message<'_>) -> u32 {
+        let base = self.policy.retry_after_s;
+        if self.shared.is_draining() {
+            return base;
+        }
+        let call_key = self.keys.call(message.call_id().unwrap_or_default());
+        base + draw(call_key) % (base / 2 + 1)
+    }
+
     fn write_rejection_headers(
         &self,
         message: &Message<'_>,
@@ -107,7 +121,11 @@ impl Proxy {
     ) {
         match rejection {
             Rejection::Overloaded => {
-                let _ = write!(headers, "Retry-After: {}\r\n", self.policy.retry_after_s);
+                let _ = write!(headers, "Retry-After: {}\r\n", self.retry_after_s(message));
+            }
+            Rejection::BadExtension(name) => write_unsupported(message, name, headers),
+            Rejection::SessionIntervalTooSmall => {
+                let _ = write!(headers, "Min-SE: {}\r\n", minimum(&self.policy));
             }
             Rejection::Unauthenticated {
                 side,
@@ -119,13 +137,6 @@ impl Proxy {
                 let guard = &self.shared.guard;
                 let (role, when) = ((side, is_stale), (transaction, now_s));
                 guard.challenge(&self.policy.auth, role, when, headers);
-            }
-            Rejection::BadExtension => {
-                for header in message.headers(Name::ProxyRequire) {
-                    headers.extend_from_slice(b"Unsupported: ");
-                    headers.extend_from_slice(header.value);
-                    headers.extend_from_slice(b"\r\n");
-                }
             }
             _ => {}
         }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::best::{Best, upstream_edits, upstream_status};
 use super::cancel::{CancelReason, write_ack};
 use super::dialog::Answer;
+use super::forward::complete_length;
 use super::handle::send_stored;
 use super::note::Final;
+use super::privacy::Passage;
 use super::route::Routed;
 use super::{Arrival, InviteKey, Proxy, RelayKey};
 use crate::message::{Index, Message, Method, Name, check};
@@ -33,6 +35,7 @@ impl Proxy {
             BranchId::read(via.branch).filter(|_| self.policy.is_our_address(via.host, via.port));
         let is_ours = match branch {
             Some(branch) if branch.kind == BranchKind::Invite => {
+                self.heed_overload(arrival, &via, &branch);
                 let key = InviteKey::from(slotmap::KeyData::from_ffi(branch.context));
                 match cseq.method {
                     Method::Cancel if self.knows_branch(key, &branch) => {
@@ -47,8 +50,12 @@ impl Proxy {
                 }
             }
             Some(branch) if branch.kind == BranchKind::NonInvite && goes_on(&message) => {
+                self.heed_overload(arrival, &via, &branch);
                 let key = RelayKey::from(slotmap::KeyData::from_ffi(branch.context));
                 self.on_relay_response(arrival, key, &branch, &message)
+            }
+            Some(branch) if branch.kind == BranchKind::Probe => {
+                self.on_probe_response(&branch, status, cseq.method)
             }
             _ => false,
         };
@@ -133,7 +140,7 @@ impl Proxy {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
-        let is_open = invite.server.is_proceeding() && !invite.is_cancelled;
+        let is_open = invite.server.is_proceeding();
         let Some(branch) = invite.branch(leg) else {
             return;
         };
@@ -352,10 +359,15 @@ impl Proxy {
 
     fn send_edited(&mut self, key: InviteKey, message: &Message<'_>) {
         let status = message.status().unwrap_or(500);
-        let edits = &self.scratch.edits;
+        let edits = &mut self.scratch.edits;
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
+        let hops = invite.branches.iter().map(|branch| &branch.hop);
+        let way = Passage::of_response(&self.policy, &self.shared, hops, &invite.upstream);
+        way.edit(message, edits);
+        let transport = self.policy.transport(invite.upstream.listener);
+        complete_length(message, transport, edits);
         let sent = self
             .out
             .send(&invite.upstream, |out| edits.apply(message.bytes(), out));

@@ -14,7 +14,7 @@ use super::request::ProxyRequest;
 use super::shared::Shared;
 use super::token::FlowToken;
 use super::{Arrival, Proxy};
-use crate::message::{Fault, Name, NameAddr, Uri, Value};
+use crate::message::{Fault, Message, Name, NameAddr, Uri, Value};
 use crate::transaction::branch::read_hex;
 
 /// The name of the Record-Route parameter that holds our token.
@@ -151,6 +151,16 @@ fn is_our_record_route(uri: &Uri<'_>, policy: &Policy) -> bool {
         && policy.is_our_address(uri.host, uri.port)
 }
 
+/// Whether a request is of a dialog that we put ourselves into: its first Route, or its
+/// Request-URI from a strict router, carries our token.
+pub(super) fn carries_token(message: &Message<'_>, call_key: u64, keys: &Keys) -> bool {
+    let first = message.values(Name::Route).next();
+    let route = first.and_then(|value| uri_of(&value).ok());
+    let is_ours = |uri: &Uri<'_>| has_token(uri, call_key, keys);
+    route.is_some_and(|(uri, _)| is_ours(&uri))
+        || Uri::parse(message.uri()).is_ok_and(|uri| is_ours(&uri))
+}
+
 fn has_token(uri: &Uri<'_>, call_key: u64, keys: &Keys) -> bool {
     uri.param(TOKEN_PARAM)
         .flatten()
@@ -228,32 +238,20 @@ impl Towards<'_> {
             return self.outbound();
         }
         let sought = Sought::of(uri).ok_or(Unroutable::Nowhere)?;
-        let found = self
-            .shared
-            .names
-            .lookup(&sought, self.call_key, self.now_ms);
-        match found {
-            Lookup::Found(endpoints) => self.hops(&endpoints),
-            Lookup::Pending => Err(Unroutable::Pending),
-            Lookup::Nothing => Err(Unroutable::Nowhere),
-        }
+        self.known(self.shared.seek(&sought, self.call_key, self.now_ms))
     }
 
     /// The hops to a configured system: those of its nodes, in their order.
     pub(super) fn next_hop(&self, next_hop: &NextHop) -> Result<Hops, Unroutable> {
-        let names = &self.shared.names;
-        let mut endpoints = Endpoints::new();
-        let mut is_pending = false;
-        for node in &next_hop.nodes {
-            match names.lookup(&node.target.sought(), self.call_key, self.now_ms) {
-                Lookup::Found(found) => endpoints.extend(found),
-                Lookup::Pending => is_pending = true,
-                Lookup::Nothing => {}
-            }
-        }
-        match self.hops(&endpoints) {
-            Err(_) if is_pending => Err(Unroutable::Pending),
-            hops => hops,
+        let found = self.shared.seek_group(next_hop, self.call_key, self.now_ms);
+        self.known(found)
+    }
+
+    fn known(&self, found: Lookup) -> Result<Hops, Unroutable> {
+        match found {
+            Lookup::Found(endpoints) => self.hops(&endpoints),
+            Lookup::Pending => Err(Unroutable::Pending),
+            Lookup::Nothing => Err(Unroutable::Nowhere),
         }
     }
 

@@ -8,9 +8,11 @@ use crossbeam_queue::ArrayQueue;
 
 use super::counters::Counters;
 use super::facts::{CallEvent, Trace};
+use super::health::Health;
 use super::hop::Flows;
 use super::names::Names;
 use super::policy::Policy;
+use super::sources::Sources;
 use crate::auth::Guard;
 use crate::presence::Directory;
 use crate::registrar::Locations;
@@ -26,8 +28,12 @@ pub struct Shared {
     pub directory: Arc<Directory>,
     /// What names lead to, resolved off the call path.
     pub names: Names,
+    /// How the systems that we send to are doing.
+    pub health: Health,
     /// The open connections of stream transports.
     pub flows: Flows,
+    /// How much each source sends.
+    pub sources: Sources,
     /// Which contacts subscribers have registered.
     pub locations: Locations,
     /// Who has authenticated with which nonce, and who has failed.
@@ -67,7 +73,9 @@ impl Shared {
             policy: ArcSwap::from_pointee(policy),
             directory,
             names: Names::default(),
+            health: Health::default(),
             flows: Flows::default(),
+            sources: Sources::default(),
             locations: Locations::default(),
             guard: Guard::new(&secret),
             secret,

@@ -127,7 +127,8 @@ fn a_full_table_answers_503_before_any_state_is_made() {
     world.receive(CALLER, invite(URI, "a"));
     world.receive(CALLER, invite(URI, "b"));
     let full = answer(&world.receive(CALLER, invite(URI, "c")), CALLER, 503);
-    assert_eq!(full.header("Retry-After").unwrap(), "5");
+    let retry_after_s: u32 = full.header("Retry-After").unwrap().parse().unwrap();
+    assert!((5..=7).contains(&retry_after_s), "a little spread");
     assert_eq!(world.engine.load().invites, 2);
 }
 

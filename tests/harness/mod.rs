@@ -15,7 +15,7 @@ use pointsman::engine::{
 use pointsman::message::Transport;
 use pointsman::presence::{Directory, NumberPlan, Subscriber};
 use pointsman::proxy::policy::{
-    Limits, Listener, NextHop, Peer, Policy, Timers, UnknownCallee, Voicemail,
+    Limits, Listener, NextHop, Overload, Peer, Policy, Timers, UnknownCallee, Voicemail,
 };
 use pointsman::registrar::{Locations, Rules};
 use pointsman::routing::Mode;
@@ -118,6 +118,7 @@ pub fn peer(name: &str, mode: Mode) -> Peer {
         voicemail_forwarding: mode,
         trust_diversion: true,
         trust_identity: true,
+        send_identity: true,
         external: false,
     }
 }
@@ -145,10 +146,12 @@ pub fn policy() -> Policy {
         registrar: None,
         timers: Timers::default(),
         limits: Limits::default(),
+        overload: Overload::default(),
         ring_for_s: 30,
         call_limit: 1,
         hop_limit: 5,
         retry_after_s: 5,
+        health: Default::default(),
         udp_limit_bytes: 1_300,
     }
 }

@@ -4,9 +4,11 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use super::super::clock::stopwatch;
 use super::super::socket::{Buffers, bind_shared, local_address};
+use super::report::{FIRST_LINE_LIMIT, first_line};
 use super::*;
-use crate::engine::Hop;
+use crate::engine::{Handled, Hop, Unreachable};
 
 /// Answers a datagram. Its first byte names the owner, `boom` panics, `call H:P` sends there
 /// and reports `Unreachable` to whoever sent the last one, `later` is answered by a timer.
@@ -352,7 +354,7 @@ fn a_datagram_that_is_handed_over_takes_its_waiting_along() {
     sockets.extend(bind_shared(any, Buffers::default(), 1).unwrap());
     let second = local_address(&sockets[1]).unwrap();
     let phone = phone("127.0.0.1:0");
-    let send = || drop(phone.send_to(b"for 0", second).unwrap());
+    let send = || assert_eq!(phone.send_to(b"for 0", second).unwrap(), 5);
     let (answers, at_least, at_most) = answers_after_a_block(sockets, &phone, send, 1);
     let waited_ms: u128 = answers[0].strip_prefix("0 ").unwrap().parse().unwrap();
     // The other shard took it some moments after it was sent, and nothing waits between the two.

@@ -1,0 +1,408 @@
+//! What is given up when more comes than can be handled, and in which order.
+//!
+//! Messages are handled in the order in which they came: a queue that let some overtake others would
+//! let a BYE overtake its ACK. Priority is what is *given up first*. ACK, BYE, CANCEL, responses,
+//! requests of dialogs that we put ourselves into, and emergency calls from those we know are
+//! never given up; then come new calls, then other new requests, then subscriptions and
+//! publications ([`Class`]). Two things make us give up a request:
+//!
+//! - **It waited too long.** `max_delay_ms` for a new call, half of it for other requests, a quarter
+//!   for subscriptions and publications: below T1, so that who sent it has not yet sent it again.
+//! - **More comes than fits.** Where the kernel's buffer is small it overflows long before anything
+//!   has waited so long, and what it loses is anything, also a BYE. So a share of the new requests is
+//!   given up while anything is lost or waits for long ([`Gate`]): which, the Call-ID's keyed hash
+//!   says.
+//!
+//! What is given up is answered 503 with Retry-After, before any state is made. It is dropped instead
+//! where the answer would be wrong or too dear:
+//!
+//! - its server transaction is there: it came again, and whatever is to be answered comes by itself;
+//! - it was refused, and came before that answer was sent: whoever sent it could not know yet. One
+//!   that came later is answered again, as the answer was lost, and is never let in: its sender may
+//!   have given up by then;
+//! - it waited 64*T1: its sender has given up (RFC 3261 §17.1);
+//! - [`ANSWERS`] were written in this window already: answering costs several times as much as
+//!   dropping, and whoever is not answered asks again after T1.
+
+use super::keys::mix;
+use super::rejection::Rejection;
+use super::{Arrival, Proxy};
+use crate::message::{Message, Method, Name, Via};
+use crate::transaction::Ms;
+
+/// How long load is watched before the share that is let in changes.
+const WINDOW_MS: Ms = 100;
+/// How many refusals are answered in a window.
+const ANSWERS: u32 = 1_000;
+/// Everything is let in, in ten-thousandths.
+const ALL: u32 = 10_000;
+/// What is let in at least: less would help nobody, as refusing costs time too.
+const LEAST: u32 = ALL / 20;
+/// By how much what is let in grows in a window without trouble: by a twentieth and this.
+const GROWTH: u32 = ALL / 100;
+/// How many refusals are remembered; a power of two.
+const REFUSALS: usize = 1 << 14;
+/// Keeps the draw apart from other uses of a Call-ID's hash.
+const DRAW: u64 = 0x6f76_6572_6c6f_6164;
+
+/// What a request is worth when not everything can be handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A subscription or publication outside a dialog: goes first.
+    Event,
+    /// Any other request outside a dialog.
+    Other,
+    /// A new call, or what claims a dialog that we know nothing of.
+    Call,
+    /// What a call in progress needs, and emergency calls from those we know: never given up.
+    Kept,
+}
+
+impl Class {
+    /// How the metrics call it.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Other => "other",
+            Self::Call => "call",
+            Self::Kept => "kept",
+        }
+    }
+
+    /// How long a request of this class may have waited; `None` as long as it likes.
+    fn patience_ms(self, max_delay_ms: u32) -> Option<u32> {
+        let divisor = match self {
+            Self::Event => 4,
+            Self::Other => 2,
+            Self::Call => 1,
+            Self::Kept => return None,
+        };
+        Some((max_delay_ms / divisor).max(1)).filter(|_| max_delay_ms > 0)
+    }
+
+    /// How many of this class are let in where `admitted` new calls are, in ten-thousandths.
+    fn share(self, admitted: u32) -> u32 {
+        let given_up = ALL.saturating_sub(admitted);
+        match self {
+            Self::Event => ALL.saturating_sub(given_up.saturating_mul(4)),
+            Self::Other => ALL.saturating_sub(given_up.saturating_mul(2)),
+            Self::Call => admitted,
+            Self::Kept => ALL,
+        }
+    }
+
+    /// How many transactions there may be for one more of this class: what calls in progress need
+    /// finds room when nothing new does.
+    pub(super) fn room(self, limit: usize) -> usize {
+        match self {
+            Self::Event => limit - limit / 4,
+            Self::Other => limit - limit / 8,
+            Self::Call => limit,
+            Self::Kept => limit.saturating_add(limit / 8 + 64),
+        }
+    }
+}
+
+/// How much is let in, and what was refused of late.
+#[derive(Debug)]
+pub(super) struct Gate {
+    window_ends_ms: Ms,
+    /// New calls that are let in, in ten-thousandths.
+    admitted: u32,
+    /// Whether a request waited for long in this window.
+    is_late: bool,
+    /// Datagrams that the kernel dropped in this window.
+    lost: u64,
+    /// Requests that came in this window.
+    requests: u64,
+    /// Refusals that were answered in this window.
+    answers: u32,
+    /// When what was refused; empty until something is.
+    refused: Vec<(u64, Ms)>,
+    refused_until_ms: Ms,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            window_ends_ms: 0,
+            admitted: ALL,
+            is_late: false,
+            lost: 0,
+            requests: 0,
+            answers: 0,
+            refused: Vec::new(),
+            refused_until_ms: 0,
+        }
+    }
+}
+
+impl Gate {
+    /// How many of a hundred requests had better not come, as RFC 7339 tells it.
+    pub(super) fn excess_percent(&self) -> u32 {
+        ALL.saturating_sub(self.admitted).div_ceil(ALL / 100)
+    }
+
+    /// The kernel lost so many datagrams.
+    pub(super) fn lost(&mut self, datagrams: u64) {
+        self.lost = self.lost.saturating_add(datagrams);
+    }
+
+    /// A request came: the window turns in time.
+    fn count(&mut self, now_ms: Ms, is_late: bool) {
+        if now_ms >= self.window_ends_ms {
+            self.turn(now_ms);
+        }
+        self.requests += 1;
+        self.is_late |= is_late;
+    }
+
+    /// Ends a window. What was lost tells by how much too much was let in; without trouble the
+    /// share grows again, a step for each window that has passed.
+    fn turn(&mut self, now_ms: Ms) {
+        let mut calm = now_ms.saturating_sub(self.window_ends_ms) / WINDOW_MS + 1;
+        if self.lost > 0 || self.is_late {
+            let share =
+                self.lost.saturating_mul(u64::from(ALL)) / (self.lost + self.requests).max(1);
+            let excess = share.clamp(u64::from(ALL / 20), u64::from(ALL / 2));
+            let left = u64::from(self.admitted) * (u64::from(ALL) - excess) / u64::from(ALL);
+            self.admitted = u32::try_from(left).unwrap_or(ALL).max(LEAST);
+            calm -= 1;
+        }
+        for _ in 0..calm.min(100) {
+            let grown = self.admitted + self.admitted / 20 + GROWTH;
+            self.admitted = grown.min(ALL);
+        }
+        (self.lost, self.requests, self.is_late, self.answers) = (0, 0, false, 0);
+        self.window_ends_ms = now_ms + WINDOW_MS;
+    }
+
+    /// When this request was refused, where it was.
+    fn refused_at(&self, key: u64) -> Option<Ms> {
+        let slot = self.refused.get(key as usize % REFUSALS)?;
+        (slot.0 == key).then_some(slot.1)
+    }
+
+    fn remember(&mut self, key: u64, now_ms: Ms, until_ms: Ms) {
+        if self.refused.is_empty() {
+            self.refused.resize(REFUSALS, (0, 0));
+        }
+        if let Some(slot) = self.refused.get_mut(key as usize % REFUSALS) {
+            *slot = (key, now_ms);
+        }
+        self.refused_until_ms = until_ms;
+    }
+}
+
+/// A number below ten thousand for a call, always the same; nobody can choose it.
+pub(super) fn draw(call_key: u64) -> u32 {
+    (mix(call_key, DRAW) % u64::from(ALL)) as u32
+}
+
+/// What becomes of a request.
+enum Fate {
+    /// It is handled.
+    Handled,
+    /// It is answered 503, for this reason.
+    Refused(&'static str),
+    /// It is dropped, for this reason.
+    Dropped(&'static str),
+}
+
+impl Proxy {
+    /// Whether a request is given up; if so it was answered, where it is to be.
+    pub(super) fn gives_up(
+        &mut self,
+        arrival: &Arrival,
+        message: &Message<'_>,
+        via: &Via<'_>,
+        (method, key): (Method, u64),
+    ) -> bool {
+        let max_delay_ms = self.policy.overload.max_delay_ms;
+        if max_delay_ms == 0 || self.resumed_until_ms.is_some() {
+            return false;
+        }
+        let half_ms = Class::Other.patience_ms(max_delay_ms);
+        let is_late = half_ms.is_some_and(|half_ms| arrival.waited_ms >= half_ms);
+        self.gate.count(self.now.ms, is_late);
+        let first_ms = Class::Event.patience_ms(max_delay_ms);
+        let is_calm = self.gate.admitted == ALL
+            && first_ms.is_none_or(|first_ms| arrival.waited_ms < first_ms)
+            && self.gate.refused_until_ms <= self.now.ms;
+        if is_calm || matches!(method, Method::Ack | Method::Bye | Method::Cancel) {
+            return false;
+        }
+        let class = self.class_of(arrival, message, method);
+        let fate = match class {
+            Class::Kept => Fate::Handled,
+            _ => self.fate(arrival, via, (class, key)),
+        };
+        let reason = match fate {
+            Fate::Handled => return false,
+            Fate::Refused(reason) => {
+                let upstream = arrival.reply_hop(via);
+                self.reject(arrival, *message, &upstream, Rejection::Overloaded);
+                self.gate.answers += 1;
+                let until_ms = self.now.ms + self.policy.base(arrival.listener).t1_64();
+                self.gate.remember(key, self.now.ms, until_ms);
+                reason
+            }
+            Fate::Dropped(reason) => reason,
+        };
+        if let Some(counters) = self.counters() {
+            counters.shed.inc(class.label(), reason);
+        }
+        true
+    }
+
+    fn fate(&self, arrival: &Arrival, via: &Via<'_>, (class, key): (Class, u64)) -> Fate {
+        let patience_ms = class.patience_ms(self.policy.overload.max_delay_ms);
+        let is_late = patience_ms.is_some_and(|patience_ms| arrival.waited_ms >= patience_ms);
+        if self.servers.contains_key(&key) {
+            return match is_late {
+                true => Fate::Dropped("retransmission"),
+                false => Fate::Handled,
+            };
+        }
+        let t1_64 = self.policy.base(arrival.listener).t1_64();
+        let refused_at = self.gate.refused_at(key);
+        let refused_at = refused_at.filter(|at| self.now.ms < at.saturating_add(t1_64));
+        let came_ms = self.now.ms.saturating_sub(arrival.waited_ms.into());
+        let is_excess = || {
+            draw(arrival.call_key) >= class.share(self.gate.admitted)
+                && !self.throttles_itself(arrival, via)
+        };
+        let reason = match refused_at {
+            Some(at) if came_ms <= at => return Fate::Dropped("retransmission"),
+            Some(_) => "again",
+            None if is_late => "delay",
+            None if is_excess() => "load",
+            None => return Fate::Handled,
+        };
+        if Ms::from(arrival.waited_ms) >= t1_64 {
+            return Fate::Dropped("stale");
+        }
+        match self.gate.answers < ANSWERS {
+            true => Fate::Refused(reason),
+            false => Fate::Dropped("unanswered"),
+        }
+    }
+
+    /// Whether somebody we know has left the excess out already, as we tell them to (RFC 7339 §7.2).
+    fn throttles_itself(&self, arrival: &Arrival, via: &Via<'_>) -> bool {
+        self.policy.overload.control
+            && super::oc::is_offered(via)
+            && self.peer_of(&self.policy, arrival).1
+    }
+
+    /// What a request is worth.
+    pub(super) fn class_of(
+        &self,
+        arrival: &Arrival,
+        message: &Message<'_>,
+        method: Method,
+    ) -> Class {
+        if matches!(method, Method::Ack | Method::Bye | Method::Cancel) {
+            return Class::Kept;
+        }
+        let has_tag = message.to().is_ok_and(|to| to.tag.is_some());
+        if has_tag {
+            return match super::route::carries_token(message, arrival.call_key, &self.keys) {
+                true => Class::Kept,
+                false => Class::Call,
+            };
+        }
+        if is_emergency(message) && self.peer_of(&self.policy, arrival).1 {
+            return Class::Kept;
+        }
+        match method {
+            Method::Invite => Class::Call,
+            Method::Subscribe | Method::Publish => Class::Event,
+            _ => Class::Other,
+        }
+    }
+}
+
+/// Whether a request says that it is about an emergency: a service URN (RFC 5031), a call back to
+/// somebody who made an emergency call (RFC 7090), or a priority above routine (RFC 4412).
+pub(super) fn is_emergency(message: &Message<'_>) -> bool {
+    const SOS: &[u8] = b"urn:service:sos";
+    let is_sos = message
+        .uri()
+        .get(..SOS.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(SOS));
+    is_sos
+        || message
+            .headers(Name::Priority)
+            .any(|header| header.value.eq_ignore_ascii_case(b"psap-callback"))
+        || message
+            .all_headers()
+            .filter(|header| header.name_bytes.eq_ignore_ascii_case(b"Resource-Priority"))
+            .any(|header| !header.value.to_ascii_lowercase().ends_with(b".routine"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Windows of a server that can handle `capacity` requests in each, with so many offered.
+    fn settle(gate: &mut Gate, offered: u64, capacity: u64) -> u32 {
+        let mut sum = 0;
+        for window in 0..200 {
+            let now_ms = gate.window_ends_ms;
+            gate.count(now_ms, false);
+            let let_in = offered * u64::from(gate.admitted) / u64::from(ALL);
+            gate.requests = let_in.min(capacity);
+            gate.lost(let_in.saturating_sub(capacity));
+            if window >= 100 {
+                sum += gate.admitted;
+            }
+        }
+        sum / 100
+    }
+
+    #[test]
+    fn the_share_settles_where_nothing_is_lost() {
+        for times in [2, 4, 10] {
+            let admitted = settle(&mut Gate::default(), times * 1_000, 1_000);
+            let ideal = ALL / times as u32;
+            let tolerance = ideal / 5;
+            assert!(
+                admitted.abs_diff(ideal) <= tolerance,
+                "{times}: {admitted} {ideal}"
+            );
+        }
+        assert_eq!(settle(&mut Gate::default(), 900, 1_000), ALL);
+    }
+
+    #[test]
+    fn the_share_returns_when_the_flood_is_over() {
+        let mut gate = Gate::default();
+        settle(&mut gate, 50_000, 1_000);
+        assert!(gate.admitted <= LEAST * 2 && gate.excess_percent() >= 90);
+        gate.count(gate.window_ends_ms + 10_000, false);
+        gate.count(gate.window_ends_ms + 10_000, false);
+        assert_eq!((gate.admitted, gate.excess_percent()), (ALL, 0));
+    }
+
+    #[test]
+    fn the_lesser_is_given_up_first() {
+        let order = [Class::Event, Class::Other, Class::Call, Class::Kept];
+        for admitted in (0..=ALL).step_by(500) {
+            assert!(
+                order
+                    .windows(2)
+                    .all(|w| w[0].share(admitted) <= w[1].share(admitted))
+            );
+        }
+        for limit in [1, 2, 7, 1_000_000] {
+            assert!(
+                order
+                    .windows(2)
+                    .all(|w| w[0].room(limit) <= w[1].room(limit))
+            );
+        }
+        assert_eq!(Class::Event.share(ALL - ALL / 4), 0);
+        assert_eq!(Class::Kept.share(0), ALL);
+    }
+}
