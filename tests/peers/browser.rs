@@ -83,8 +83,8 @@ impl Browser {
     }
 
     /// Tells it to do something.
-    pub fn tell(&mut self, what: &Value) {
-        writeln!(self.input, "{what}").unwrap();
+    pub fn tell(&self, what: &Value) {
+        writeln!(&self.input, "{what}").unwrap();
     }
 
     /// Waits for the first event of that name.

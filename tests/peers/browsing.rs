@@ -61,13 +61,13 @@ fn browsers_register_and_send_each_other_messages() {
         return;
     }
     let stage = office();
-    let (mut anna, mut bob) = (annas(&stage), bobs(&stage));
+    let (anna, bob) = (annas(&stage), bobs(&stage));
     assert_eq!(anna.wait_for("registered")["status"], 200);
     assert_eq!(bob.wait_for("registered")["status"], 200);
     stage.wait_for_bindings(2);
     for (from, to, id, address) in [
-        (&mut anna, &mut bob, "anna", "sip:bob@example.com"),
-        (&mut bob, &mut anna, "bob", "sip:anna@example.com"),
+        (&anna, &bob, "anna", "sip:bob@example.com"),
+        (&bob, &anna, "bob", "sip:anna@example.com"),
     ] {
         let body = format!("Grüße von {id}\r\n.");
         from.tell(&json!({"what": "message", "to": address, "body": body}));
@@ -76,7 +76,7 @@ fn browsers_register_and_send_each_other_messages() {
         assert_eq!(message["body"], body, "{message}");
         assert_eq!(message["from"], format!("sip:{id}@example.com"));
     }
-    for phone in [&mut anna, &mut bob] {
+    for phone in [&anna, &bob] {
         phone.tell(&json!({"what": "unregister"}));
         phone.wait_for("unregistered");
     }
@@ -109,7 +109,7 @@ fn a_browser_and_a_phone_on_udp_exchange_messages() {
         return;
     }
     let stage = office();
-    let (mut anna, carol) = (annas(&stage), carols(&stage));
+    let (anna, carol) = (annas(&stage), carols(&stage));
     anna.wait_for("registered");
     stage.wait_for_bindings(2);
     anna.tell(&json!({"what": "message", "to": "sip:carol@example.com", "body": "hello"}));
@@ -134,7 +134,7 @@ fn a_browser_watches_a_phone() {
         return;
     }
     let stage = office();
-    let (mut anna, carol) = (annas(&stage), carols(&stage));
+    let (anna, carol) = (annas(&stage), carols(&stage));
     anna.wait_for("registered");
     anna.tell(&json!({"what": "subscribe", "to": "sip:carol@example.com"}));
     let subscribe = carol.request_of("SUBSCRIBE");
@@ -178,7 +178,7 @@ fn notify(phone: &Phone, subscribe: &crate::sipp::Seen, (cseq, state): (u32, &st
 }
 
 /// Everybody goes; nothing is left.
-fn leave(stage: Stage, mut anna: Browser, carol: &Phone) {
+fn leave(stage: Stage, anna: Browser, carol: &Phone) {
     anna.tell(&json!({"what": "stop"}));
     let at = carol.at();
     stage.wait_for_bindings(1);

@@ -34,6 +34,7 @@ mod program;
 mod publishing;
 mod refusing;
 mod relay;
+mod resolving;
 mod running;
 mod scanning;
 mod server;

@@ -16,7 +16,12 @@ servers = ["{voicemail}:5353"]"#;
 fn name_server(stage: &Stage, priorities: [u16; 2]) -> Running {
     let at = std::net::SocketAddr::new(stage.voicemail().ip(), 5353);
     let mut command = Command::new("/usr/sbin/dnsmasq");
-    command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts"]);
+    command.args([
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--no-resolv",
+        "--no-hosts",
+    ]);
     command.args(["--user=", "--pid-file=", "--bind-interfaces", "--port=5353"]);
     command.arg(format!("--listen-address={}", at.ip()));
     command.arg("--local=/example.com/");
