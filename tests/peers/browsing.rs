@@ -48,7 +48,8 @@ fn carols(stage: &Stage) -> Phone {
         format!("sip:carol@{}", phone.at()),
     );
     let mut sipsak = Command::new("sipsak");
-    sipsak.args(["-i", "-U", "-a", PASSWORD, "-p", &server, "-C", &contact]);
+    sipsak.args(["-i", "-U", "-u", "carol", "-a", PASSWORD, "-p", &server]);
+    sipsak.args(["-C", &contact]);
     sipsak.args(["-x", "600", "-s", "sip:carol@example.com"]);
     let said = run(&mut sipsak, Duration::from_secs(20));
     assert_eq!(said.code, Some(0), "{}", said.text);

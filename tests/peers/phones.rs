@@ -16,7 +16,7 @@ certificate = "{folder}/{server}.pem"
 private_key = "{folder}/{server}.key"
 [auth]
 md5_only = true"#;
-const SECRET: &str = r#","password":"correct horse"}"#;
+const SECRET: &str = r#","password":"correct-horse"}"#;
 const TO_BOB: &str = "sip:bob@example.com";
 
 /// Anna and Bob with their phones; `anna` is as [`anna`] and [`PLAIN_ANNA`] write her.
@@ -37,7 +37,7 @@ impl Office {
         let phone = |user, last| {
             let account = Account {
                 user,
-                password: "correct horse",
+                password: "correct-horse",
                 at: stage.host(last),
                 server: SocketAddr::new(stage.address().ip(), port),
                 transport,

@@ -70,7 +70,9 @@ impl Role {
     pub fn over_tcp(mut self, mode: &str) -> Self {
         self.is_tcp = true;
         let contact = format!("{};transport=tcp", self.at);
-        self.argument("-t", mode).key("contact", &contact)
+        let role = self.argument("-t", mode).key("contact", &contact);
+        // Above the number of files that it may open, SIPp does not start.
+        role.argument("-max_socket", 100)
     }
 
     /// Behind a tunnel, which turns its TCP into TLS: what others see it as.
