@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::certificates::NAME;
+use crate::certificates::{LAST_YEAR, NAME};
 use crate::program::{Said, run_with_input};
 use crate::stage::*;
 use crate::wait::are_peers_wanted;
@@ -55,6 +55,9 @@ fn tls_1_2_and_1_3_carry_sip_with_a_certificate_that_verifies() {
             assert!(said.text.contains(text), "{text}: {}", said.text);
         }
     }
+    let shown = stage.server.tell(&["peers"]);
+    assert!(shown.contains(NAME), "{shown}");
+    assert!(shown.contains(&LAST_YEAR.to_string()), "{shown}");
     stage.assert_forgotten();
 }
 

@@ -17,6 +17,8 @@ private_key = "{folder}/{server}.key"
 [auth]
 md5_only = true"#;
 const SECRET: &str = r#","password":"correct-horse"}"#;
+/// Bob takes one call at a time.
+const BUSY: &str = r#"{"in_call":{"immediate":"reject"}}"#;
 const TO_BOB: &str = "sip:bob@example.com";
 
 /// Anna and Bob with their phones; `anna` is as [`anna`] and [`PLAIN_ANNA`] write her.
@@ -32,7 +34,10 @@ impl Office {
             let open = json.strip_suffix('}').unwrap();
             format!("{open}{SECRET}")
         };
-        let stage = Stage::new(KEYS, &[with_password(anna), with_password(PLAIN_BOB)]);
+        let stage = Stage::new(
+            KEYS,
+            &[with_password(anna), with_password(&bob("available", BUSY))],
+        );
         let port = if transport == "tls" { 5061 } else { 5060 };
         let phone = |user, last| {
             let account = Account {

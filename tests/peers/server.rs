@@ -59,14 +59,20 @@ impl Server {
 
     /// Imports subscribers, one JSON document a line, with the command line.
     pub fn import(&self, file: &Path) {
+        self.tell(&["import", file.to_str().unwrap()]);
+    }
+
+    /// What the command line prints.
+    pub fn tell(&self, arguments: &[&str]) -> String {
         let done = Command::new(BINARY)
-            .args(["--api", &self.api, "import"])
-            .arg(file)
+            .args(["--api", &self.api])
+            .args(arguments)
             .stdin(Stdio::null())
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "import: {said}");
+        assert!(done.status.success(), "{arguments:?}: {said}");
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// The JSON document at a path below `/api/v1/`.
