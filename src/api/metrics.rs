@@ -39,6 +39,11 @@ const PLAIN: &[Plain] = &[
         "Messages that were sent again",
     ),
     Plain(
+        "failovers",
+        false,
+        "Requests sent to another hop because the first one failed",
+    ),
+    Plain(
         "stray_responses",
         false,
         "Responses that answer nothing of ours",

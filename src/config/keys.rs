@@ -1,16 +1,19 @@
 //! Every key there is: how it is read, what it means, what stands in its place when it is absent.
 
 use super::address::{
-    HostPort, Listen, VoicemailTemplate, domain, http_address, name_server, network, path,
+    HostPort, VoicemailTemplate, domain, http_address, name_server, network, path,
 };
-use super::auth::{identity, method, realm};
+use super::auth::{method, realm};
 use super::error::Fault;
+use super::readers::{
+    addresses, certificates, check_s, level, listeners, max_delay, peer_name, region,
+    session_expires, token, udp_limit,
+};
 use super::value::Value;
 use super::{
     Config, Forwarding, LogFormat, Node, Peer, RegistrarMode, Secret, StoreEngine, TlsVersion,
     UnknownCallee,
 };
-use crate::presence::NumberPlan;
 
 /// One key of `T`, which is the whole configuration or one `[[peer]]`.
 pub(super) struct Key<T> {
@@ -94,8 +97,6 @@ const FORWARDING: &[(&str, Forwarding)] = &[
 ];
 const FORWARDING_KIND: &str = "`\"redirect\"` or `\"retarget\"`";
 const TABLE_LIMIT: u64 = 100_000_000;
-/// The host's index of a listener is a byte, and every shard has a socket for each.
-const LISTENERS_LIMIT: usize = 16;
 
 macro_rules! key {
     (
@@ -501,112 +502,3 @@ pub(super) const NODE_KEYS: &[Key<Node>] = &[
         n.check_s = v => check_s(v)?,
         "How often it is asked with OPTIONS whether it is there; 0 never."),
 ];
-
-fn check_s(value: Value<'_>) -> Result<u32, Fault> {
-    match value.integer(0..=3_600)? {
-        short @ 1..5 => Err(Fault::new(format!(
-            "{short} is not allowed; allowed: 0, or a whole number from 5 to 3600"
-        ))),
-        seconds => Ok(seconds as u32),
-    }
-}
-
-fn listeners(value: Value<'_>) -> Result<Vec<Listen>, Fault> {
-    let listeners = value.list(Listen::parse)?;
-    if listeners.is_empty() || listeners.len() > LISTENERS_LIMIT {
-        let text = format!(
-            "{} addresses; allowed: 1 to {LISTENERS_LIMIT}",
-            listeners.len()
-        );
-        return Err(Fault::new(text));
-    }
-    let mut seen = std::collections::HashSet::new();
-    match listeners
-        .iter()
-        .find(|l| l.address.port() != 0 && !seen.insert(**l))
-    {
-        Some(twice) => Err(Fault::new(format!("{twice} is listed twice"))),
-        None => Ok(listeners),
-    }
-}
-
-fn addresses(value: Value<'_>) -> Result<Vec<crate::proxy::policy::Network>, Fault> {
-    let networks = value.list(network)?;
-    if networks.is_empty() {
-        return Err(Fault::new(
-            "the list is empty; allowed: at least one address or block",
-        ));
-    }
-    Ok(networks)
-}
-
-fn certificates(value: Value<'_>) -> Result<Vec<String>, Fault> {
-    let names = value.list(identity)?;
-    if names.is_empty() {
-        return Err(Fault::new("the list is empty; allowed: at least one name"));
-    }
-    Ok(names)
-}
-
-fn region(text: &str) -> Result<String, String> {
-    match NumberPlan::for_region(text) {
-        Ok(_) => Ok(text.to_ascii_uppercase()),
-        Err(_) => Err(format!(
-            "{text:?} is not a region; allowed: an ISO 3166 code such as \"DE\""
-        )),
-    }
-}
-
-fn udp_limit(value: Value<'_>) -> Result<u32, Fault> {
-    match value.integer(0..=65_535)? {
-        short @ 1..576 => Err(Fault::new(format!(
-            "{short} is not allowed; allowed: 0, or a whole number from 576 to 65535"
-        ))),
-        bytes => Ok(bytes as u32),
-    }
-}
-
-fn session_expires(value: Value<'_>) -> Result<u32, Fault> {
-    match value.integer(0..=86_400)? {
-        short @ 1..90 => Err(Fault::new(format!(
-            "{short} is not allowed; allowed: 0, or a whole number from 90 to 86400"
-        ))),
-        seconds => Ok(seconds as u32),
-    }
-}
-
-fn max_delay(value: Value<'_>) -> Result<u32, Fault> {
-    match value.integer(0..=10_000)? {
-        short @ 1..4 => Err(Fault::new(format!(
-            "{short} is not allowed; allowed: 0, or a whole number from 4 to 10000"
-        ))),
-        ms => Ok(ms as u32),
-    }
-}
-
-fn token(text: &str) -> Result<String, String> {
-    match text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Err("a token has at least one character, and no spaces".to_owned()),
-        false => Ok(text.to_owned()),
-    }
-}
-
-fn peer_name(text: &str) -> Result<String, String> {
-    let legal = |c: char| c.is_alphanumeric() || " -_.".contains(c);
-    match text.is_empty() || text.len() > 64 || !text.chars().all(legal) {
-        true => Err(format!(
-            "{text:?} is not allowed; allowed: 1 to 64 letters, digits, spaces, and any of - _ ."
-        )),
-        false => Ok(text.to_owned()),
-    }
-}
-
-fn level(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err(format!(
-            "{text:?} is not a level; allowed: error, warn, info, debug, trace, or directives \
-             such as \"info,pointsman::net=debug\""
-        )),
-    }
-}

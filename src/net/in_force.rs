@@ -138,6 +138,22 @@ pub(super) struct InForce {
 }
 
 impl InForce {
+    /// What runs now, with the bound addresses of its listeners.
+    pub(super) fn new(
+        config: &Arc<ArcSwap<Config>>,
+        shared: &Arc<Shared>,
+        clock: Clock,
+        addresses: &[SocketAddr],
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            config: Arc::clone(config),
+            shared: Arc::clone(shared),
+            clock,
+            addresses: addresses.to_vec(),
+            changing: Mutex::default(),
+        })
+    }
+
     /// Puts a configuration in force; hands back the keys that need a restart, and it. `prepare`
     /// may still refuse it.
     ///

@@ -118,13 +118,7 @@ impl Server {
             clock,
         };
         let background = upkeep.start().map_err(StartError::Thread)?;
-        let in_force = Arc::new(InForce {
-            config: Arc::clone(&config),
-            shared: Arc::clone(&shared),
-            clock,
-            addresses: addresses.clone(),
-            changing: Mutex::default(),
-        });
+        let in_force = InForce::new(&config, &shared, clock, &addresses);
         let names = start_names(&in_force, &shards).map_err(StartError::Thread)?;
         Ok(Self {
             shards,
