@@ -27,13 +27,26 @@ pub(super) struct Written {
     pub warnings: Vec<String>,
 }
 
+impl Written {
+    /// The same with a word about a password that will be guessed.
+    fn warned(mut self, is_short: bool) -> Self {
+        if is_short {
+            let text = "the password has fewer than 8 characters: it will be guessed";
+            self.warnings.push(text.to_owned());
+        }
+        self
+    }
+}
+
 /// Creates a subscriber.
 pub(super) async fn create(state: &ApiState, subscriber: Subscriber) -> Result<Written, Failure> {
+    let is_short = subscriber.password.is_short();
     let change = Change::Create {
         subscriber: Box::new(subscriber),
         source: Source::Admin,
     };
-    written(state, change, true).await
+    let written = written(state, change, true).await?;
+    Ok(written.warned(is_short))
 }
 
 /// Creates or replaces a subscriber.
@@ -43,12 +56,14 @@ pub(super) async fn put(
     if_version: Option<u64>,
 ) -> Result<Written, Failure> {
     let is_created = state.directory().get(&subscriber.id).is_none();
+    let is_short = subscriber.password.is_short();
     let change = Change::Put {
         subscriber: Box::new(subscriber),
         if_version,
         source: Source::Admin,
     };
-    written(state, change, is_created).await
+    let written = written(state, change, is_created).await?;
+    Ok(written.warned(is_short))
 }
 
 /// Deletes a subscriber and the subscriber's tokens.

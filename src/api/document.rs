@@ -20,7 +20,12 @@ pub(super) struct SubscriberDocument {
     /// How many calls are open.
     #[schema(read_only)]
     pub calls: u16,
-    /// What is odd about the settings, such as forwardings that close a loop; only after a change.
+    /// Whether phones can authenticate as this subscriber.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(read_only, required = false)]
+    pub has_password: bool,
+    /// What is odd: a password that phones cannot use any more; after a change also settings such
+    /// as forwardings that close a loop.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(read_only, required = false)]
     pub warnings: Vec<String>,
@@ -72,7 +77,8 @@ impl SubscriberDocument {
             subscriber,
             effective_status,
             calls,
-            warnings: Vec::new(),
+            has_password: profile.credentials().is_some(),
+            warnings: profile.password_gaps(&state.roster().hashing()),
         }
     }
 }

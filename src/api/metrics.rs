@@ -73,6 +73,27 @@ const PLAIN: &[Plain] = &[
         false,
         "Requests that waited for a host name",
     ),
+    Plain(
+        "challenges",
+        false,
+        "Requests that were to be authenticated and were not",
+    ),
+    Plain(
+        "authentications",
+        false,
+        "Requests whose sender has proved who they are",
+    ),
+    Plain(
+        "authentication_failures",
+        false,
+        "Requests with wrong credentials",
+    ),
+    Plain("bans", false, "Sources that were shut out"),
+    Plain(
+        "banned_requests",
+        false,
+        "Requests dropped because their source is shut out",
+    ),
 ];
 
 /// Writes all metrics in the OpenMetrics text format.

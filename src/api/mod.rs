@@ -8,6 +8,7 @@
 //! Entry points: [`router`] for the handlers, [`serve::serve`] to answer connections.
 
 pub mod auth;
+mod bans;
 mod bindings;
 mod calls;
 mod changes;
@@ -153,6 +154,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(settings::read, settings::replace, settings::delete))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::delete))
+        .routes(routes!(bans::list))
+        .routes(routes!(bans::lift))
         .routes(routes!(journal::journal))
         .routes(routes!(bindings::list_all))
         .routes(routes!(bindings::list, bindings::delete_all))

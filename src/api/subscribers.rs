@@ -183,9 +183,11 @@ pub(super) fn etag(version: u64) -> [(axum::http::HeaderName, String); 1] {
 }
 
 fn answer(state: &ApiState, written: &Written, status: StatusCode) -> Response {
-    let document = SubscriberDocument {
-        warnings: written.warnings.clone(),
-        ..SubscriberDocument::of(state, &written.profile)
-    };
+    let mut document = SubscriberDocument::of(state, &written.profile);
+    for warning in &written.warnings {
+        if !document.warnings.contains(warning) {
+            document.warnings.push(warning.clone());
+        }
+    }
     (status, etag(written.profile.version()), Json(document)).into_response()
 }

@@ -21,6 +21,7 @@ use super::events::Events;
 use super::state::{ApiState, Histogram, Host, Measures, Parts};
 use super::tokens::Tokens;
 use super::traces::Traces;
+use crate::auth::AuthPolicy;
 use crate::call::{CallRecord, Entry, EntryKind};
 use crate::presence::{Clock, Directory, NumberPlan, Problem, Problems, Roster};
 use crate::proxy::policy::{Limits, NextHop, Peer, Policy, Timers, UnknownCallee, Voicemail};
@@ -101,6 +102,7 @@ fn policy() -> Policy {
     let stranger = Peer {
         name: "stranger".into(),
         networks: Vec::new(),
+        certificates: Vec::new(),
         forwarding: Mode::Redirect,
         voicemail_forwarding: Mode::Redirect,
         trust_diversion: false,
@@ -126,6 +128,8 @@ fn policy() -> Policy {
             ..stranger.clone()
         }],
         stranger,
+        auth: AuthPolicy::off(),
+        never_ban: Vec::new(),
         dnd_status: 480,
         unknown_callee: UnknownCallee::NextHop,
         registrar: None,

@@ -9,19 +9,20 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Refusals;
 use super::auth::Caller;
 use super::changes;
-use super::extract::require_type;
+use super::extract::{Query, require_type};
 use super::problem::Failure;
 use super::state::ApiState;
+use crate::auth::Credentials;
 use crate::presence::{Problem, Problems, Subscriber};
 
 /// How many lines are committed at once.
@@ -130,21 +131,42 @@ async fn store(
     results.send(Ok(text.into())).await.is_ok()
 }
 
+/// What an export tells.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ExportQuery {
+    /// Also the digests of passwords
+    #[serde(default)]
+    credentials: bool,
+}
+
+/// One line of an export.
+#[derive(Serialize)]
+struct Exported<'a> {
+    #[serde(flatten)]
+    subscriber: &'a Subscriber,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<&'a Credentials>,
+}
+
 /// Export subscribers
 ///
-/// JSON Lines, one document a line, as `import` reads them; in the order of the ids.
+/// JSON Lines, one document a line, as `import` reads them; in the order of the ids. With
+/// `credentials=true` the digests of passwords stand there too: whoever has them can authenticate.
 #[utoipa::path(
-    get, path = "/export", tag = "subscribers",
+    get, path = "/export", tag = "subscribers", params(ExportQuery),
     responses((status = 200, body = Subscriber, content_type = "application/x-ndjson",
                description = "One document a line"), Refusals)
 )]
 pub(super) async fn export(
     State(state): State<ApiState>,
     caller: Caller,
+    Query(query): Query<ExportQuery>,
 ) -> Result<Response, Failure> {
     caller.administers()?;
     let (parts, stream) = mpsc::channel::<Part>(PARTS);
-    tokio::task::spawn_blocking(move || export_lines(&state, &parts));
+    tokio::task::spawn_blocking(move || export_lines(&state, query.credentials, &parts));
     let headers = [
         (CONTENT_TYPE, JSON_LINES),
         (
@@ -156,7 +178,7 @@ pub(super) async fn export(
 }
 
 /// Sends every subscriber, in the order of the ids, as the reader takes them.
-fn export_lines(state: &ApiState, parts: &mpsc::Sender<Part>) {
+fn export_lines(state: &ApiState, with_credentials: bool, parts: &mpsc::Sender<Part>) {
     let mut profiles: Vec<_> = state.directory().profiles().collect();
     profiles.sort_by_cached_key(|profile| profile.id().to_ascii_lowercase());
     for page in profiles.chunks(EXPORT_PAGE) {
@@ -164,7 +186,11 @@ fn export_lines(state: &ApiState, parts: &mpsc::Sender<Part>) {
         for profile in page {
             let mut subscriber = profile.to_subscriber();
             subscriber.version = 0;
-            text.extend(serde_json::to_vec(&subscriber).unwrap_or_default());
+            let line = Exported {
+                credentials: profile.credentials().filter(|_| with_credentials),
+                subscriber: &subscriber,
+            };
+            text.extend(serde_json::to_vec(&line).unwrap_or_default());
             text.push(b'\n');
         }
         if parts.blocking_send(Ok(text.into())).is_err() {

@@ -10,7 +10,7 @@ use super::lines::{LINE_LIMIT_BYTES, Line, Lines, Raw, read_line, without_mark};
 use super::settings;
 
 /// The fields of a document that a column may carry, beside `<status>.<setting>`.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "id",
     "display_name",
     "aliases",
@@ -20,6 +20,7 @@ const FIELDS: [&str; 9] = [
     "until",
     "source",
     "settings",
+    "password",
 ];
 const PARTS: [&str; 6] = ["all", "available", "away", "break", "dnd", "in_call"];
 const UNCLOSED: &str = "a quote is not closed, or text follows a closing quote";

@@ -12,15 +12,23 @@ use super::{DONE, Setting};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pointsman export people.jsonl
-  pointsman export | gzip > people.jsonl.gz")]
+  pointsman export | gzip > people.jsonl.gz
+  pointsman export --with-credentials server.jsonl   (keep it as secret as the passwords)")]
 pub(super) struct Export {
     /// The file to write; standard output without it. It is replaced only when all is written
     file: Option<PathBuf>,
+    /// Also the digests of passwords, so that `import` elsewhere loses none
+    #[arg(long)]
+    with_credentials: bool,
 }
 
 impl Export {
     pub(super) fn run(&self, setting: &Setting) -> Outcome {
-        let mut lines = BufReader::new(setting.client()?.stream("/api/v1/export", None)?);
+        let path = match self.with_credentials {
+            true => "/api/v1/export?credentials=true",
+            false => "/api/v1/export",
+        };
+        let mut lines = BufReader::new(setting.client()?.stream(path, None)?);
         let Some(path) = &self.file else {
             let mut out = BufWriter::new(io::stdout().lock());
             return match copy(&mut lines, &mut out) {
@@ -29,7 +37,7 @@ impl Export {
                 Err(error) => Err(CliError::failed(format!("export: {error}"))),
             };
         };
-        let count = replace(path, &mut lines)
+        let count = replace(path, self.with_credentials, &mut lines)
             .map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
         eprintln!("{count} subscribers written to {}", path.display());
         Ok(Exit::Done)
@@ -37,11 +45,11 @@ impl Export {
 }
 
 /// Writes beside the file and takes its place at the end, so that a broken export loses nothing.
-fn replace(path: &Path, lines: &mut impl BufRead) -> io::Result<u64> {
+fn replace(path: &Path, is_secret: bool, lines: &mut impl BufRead) -> io::Result<u64> {
     let mut name = path.as_os_str().to_owned();
     name.push(".part");
     let part = PathBuf::from(name);
-    let mut out = BufWriter::new(File::create(&part)?);
+    let mut out = BufWriter::new(create(&part, is_secret)?);
     let written = copy(lines, &mut out).and_then(|count| {
         out.get_ref().sync_all()?;
         fs::rename(&part, path)?;
@@ -51,6 +59,18 @@ fn replace(path: &Path, lines: &mut impl BufRead) -> io::Result<u64> {
         let _ = fs::remove_file(&part);
     }
     written
+}
+
+/// A new file; one with digests is for its owner only.
+fn create(path: &Path, is_secret: bool) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    if is_secret && path.exists() {
+        fs::remove_file(path)?;
+    }
+    let mode = if is_secret { 0o600 } else { 0o666 };
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true).mode(mode);
+    options.open(path)
 }
 
 fn copy(lines: &mut impl BufRead, out: &mut impl Write) -> io::Result<u64> {

@@ -31,7 +31,7 @@ const TOLD_LIMIT: usize = 50;
   pointsman import people.jsonl --store /var/lib/pointsman   (no server running)
 
 CSV: the header names the fields: id, display_name, aliases (separated by ; or space), language,
-status, status_message, until, settings (JSON), or a single setting as in away.immediate with
+status, status_message, until, password, settings (JSON), or a single setting as in away.immediate with
 connect, reject, missed, voicemail or forward:TARGET.")]
 pub(super) struct Import {
     /// The file; `-` is standard input

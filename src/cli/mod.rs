@@ -7,6 +7,7 @@
 //!
 //! Entry point: [`run`].
 
+mod bans;
 mod bindings;
 mod calls;
 mod check_config;
@@ -22,6 +23,7 @@ mod journal;
 mod lines;
 mod offline;
 mod output;
+mod password;
 mod reload;
 mod serve;
 mod settings;
@@ -88,6 +90,11 @@ enum Command {
     /// List, show, change and delete subscribers
     #[command(subcommand)]
     Subscriber(subscriber::Subscriber),
+    /// Set or remove the password of a subscriber's phones
+    Password(password::Password),
+    /// List who is shut out after too many failures, and let them in again
+    #[command(subcommand)]
+    Bans(bans::Bans),
     /// Show, set and clear a subscriber's status
     #[command(subcommand)]
     Status(status::Status),
@@ -128,6 +135,8 @@ pub fn run() -> ExitCode {
         Command::Import(command) => command.run(&setting),
         Command::Export(command) => command.run(&setting),
         Command::Subscriber(command) => command.run(&setting),
+        Command::Password(command) => command.run(&setting),
+        Command::Bans(command) => command.run(&setting),
         Command::Status(command) => command.run(&setting),
         Command::Settings(command) => command.run(&setting),
         Command::Token(command) => command.run(&setting),

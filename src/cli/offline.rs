@@ -8,8 +8,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::exit::CliError;
 use crate::api::{ReadLine, import};
+use crate::auth::Hashing;
 use crate::config::Config;
-use crate::presence::{Clock, Directory, NumberPlan, Roster, Subscriber};
+use crate::presence::{
+    Clock, Directory, NumberPlan, PasswordWish, Problem, Problems, Roster, Subscriber,
+};
 use crate::store::{Embedded, Options, Store};
 
 /// A store that no server has open.
@@ -17,6 +20,8 @@ pub(super) struct Offline {
     roster: Roster,
     directory: Arc<Directory>,
     runtime: Runtime,
+    /// Whether passwords can become digests: those belong to a realm.
+    has_realm: bool,
 }
 
 impl Offline {
@@ -40,8 +45,14 @@ impl Offline {
             .map_err(|error| CliError::failed(format!("sip.region: {error:?}")))?;
         let clock: Clock = Arc::new(super::time::wall);
         let roster = Roster::start(Arc::new(store), directory.clone(), plan, clock);
+        let roster = roster.map_err(failed)?;
+        roster.set_hashing(Hashing {
+            realm: config.realm().unwrap_or_default().into(),
+            md5: config.auth.md5,
+        });
         Ok(Self {
-            roster: roster.map_err(failed)?,
+            has_realm: config.realm().is_some(),
+            roster,
             directory,
             runtime: Builder::new_current_thread().build().map_err(failed)?,
         })
@@ -50,13 +61,26 @@ impl Offline {
     /// Stores documents as `POST /import` does; one result each, in order.
     pub(super) fn put(&self, documents: &[Value]) -> Vec<Value> {
         let lines = (1u64..).zip(documents).map(|(number, document)| {
-            let read: ReadLine = Subscriber::from_json(document);
+            let read: ReadLine =
+                Subscriber::from_json(document).and_then(|read| self.check_realm(read));
             (number, read)
         });
         let results = import(&self.roster, &self.directory, lines.collect());
         let results = self.runtime.block_on(results);
         let results = results.iter().map(serde_json::to_value);
         results.map(Result::unwrap_or_default).collect()
+    }
+}
+
+impl Offline {
+    fn check_realm(&self, subscriber: Subscriber) -> ReadLine {
+        match subscriber.password {
+            PasswordWish::Clear(_) if !self.has_realm => {
+                let text = "needs a realm: set auth.realm or sip.domains";
+                Err(Problems(vec![Problem::new("password", text)]))
+            }
+            _ => Ok(subscriber),
+        }
     }
 }
 

@@ -123,6 +123,7 @@ impl Config {
                 let taken = |block: &_| {
                     before
                         .iter()
+                        .filter(|earlier| earlier.certificate.is_empty())
                         .find(|earlier| earlier.address.contains(block))
                 };
                 let clash = peer

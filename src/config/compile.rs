@@ -63,7 +63,10 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
     let (Ok(plan), true) = (plan, errors.is_empty()) else {
         return Err(ConfigErrors(errors));
     };
+    let is_registrar = next_hop.is_none();
     Ok(Policy {
+        auth: super::auth::policy(config, &listeners, is_registrar),
+        never_ban: config.auth.never_ban.clone(),
         listeners,
         domains: sip
             .domains
@@ -267,7 +270,8 @@ fn peers(config: &Config, hops: &[&NextHop]) -> Vec<Peer> {
         let addresses = hop.nodes.iter().flat_map(|node| &node.addresses);
         let covered = |ip: &IpAddr| {
             let holds = |peer: &Peer| peer.networks.iter().any(|block| block.holds(*ip));
-            peers.iter().any(holds)
+            let mut by_address = peers.iter().filter(|peer| peer.certificates.is_empty());
+            by_address.any(holds)
         };
         let networks: Vec<Network> = addresses
             .map(IpAddr::to_canonical)
@@ -291,6 +295,11 @@ fn configured(config: &Config, peer: &super::Peer) -> Peer {
     Peer {
         name: peer.name.as_str().into(),
         networks: peer.address.clone(),
+        certificates: peer
+            .certificate
+            .iter()
+            .map(|name| name.as_str().into())
+            .collect(),
         forwarding: mode(peer.forwarding.unwrap_or(config.sip.forwarding)),
         voicemail_forwarding: mode(voicemail.unwrap_or(voicemail_forwarding(config))),
         trust_diversion: peer.trust_diversion,
@@ -305,6 +314,7 @@ fn stranger(config: &Config) -> Peer {
     Peer {
         name: "stranger".into(),
         networks: Vec::new(),
+        certificates: Vec::new(),
         forwarding: mode(config.sip.forwarding),
         voicemail_forwarding: mode(voicemail_forwarding(config)),
         trust_diversion: true,

@@ -1,6 +1,7 @@
 //! Every key there is: how it is read, what it means, what stands in its place when it is absent.
 
 use super::address::{HostPort, Listen, VoicemailTemplate, domain, http_address, network, path};
+use super::auth::{identity, method, realm};
 use super::error::Fault;
 use super::value::Value;
 use super::{
@@ -51,6 +52,11 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
         "Certificates and what is asked of those of others, for the transports `tls` and `wss`. Files \
          are PEM. They are read again on a reload and as soon as they change; while a new one cannot \
          be used, the old one stays in force and the log says why. Open connections go on.",
+    ),
+    (
+        "auth",
+        "Who must prove who they are (Digest), and what becomes of those who cannot. See \
+         `authentication.md`.",
     ),
     (
         "timers",
@@ -245,6 +251,38 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.tls.allow_wildcards = v => v.flag()?,
         "Whether `*.example.com` in such a certificate is taken for `pbx.example.com`, which RFC 5922 \
          forbids and some trunks need."),
+    key!("auth.methods", "list of methods, or `\"*\"`",
+        Toml(r#"["REGISTER", "PUBLISH", "SUBSCRIBE"]"#), true,
+        c.auth.methods = v => v.list(method)?,
+        "Which requests from strangers to a domain of ours must be authenticated: any of these three, \
+         `INVITE`, `MESSAGE`, `OPTIONS`, `REFER` and `NOTIFY`, or `\"*\"` for every method that can be; \
+         `[]` switches digest off. Peers and requests within our dialogs are never challenged. Where the \
+         PBX is the registrar, REGISTER, PUBLISH and SUBSCRIBE are its to challenge."),
+    key!("auth.realm", "text", Words("the first of `sip.domains`, else the host of the first listener"), true,
+        c.auth.realm = v => Some(v.parsed(realm)?),
+        "The realm that phones are asked with. Digests belong to a realm: when it changes, every \
+         password must be set again, and the log says how many."),
+    key!("auth.md5", "`true` or `false`", Toml("false"), true,
+        c.auth.md5 = v => v.flag()?,
+        "Whether MD5 is offered too, for phones that know neither SHA-256 nor SHA-512/256. It serves \
+         passwords that are set from then on."),
+    key!("auth.nonce_s", "seconds, 10 to 86400", Toml("300"), true,
+        c.auth.nonce_s = v => v.integer(10..=86_400)? as u32,
+        "How long a nonce is good; a phone that uses an older one is told `stale=true` and goes on with a \
+         new one."),
+    key!("auth.failures", "number, 0 to 1000000", Toml("10"), true,
+        c.auth.failures = v => v.integer(0..=1_000_000)? as u32,
+        "After so many wrong credentials within the window a source is shut out; three calls to \
+         different unknown names weigh as much as one. 0 shuts nobody out."),
+    key!("auth.window_s", "seconds, 1 to 86400", Toml("60"), true,
+        c.auth.window_s = v => v.integer(1..=86_400)? as u32,
+        "The window."),
+    key!("auth.ban_s", "seconds, 1 to 604800", Toml("300"), true,
+        c.auth.ban_s = v => v.integer(1..=604_800)? as u32,
+        "How long a source is shut out: all that it sends outside of dialogs is dropped."),
+    key!("auth.never_ban", "list of addresses and blocks", Toml("[]"), true,
+        c.auth.never_ban = v => v.list(network)?,
+        "Who is never shut out, beside the peers."),
     key!("timers.t1_ms", "milliseconds, 10 to 10000", Toml("500"), true,
         c.timers.t1_ms = v => v.integer(10..=10_000)? as u32,
         "T1, the estimate of the round-trip time."),
@@ -354,9 +392,13 @@ pub(super) const PEER_KEYS: &[Key<Peer>] = &[
     key!("name", "text", Words("required"), true,
         p.name = v => v.parsed(peer_name)?,
         "The name in logs and metrics, different for each peer."),
-    key!("address", "address, `ADDRESS/PREFIX`, or a list", Words("required"), true,
+    key!("address", "address, `ADDRESS/PREFIX`, or a list", Words("anywhere, with a `certificate`"), true,
         p.address = v => addresses(v)?,
-        "Where it sends from."),
+        "Where it sends from. A peer has addresses or certificates; where it has both, both must match."),
+    key!("certificate", "name, or a list", Words("none"), true,
+        p.certificate = v => certificates(v)?,
+        "The names of which one must stand in the certificate that it shows on a TLS connection, \
+         `\"trunk.example.com\"`."),
     key!("forwarding", FORWARDING_KIND, Words("as `sip.forwarding`"), true,
         p.forwarding = v => Some(v.word(FORWARDING)?),
         "How a forwarding is carried out for calls from this peer."),
@@ -402,6 +444,14 @@ fn addresses(value: Value<'_>) -> Result<Vec<crate::proxy::policy::Network>, Fau
         ));
     }
     Ok(networks)
+}
+
+fn certificates(value: Value<'_>) -> Result<Vec<String>, Fault> {
+    let names = value.list(identity)?;
+    if names.is_empty() {
+        return Err(Fault::new("the list is empty; allowed: at least one name"));
+    }
+    Ok(names)
 }
 
 fn region(text: &str) -> Result<String, String> {

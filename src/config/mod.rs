@@ -10,6 +10,7 @@
 //! [`Policy`]: crate::proxy::policy::Policy
 
 mod address;
+mod auth;
 mod check;
 mod compile;
 mod error;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 pub use address::{HostPort, Listen, VoicemailTemplate};
+pub use auth::Auth;
 pub use compile::{Surroundings, compile};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use reference::reference;
@@ -45,6 +47,8 @@ pub struct Config {
     pub registrar: Registrar,
     /// `[tls]`
     pub tls: Tls,
+    /// `[auth]`
+    pub auth: Auth,
     /// `[timers]`
     pub timers: Timers,
     /// `[limits]`
@@ -113,6 +117,7 @@ pub struct Peer {
     pub name: String,
     #[serde(serialize_with = "networks_as_text")]
     pub address: Vec<Network>,
+    pub certificate: Vec<String>,
     pub forwarding: Option<Forwarding>,
     pub voicemail_forwarding: Option<Forwarding>,
     pub trust_diversion: bool,
@@ -398,6 +403,7 @@ impl Default for Peer {
         Self {
             name: String::new(),
             address: Vec::new(),
+            certificate: Vec::new(),
             forwarding: None,
             voicemail_forwarding: None,
             trust_diversion: true,

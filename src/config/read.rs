@@ -149,10 +149,17 @@ impl Reading<'_> {
                 Err(fault) => self.reject(&full, fault.at(Some(value.span()))),
             }
         }
-        for required in ["name", "address"] {
-            if !table.contains_key(required) {
-                let text = format!("it has no `{required}`, which every peer needs");
-                self.refuse(Some(span.clone()), &format!("peer[{index}]"), text);
+        let missing = [
+            (&["name"][..], "it has no `name`, which every peer needs"),
+            (
+                &["address", "certificate"],
+                "it has neither `address` nor `certificate`; every peer needs one of them",
+            ),
+        ];
+        for (keys, text) in missing {
+            if !keys.iter().any(|key| table.contains_key(*key)) {
+                let key = format!("peer[{index}]");
+                self.refuse(Some(span.clone()), &key, text.to_owned());
             }
         }
         self.config.peers.push(peer);

@@ -126,7 +126,7 @@ t1_ms = -1
     pointsman.toml:12:27: sip.domains: 7 is not allowed; allowed: a text in quotes
     pointsman.toml:14:2: sips: there is no such section; did you mean `sip`?
     pointsman.toml:17:11: peer[0].address: "192.0.2.1/24" has bits set behind its prefix (the block begins at 192.0.2.0); allowed: an address or a block such as "192.0.2.7", "192.0.2.0/24" or "2001:db8::/32"
-    pointsman.toml:18:1: peer[0].trust: there is no such key; allowed: name, address, forwarding, voicemail_forwarding, trust_diversion, trust_identity, external
+    pointsman.toml:18:1: peer[0].trust: there is no such key; allowed: name, address, certificate, forwarding, voicemail_forwarding, trust_diversion, trust_identity, external
     pointsman.toml:16:1: peer[0]: it has no `name`, which every peer needs
     pointsman.toml:21:9: timers.t1_ms: -1 is not allowed; allowed: a whole number from 10 to 10000
     "#);
@@ -139,7 +139,7 @@ fn what_is_no_toml_names_its_line() {
     insta::assert_snapshot!(faults("sip = 1\npeer = 2\nx = 3\n"), @r#"
     pointsman.toml:1:7: sip: a section is needed here; allowed: [sip]
     pointsman.toml:2:8: peer: a list of tables is needed here; allowed: [[peer]]
-    pointsman.toml:3:1: x: there is no such section; allowed: sip, registrar, tls, timers, limits, store, api, log, shutdown, peer
+    pointsman.toml:3:1: x: there is no such section; allowed: sip, registrar, tls, auth, timers, limits, store, api, log, shutdown, peer
     "#);
 }
 
@@ -298,7 +298,7 @@ trust_identity = false
 "#,
     )
     .unwrap();
-    let of = |address: &str| policy.peer(address.parse().unwrap());
+    let of = |address: &str| policy.peer(address.parse().unwrap(), &[]);
     let (a, known) = of("198.51.100.9");
     assert!(known);
     assert_eq!(

@@ -81,6 +81,7 @@ impl Server {
         let locations = restore_locations(&*store, &directory, &policy)?;
         let shared = Shared::new(policy, directory, store.secret(), config.shards());
         let shared = Arc::new(shared.with_locations(locations));
+        keep_passwords_for(&roster, &shared);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let posts = posts(bound.of_shards.len()).map_err(StartError::Thread)?;
         let surface = Surface {
@@ -150,6 +151,7 @@ impl Server {
             streams.connections().put_tls(tls);
         }
         self.shared.policy.store(Arc::new(policy));
+        keep_passwords_for(&self.roster, &self.shared);
         let config = Arc::new(config);
         self.config.store(Arc::clone(&config));
         let hooks = self
@@ -319,6 +321,23 @@ struct Bound {
     streams: Vec<(u8, TcpListener)>,
     /// Every listener's address.
     addresses: Vec<SocketAddr>,
+}
+/// From now on passwords are kept for the realm in force; the log tells how many are of no use
+/// under it.
+fn keep_passwords_for(roster: &Roster, shared: &Shared) {
+    let hashing = shared.policy.load().auth.hashing();
+    let (mut passwords, mut unfit, mut example) = (0u64, 0u64, String::new());
+    for profile in shared.directory.profiles() {
+        passwords += u64::from(profile.credentials().is_some());
+        if let Some(gap) = profile.password_gaps(&hashing).into_iter().next() {
+            unfit += 1;
+            example = format!("{}: {gap}", profile.id());
+        }
+    }
+    if unfit > 0 {
+        tracing::warn!(passwords, unfit, example, "passwords must be set again");
+    }
+    roster.set_hashing(hashing);
 }
 
 fn bind(config: &Config) -> Result<Bound, StartError> {

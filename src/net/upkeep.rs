@@ -42,6 +42,7 @@ impl Upkeep {
         let mut background = Background::default();
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let (roster, collector) = (self.roster, self.collector);
+        let shared = Arc::clone(&self.shared);
         // Apart from the store's upkeep, as both wait for the disk.
         background.every("expire", UPKEEP, move || {
             runtime.block_on(roster.expire());
@@ -65,9 +66,20 @@ impl Upkeep {
             let resolver = Arc::clone(&resolver);
             background.every("names", NAMES, move || resolver.resolve_wanted())?;
         }
+        tell_of_bans(Arc::clone(&shared), &mut background)?;
         look_after(self.store, self.clock, &mut background)?;
         Ok(background)
     }
+}
+
+/// Logs each source that is shut out, once.
+fn tell_of_bans(shared: Arc<Shared>, background: &mut Background) -> io::Result<()> {
+    background.every("bans", UPKEEP, move || {
+        for ban in shared.guard.bans.news() {
+            let seconds = ban.until_unix_ms.saturating_sub(ban.since_unix_ms) / 1_000;
+            tracing::warn!(source = %ban.source, seconds, "shut out after too many failures");
+        }
+    })
 }
 
 /// Keeps the store well; each fault is logged when it begins and when it ends.

@@ -129,6 +129,7 @@ impl Proxy {
                 downstream_flow: target.flow,
             }),
             path: &target.path,
+            is_trusted: self.is_trusted_with_identity(hop),
             lines: &self.scratch.lines,
             tail: &self.scratch.tail,
         };

@@ -22,7 +22,7 @@ pub(super) struct Identity {
 
 /// The caller of an INVITE. P-Asserted-Identity counts where the peer is trusted with it
 /// (RFC 3325 §5), else the From; a subscriber in one of our domains is internal, unless the peer
-/// is declared external. Who asks for privacy is anonymous whatever is asserted (RFC 3323).
+/// is declared external. Who has authenticated is whom they proved to be, whatever the From says. Who asks for privacy is anonymous whatever is asserted (RFC 3323).
 pub(super) fn identify(
     request: &ProxyRequest<'_>,
     peer: &Peer,
@@ -38,17 +38,25 @@ pub(super) fn identify(
     let uri = Uri::parse(address.uri).ok();
     let user = uri.as_ref().map(Uri::unescaped_user).unwrap_or_default();
     let is_anonymous = wants_privacy(request) || asserted.is_none() && is_anonymous(&request.from);
-    let subscriber = uri
+    let claimed = uri
         .filter(|uri| !peer.external && (uri.scheme == Scheme::Tel || is_ours(uri, policy)))
         .and_then(|_| directory.find_dialled(&user, &policy.plan));
+    let subscriber = request.authenticated.or(claimed);
     let class = match subscriber {
         Some(_) => CallerClass::Internal,
         None if is_anonymous => CallerClass::Anonymous,
         None => CallerClass::External,
     };
     let mut buffer = Default::default();
-    let key = SmallVec::from_slice(policy.plan.normalise_dialled(&user, &mut buffer));
-    let uri = SmallVec::from_slice(address.uri);
+    let mut key = SmallVec::from_slice(policy.plan.normalise_dialled(&user, &mut buffer));
+    let mut uri = SmallVec::from_slice(address.uri);
+    let is_other = claimed != subscriber && !is_anonymous;
+    let own = subscriber.filter(|_| is_other);
+    if let Some(profile) = own.and_then(|own| directory.profile_guard(own)) {
+        let host = policy.domains.first().map_or("localhost", |domain| domain);
+        key = SmallVec::from_slice(profile.id().to_ascii_lowercase().as_bytes());
+        uri = SmallVec::from_slice(format!("sip:{}@{host}", profile.id()).as_bytes());
+    }
     Identity {
         class,
         subscriber,

@@ -91,6 +91,16 @@ counters! {
     timers,
     /// Requests that waited for a host name.
     names_pending,
+    /// Requests that were to be authenticated and were not.
+    challenges,
+    /// Requests whose sender has proved who they are.
+    authentications,
+    /// Requests with wrong credentials.
+    authentication_failures,
+    /// Sources that were shut out.
+    bans,
+    /// Requests dropped because their source is shut out.
+    banned_requests,
 }
 
 /// How many different labels one table keeps; later ones are counted under the last.

@@ -47,6 +47,8 @@ pub(super) struct Copy<'a> {
     pub record_route: Option<RecordRoute<'a>>,
     /// Route values of a binding's Path (RFC 3327 §5.3).
     pub path: &'a [u8],
+    /// Whether the next hop is trusted with the sender's asserted identity.
+    pub is_trusted: bool,
     /// Complete header lines for the top of the header section.
     pub lines: &'a [u8],
     /// Complete header lines for its end.
@@ -88,6 +90,9 @@ pub(super) fn edit(
     if let Origin::Received(from) = copy.origin {
         stamp_top_via(message, edits, from)?;
         count_hop(message, edits)?;
+        if let Some(line) = copy.routed.asserted.as_deref().filter(|_| copy.is_trusted) {
+            edits.insert(message.headers_end(), |out| out.extend_from_slice(line));
+        }
     }
     for span in &copy.routed.drop {
         edits.remove(span.clone());

@@ -37,6 +37,7 @@ impl Proxy {
         };
         let via = match message.top_via() {
             Ok(via) => via,
+            Err(_) if self.is_shut_out(arrival, &message) => return,
             Err(fault) => {
                 self.reject_unroutable(arrival, message, Rejection::Malformed(fault));
                 return;
@@ -83,10 +84,14 @@ impl Proxy {
     }
 
     fn on_new_request(&mut self, arrival: &Arrival, message: Message<'_>, via: Via<'_>, key: u64) {
+        if self.is_shut_out(arrival, &message) {
+            return;
+        }
         let upstream = arrival.reply_hop(&via);
-        let outcome = ProxyRequest::check(message, via)
-            .and_then(|request| self.admit(arrival, &request, key));
+        let outcome =
+            ProxyRequest::check(message, via).and_then(|request| self.admit(arrival, request, key));
         if let Err(rejection) = outcome {
+            let rejection = self.hold_against(arrival, &message, (rejection, key));
             self.reject(arrival, message, &upstream, rejection);
         }
     }
@@ -95,7 +100,7 @@ impl Proxy {
     fn admit(
         &mut self,
         arrival: &Arrival,
-        request: &ProxyRequest<'_>,
+        mut request: ProxyRequest<'_>,
         key: u64,
     ) -> Result<(), Rejection> {
         if request.method == Method::Cancel {
@@ -107,10 +112,16 @@ impl Proxy {
         if request.is_looping(&self.policy, check) {
             return Err(Rejection::LoopDetected);
         }
-        let routed = Routed::read(request, arrival.call_key, &self.policy, &self.keys)?;
+        let mut routed = Routed::read(&request, arrival.call_key, &self.policy, &self.keys)?;
+        self.take_off_credentials(&request.message, &mut routed);
         let policy = std::sync::Arc::clone(&self.policy);
-        let (peer, is_known) = policy.peer(arrival.from.ip());
-        let way = self.way(request, &routed, is_known)?;
+        let (peer, is_known) = self.peer_of(&policy, arrival);
+        let way = self.way(&request, &routed, is_known);
+        if let Some(side) = self.needs_authentication(&request, &routed, is_known, &way) {
+            self.authenticate(arrival, &mut request, side, key)?;
+            self.assert_identity(&request, &mut routed);
+        }
+        let (way, request) = (way?, &request);
         if request.method == Method::Ack {
             return self.relay_ack(arrival, request, &routed, (&way, key));
         }
@@ -195,7 +206,7 @@ impl Proxy {
         match request.method {
             Method::Invite if !request.is_in_dialog() && has_user => Ok(Way::Lookup),
             Method::Register if self.policy.registrar.is_some() => Ok(Way::Registrar),
-            Method::Options if !request.is_in_dialog() && subscriber.is_none() => {
+            Method::Options if !request.is_in_dialog() && !(subscriber.is_some() && is_known) => {
                 Ok(Way::Ourselves)
             }
             _ if self.policy.registrar.is_some() && subscriber.is_some() => {

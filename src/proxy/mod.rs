@@ -5,6 +5,7 @@
 //! [`Outbox`]. It must not read a clock, open a socket or decide about presence. Entry points:
 //! [`Proxy::handle_request`], [`Proxy::handle_response`], [`Proxy::handle_timeouts`].
 
+mod authenticate;
 mod best;
 mod branch;
 mod caller;
@@ -153,6 +154,7 @@ impl Proxy {
         now: Now,
     ) -> Self {
         let calls = Calls::restore(stored, Arc::clone(&shared.directory), now.ms, now.unix_ms);
+        shared.guard.begin(now.unix_ms.div_euclid(1_000));
         let mut wheel = Wheel::new(now.ms);
         for (id, deadline) in calls.deadlines() {
             wheel.insert(deadline, Owner::Call(id));

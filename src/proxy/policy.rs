@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::names::Wanted;
+use crate::auth::AuthPolicy;
 use crate::message::Transport;
 use crate::presence::NumberPlan;
 use crate::registrar::Rules;
@@ -30,6 +31,10 @@ pub struct Policy {
     pub peers: Vec<Peer>,
     /// How a source that matches no `[[peer]]` is treated.
     pub stranger: Peer,
+    /// Who must authenticate, and what becomes of those who fail.
+    pub auth: AuthPolicy,
+    /// Who is never shut out, beside the peers.
+    pub never_ban: Vec<Network>,
     /// Status answered for `dnd` without an action: 480, 486 or 603.
     pub dnd_status: u16,
     /// What happens to a call to nobody of ours in a domain of ours.
@@ -144,8 +149,10 @@ pub struct Voicemail {
 pub struct Peer {
     /// The configured name, as logs and metrics show it.
     pub name: Box<str>,
-    /// The networks it sends from.
+    /// The networks it sends from; any, where there are none but certificates.
     pub networks: Vec<Network>,
+    /// The names of which its certificate has one; none, where its address is enough.
+    pub certificates: Vec<Box<str>>,
     /// How a forwarding is carried out for calls from it.
     pub forwarding: Mode,
     /// The same for voicemail.
@@ -156,6 +163,25 @@ pub struct Peer {
     pub trust_identity: bool,
     /// Calls from it are never internal, whatever their From says (a trunk).
     pub external: bool,
+}
+
+impl Peer {
+    fn is_at(&self, source: IpAddr, identities: &[Box<str>]) -> bool {
+        let is_named = || {
+            let mut names = self.certificates.iter();
+            names.any(|name| {
+                identities
+                    .iter()
+                    .any(|shown| shown.eq_ignore_ascii_case(name))
+            })
+        };
+        let is_there = || self.networks.iter().any(|block| block.holds(source));
+        match (self.networks.is_empty(), self.certificates.is_empty()) {
+            (_, true) => is_there(),
+            (true, false) => is_named(),
+            (false, false) => is_there() && is_named(),
+        }
+    }
 }
 
 /// An address block, `192.0.2.0/24` or a single address.
@@ -270,12 +296,13 @@ impl Default for Limits {
 }
 
 impl Policy {
-    /// What is believed of a source address, and whether it is known to us at all.
-    pub fn peer(&self, source: IpAddr) -> (&Peer, bool) {
+    /// What is believed of a source, and whether it is known to us at all. `identities` are the
+    /// names in the certificate that it has shown, if any.
+    pub fn peer(&self, source: IpAddr, identities: &[Box<str>]) -> (&Peer, bool) {
         let configured = self
             .peers
             .iter()
-            .find(|peer| peer.networks.iter().any(|block| block.holds(source)));
+            .find(|peer| peer.is_at(source, identities));
         match configured {
             Some(peer) => (peer, true),
             None => (&self.stranger, self.is_own_hop(source)),
@@ -283,7 +310,7 @@ impl Policy {
     }
 
     /// Whether the address is one of the systems we send calls to ourselves.
-    fn is_own_hop(&self, source: IpAddr) -> bool {
+    pub(super) fn is_own_hop(&self, source: IpAddr) -> bool {
         let voicemail = self.voicemail.as_ref().map(|voicemail| &voicemail.hop);
         [self.next_hop.as_ref(), self.outbound.as_ref(), voicemail]
             .into_iter()

@@ -36,6 +36,9 @@ impl Proxy {
         rejection: Rejection,
     ) {
         self.count_rejection(rejection);
+        if rejection == Rejection::Withheld {
+            return;
+        }
         if message.method() == Some(Method::Ack) {
             self.count(|c| &c.stray_acks);
             return;
@@ -105,6 +108,17 @@ impl Proxy {
         match rejection {
             Rejection::Overloaded => {
                 let _ = write!(headers, "Retry-After: {}\r\n", self.policy.retry_after_s);
+            }
+            Rejection::Unauthenticated {
+                side,
+                is_stale,
+                transaction,
+                ..
+            } => {
+                let now_s = self.now.unix_ms.div_euclid(1_000);
+                let guard = &self.shared.guard;
+                let (role, when) = ((side, is_stale), (transaction, now_s));
+                guard.challenge(&self.policy.auth, role, when, headers);
             }
             Rejection::BadExtension => {
                 for header in message.headers(Name::ProxyRequire) {

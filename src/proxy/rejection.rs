@@ -1,5 +1,6 @@
 //! Why a request is answered by ourselves before anything is looked up.
 
+use crate::auth::Side;
 use crate::message::Fault;
 
 /// A request that goes no further, by name.
@@ -13,6 +14,21 @@ pub enum Rejection {
     LoopDetected,
     /// Proxy-Require names something we do not know (§16.3(5)).
     BadExtension,
+    /// It must be authenticated and is not (RFC 3261 §22).
+    Unauthenticated {
+        /// 401 or 407.
+        side: Side,
+        /// Only the nonce was wrong.
+        is_stale: bool,
+        /// Credentials were presented, and prove nothing.
+        is_wrong: bool,
+        /// Stands for the request and its source.
+        transaction: u64,
+    },
+    /// Its authenticated sender asks on behalf of somebody else (§10.3(3)).
+    NotTheirs,
+    /// Its source has failed and asks too fast: no answer.
+    Withheld,
     /// For none of our domains, from nobody we know.
     RelayDenied,
     /// Nobody of that name in a domain of ours.
@@ -37,7 +53,8 @@ impl Rejection {
             Self::MaxForwardsExhausted => 483,
             Self::LoopDetected => 482,
             Self::BadExtension => 420,
-            Self::RelayDenied => 403,
+            Self::Unauthenticated { side, .. } => side.status(),
+            Self::NotTheirs | Self::RelayDenied | Self::Withheld => 403,
             Self::NotFound => 404,
             Self::NowhereToGo => 480,
             Self::NoSuchTransaction => 481,
@@ -54,6 +71,8 @@ impl Rejection {
             Self::MaxForwardsExhausted => "Too Many Hops",
             Self::LoopDetected => "Loop Detected",
             Self::BadExtension => "Bad Extension",
+            Self::Unauthenticated { side, .. } => crate::message::reason_phrase(side.status()),
+            Self::NotTheirs | Self::Withheld => "Forbidden",
             Self::RelayDenied => "Relaying Denied",
             Self::NotFound => "Not Found",
             Self::NowhereToGo => "Temporarily Unavailable",
@@ -71,6 +90,11 @@ impl Rejection {
             Self::MaxForwardsExhausted => "max_forwards_exhausted",
             Self::LoopDetected => "loop_detected",
             Self::BadExtension => "bad_extension",
+            Self::Unauthenticated { is_wrong: true, .. } => "wrong_credentials",
+            Self::Unauthenticated { is_stale: true, .. } => "stale_nonce",
+            Self::Unauthenticated { .. } => "unauthenticated",
+            Self::NotTheirs => "not_theirs",
+            Self::Withheld => "withheld",
             Self::RelayDenied => "relay_denied",
             Self::NotFound => "not_found",
             Self::NowhereToGo => "nowhere_to_go",

@@ -287,6 +287,7 @@ impl Proxy {
                 downstream_flow: relayed.target.flow,
             }),
             path: &relayed.target.path,
+            is_trusted: self.is_trusted_with_identity(hop),
             lines: &self.scratch.lines,
             tail: b"",
         };

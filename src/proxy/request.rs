@@ -3,6 +3,7 @@
 use super::policy::Policy;
 use super::rejection::Rejection;
 use crate::message::{CSeq, Message, Method, Name, NameAddr, Start, Uri, Via, check};
+use crate::presence::Handle;
 use crate::transaction::{BranchId, BranchKind};
 
 /// Proof that a request is fit to be proxied, with what routing needs of it.
@@ -17,6 +18,8 @@ pub(super) struct ProxyRequest<'m> {
     pub cseq: CSeq<'m>,
     /// `None` where the header is missing; the copy gets 70 then.
     pub max_forwards: Option<u32>,
+    /// Who has proved to have sent it.
+    pub authenticated: Option<Handle>,
 }
 
 impl<'m> ProxyRequest<'m> {
@@ -45,6 +48,7 @@ impl<'m> ProxyRequest<'m> {
             to: message.to()?,
             cseq: message.cseq()?,
             max_forwards,
+            authenticated: None,
         })
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Routed {
     pub is_ours: bool,
     /// The flow that a value of ours names for the way on (RFC 5626 §5.3).
     pub flow: Option<FlowToken>,
+    /// A header line that asserts who has authenticated, for those we trust (RFC 3325 §5).
+    pub asserted: Option<Box<[u8]>>,
     /// How many values of ours there were.
     own_values: u8,
 }

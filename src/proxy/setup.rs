@@ -173,7 +173,7 @@ impl Proxy {
         };
         let policy = std::sync::Arc::clone(&self.policy);
         let story = (!request.is_in_dialog()).then(|| {
-            let (peer, _) = policy.peer(arrival.from.ip());
+            let (peer, _) = self.peer_of(&policy, arrival);
             let mut story = self.story(arrival, request, peer, None, History::default());
             story.outcome = Outcome::PassOn;
             story.reasons.extend(why);

@@ -11,6 +11,7 @@ use super::facts::{CallEvent, Trace};
 use super::hop::Flows;
 use super::names::Names;
 use super::policy::Policy;
+use crate::auth::Guard;
 use crate::presence::Directory;
 use crate::registrar::Locations;
 
@@ -29,6 +30,8 @@ pub struct Shared {
     pub flows: Flows,
     /// Which contacts subscribers have registered.
     pub locations: Locations,
+    /// Who has authenticated with which nonce, and who has failed.
+    pub guard: Guard,
     /// The store's secret: keys every hash of what comes from the network.
     pub secret: [u8; 32],
     /// Set when the process is about to end: new calls are answered 503.
@@ -66,6 +69,7 @@ impl Shared {
             names: Names::default(),
             flows: Flows::default(),
             locations: Locations::default(),
+            guard: Guard::new(&secret),
             secret,
             draining: AtomicBool::new(false),
             watchers: AtomicUsize::new(0),

@@ -92,7 +92,7 @@ impl Proxy {
         let listener = arrival.listener;
         if let Some(id) = arrival.connection {
             let is_websocket = self.policy.transport(listener).is_websocket();
-            let (_, is_known) = self.policy.peer(arrival.from.ip());
+            let (_, is_known) = self.peer_of(&self.policy, arrival);
             let is_needed = is_websocket || !is_known || request.wants_flow();
             return is_needed.then_some(FlowToken::Connection { id, listener });
         }

@@ -248,11 +248,11 @@ fn options_to_ourselves_is_answered_here() {
 }
 
 #[test]
-fn options_to_a_subscriber_go_to_the_pbx_and_fail_with_it() {
+fn a_peers_options_to_a_subscriber_go_to_the_pbx_and_fail_with_it() {
     let mut world = World::new(policy(), &[BOB]);
-    let sent = world.receive(CALLER, request("OPTIONS", "sip:bob@example.com", "a", ""));
-    find(&sent, PBX, "OPTIONS");
-    assert_eq!(statuses(&world.unreachable(PBX), CALLER), [500]);
+    let asked = request("OPTIONS", "sip:bob@example.com", "a", "").replace(CALLER, VOICEMAIL);
+    find(&world.receive(VOICEMAIL, asked), PBX, "OPTIONS");
+    assert_eq!(statuses(&world.unreachable(PBX), VOICEMAIL), [500]);
     world.assert_drained();
 }
 

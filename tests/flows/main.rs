@@ -10,12 +10,15 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod authenticating;
+mod banning;
 mod calls;
 mod cancelling;
 mod dialogs;
 mod diverting;
 mod failing;
 mod failover;
+mod forking;
 mod found;
 mod paths;
 mod refusing;

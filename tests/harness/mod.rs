@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use pointsman::auth::AuthPolicy;
 use pointsman::engine::{
     ConnectionId, Engine, Handled, Hop, Input, Now, Outbox, Shared, Source, Unreachable,
 };
@@ -112,6 +113,7 @@ pub fn peer(name: &str, mode: Mode) -> Peer {
     Peer {
         name: name.into(),
         networks: Vec::new(),
+        certificates: Vec::new(),
         forwarding: mode,
         voicemail_forwarding: mode,
         trust_diversion: true,
@@ -136,6 +138,8 @@ pub fn policy() -> Policy {
         }),
         peers: Vec::new(),
         stranger: peer("", Mode::Redirect),
+        auth: AuthPolicy::off(),
+        never_ban: Vec::new(),
         dnd_status: 480,
         unknown_callee: UnknownCallee::NextHop,
         registrar: None,

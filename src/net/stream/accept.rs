@@ -130,8 +130,10 @@ impl Guest {
         }
         let tls = self.connections.tls().ok_or(Refusal::Tls)?;
         let (stream, identities) = tls.accept(stream).await.map_err(|error| {
-            let peer = self.peer;
-            tracing::info!(%peer, %error, "a TLS handshake failed");
+            if self.connections.may_log() {
+                let peer = self.peer;
+                tracing::info!(%peer, %error, "a TLS handshake failed");
+            }
             Refusal::Tls
         })?;
         let welcomed = match transport {
@@ -159,7 +161,7 @@ impl Guest {
     fn count_source(&mut self) -> Result<(), Refusal> {
         let source = self.peer.ip();
         let surface = self.connections.surface();
-        let is_known = surface.shared.policy.load().peer(source).1;
+        let is_known = surface.shared.policy.load().peer(source, &[]).1;
         if is_known {
             return Ok(());
         }

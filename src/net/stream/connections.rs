@@ -17,6 +17,7 @@ use super::counters::{Closed, Refusal, StreamCounters};
 use super::dial;
 use super::link::{End, Link};
 use super::queue::{Bounds, Queue, Refused};
+use super::quiet::Quiet;
 use super::seat::{Opener, Opening, Seat, Seats};
 use super::tls::Tls;
 use crate::config::{Config, Limits};
@@ -59,6 +60,7 @@ pub(in crate::net) struct Connections {
     queued_bytes: Arc<AtomicUsize>,
     counters: Arc<StreamCounters>,
     ending: watch::Receiver<bool>,
+    quiet: Quiet,
     /// Told when a connection has ended.
     ended: Notify,
 }
@@ -92,6 +94,7 @@ impl Connections {
             queued_bytes: Arc::default(),
             counters: Arc::default(),
             ending,
+            quiet: Quiet::default(),
             ended: Notify::new(),
         }
     }
@@ -146,7 +149,7 @@ impl Connections {
             return Some(Arc::clone(&link));
         }
         let accepted = self.accepted.get(&(hop.listener, hop.to));
-        if let Some(link) = accepted.filter(|link| link.may_serve(hop.name.as_deref())) {
+        if let Some(link) = accepted.filter(|link| link.may_serve(hop.to, hop.name.as_deref())) {
             return Some(Arc::clone(&link));
         }
         if transport.is_websocket() || *self.ending.borrow() {
@@ -366,6 +369,11 @@ impl Connections {
     /// What they counted.
     pub(in crate::net) fn counters(&self) -> &Arc<StreamCounters> {
         &self.counters
+    }
+
+    /// Whether a line that others cause may be logged now.
+    pub(super) fn may_log(&self) -> bool {
+        self.quiet.may_speak(self.now_ms())
     }
 
     /// Becomes true when the server ends.

@@ -39,8 +39,10 @@ pub(super) async fn dial(
         Err((why, error)) => {
             connections.counters().refused(why);
             let transport = link.transport.param();
-            tracing::info!(to = %link.peer, transport, name = link.name.as_deref(), error,
-                "cannot connect");
+            if connections.may_log() {
+                let name = link.name.as_deref();
+                tracing::info!(to = %link.peer, transport, name, error, "cannot connect");
+            }
             connections.give_up(&link, true);
         }
     }

@@ -110,7 +110,7 @@ fn alias(connections: &Connections, link: &Link, message: &Message<'_>) -> Optio
         Transport::Tls => link.has_identity(host),
         Transport::Tcp => {
             let policy = surface.shared.policy.load();
-            surface.config.load().sip.reuse_tcp && policy.peer(link.peer.ip()).1
+            surface.config.load().sip.reuse_tcp && policy.peer(link.peer.ip(), &[]).1
         }
         _ => false,
     };

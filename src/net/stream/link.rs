@@ -55,13 +55,16 @@ impl Link {
         }
     }
 
-    /// Whether requests to somebody of that name may go over it: on TLS the certificate says who
-    /// is there (RFC 5922 §7).
-    pub(super) fn may_serve(&self, name: Option<&str>) -> bool {
-        let Some(name) = name.filter(|_| self.transport == Transport::Tls) else {
+    /// Whether requests to an address, and to somebody of that name, may go over it. On TLS the
+    /// certificate says who is there (RFC 5922 §7); the connection's own address needs none.
+    pub(super) fn may_serve(&self, to: SocketAddr, name: Option<&str>) -> bool {
+        if self.transport != Transport::Tls {
             return true;
-        };
-        self.has_identity(name)
+        }
+        match name {
+            Some(name) => self.has_identity(name),
+            None => to == self.peer || self.has_identity(&to.ip().to_canonical().to_string()),
+        }
     }
 
     /// Whether its verified certificate has that name.
@@ -119,4 +122,52 @@ pub(super) struct End {
     pub peer: SocketAddr,
     pub name: Option<Arc<str>>,
     pub is_outgoing: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::queue::Bounds;
+    use super::*;
+    use std::num::NonZeroU64;
+
+    fn link(transport: Transport) -> Link {
+        let bounds = Bounds {
+            messages: 1,
+            bytes: 1,
+        };
+        let end = End {
+            id: ConnectionId(NonZeroU64::MIN),
+            listener: 0,
+            transport,
+            peer: "192.0.2.1:4711".parse().unwrap(),
+            name: None,
+            is_outgoing: false,
+        };
+        Link::new(end, Queue::new(bounds, Arc::default()), 0)
+    }
+
+    #[test]
+    fn on_tls_the_certificate_decides_whom_a_connection_reaches() {
+        let (own, other) = ("192.0.2.1:4711", "192.0.2.1:5061");
+        let [own, other] = [own, other].map(|address| address.parse().unwrap());
+        let tcp = link(Transport::Tcp);
+        assert!(tcp.may_serve(other, Some("trunk.example.net")) && tcp.may_serve(own, None));
+        let tls = link(Transport::Tls);
+        let _ = tls.identities.set(vec!["trunk.example.net".into()]);
+        assert!(tls.may_serve(other, Some("Trunk.example.NET")) && tls.may_serve(own, None));
+        assert!(!tls.may_serve(other, None) && !tls.may_serve(own, Some("x.example.net")));
+        let by_address = link(Transport::Tls);
+        let _ = by_address.identities.set(vec!["192.0.2.1".into()]);
+        assert!(by_address.may_serve(other, None));
+    }
+
+    #[test]
+    fn aliases_are_new_bounded_and_not_its_own_address() {
+        let link = link(Transport::Tcp);
+        assert!(!link.add_alias(link.peer));
+        let alias = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let added = (1..100).filter(|port| link.add_alias(alias(*port))).count();
+        assert_eq!((added, link.addresses().len()), (ALIASES, ALIASES + 1));
+        assert!(!link.add_alias(alias(1)));
+    }
 }

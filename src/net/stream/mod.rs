@@ -18,6 +18,7 @@ mod listen;
 mod octets;
 mod proxy_header;
 mod queue;
+mod quiet;
 mod renew;
 mod seat;
 mod tls;
@@ -118,14 +119,17 @@ impl Drop for Streams {
     fn drop(&mut self) {
         self.ending.send_replace(true);
         self.connections.finish_all();
+        let connections = Arc::clone(&self.connections);
         if let Some(runtime) = self.runtime.take() {
-            let connections = Arc::clone(&self.connections);
-            let all_closed = async move {
-                let closed = connections.until_empty();
-                let _ = tokio::time::timeout(FAREWELL, closed).await;
-            };
-            runtime.block_on(all_closed);
-            runtime.shutdown_timeout(FAREWELL);
+            // In a thread of its own, as whoever drops this may run on a runtime.
+            let farewell = std::thread::spawn(move || {
+                let closed = async {
+                    let _ = tokio::time::timeout(FAREWELL, connections.until_empty()).await;
+                };
+                runtime.block_on(closed);
+                runtime.shutdown_timeout(FAREWELL);
+            });
+            let _ = farewell.join();
         }
         self.connections.forget_all();
     }

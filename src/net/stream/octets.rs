@@ -97,8 +97,10 @@ impl Reading<'_> {
         link.touch(self.connections.now_ms());
         let unframed = |why| {
             counters.unframed(why);
-            tracing::info!(peer = %link.peer, transport = link.transport.param(), %why,
-                "a connection is closed: what came cannot be cut into messages");
+            if self.connections.may_log() {
+                let transport = link.transport.param();
+                tracing::info!(peer = %link.peer, transport, %why, "what came cannot be cut");
+            }
             Closed::Unframed
         };
         framer.push(bytes).map_err(unframed)?;
