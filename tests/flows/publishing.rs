@@ -11,8 +11,8 @@ const PHONE: &str = "192.0.2.70:5060";
 
 /// As phones send it by UDP: a body as long as the datagram (RFC 3261 §18.3).
 fn publish(call: &str) -> String {
-    let event = "Event: presence\r\nExpires: 600\r\nContent-Type: application/pidf+xml\r\n";
-    let whole = request("PUBLISH", AOR, call, event);
+    let event = "Event: presence\r\nExpires: 600\r\n";
+    let whole = request("PUBLISH", AOR, call, event).replace("/sdp", "/pidf+xml");
     let (head, _) = whole.split_once("Content-Length:").unwrap();
     format!("{head}\r\n<presence xmlns=\"urn:ietf:params:xml:ns:pidf\" entity=\"{AOR}\"/>\r\n")
 }
