@@ -1,9 +1,10 @@
 # The commands of this project. `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PACKAGES := sip-tester
+PACKAGES := sip-tester dnsmasq-base
+FUZZ_S := 60
 
-.PHONY: help build demo check test bench deny deps
+.PHONY: help build demo check test bench deny deps fuzz
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -27,7 +28,7 @@ deny: ## licences, bans and sources of all dependencies
 	cargo deny check bans licenses sources
 
 deps: ## the programs that the tests with real peers need (Debian packages)
-	@missing=""; for tool in sipp; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	@missing=""; for tool in sipp dnsmasq; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing $(PACKAGES) for the tests with real peers (missing:$$missing)"; \
@@ -44,3 +45,14 @@ test: deps ## all tests, with real peers; installs what they need when it may
 
 bench: ## the criterion benches; benches/README.md has figures
 	cargo bench
+
+fuzz: ## each fuzz target for a minute (FUZZ_S seconds); installs cargo-fuzz when it is missing
+	@command -v cargo-fuzz >/dev/null || { \
+	  echo "cargo-fuzz is missing; installing it with cargo"; cargo install cargo-fuzz --locked --quiet; }
+	@for target in message framing uri headers sequence; do \
+	  mkdir -p fuzz/corpus/$$target; \
+	  seeds="fixtures/fuzz/$$target"; \
+	  case $$target in message|framing) seeds="$$seeds fixtures/messages fixtures/malformed fixtures/torture";; esac; \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target $$seeds -- \
+	    -max_total_time=$(FUZZ_S) -timeout=10 -rss_limit_mb=2048 -max_len=4096 || exit 1; \
+	done

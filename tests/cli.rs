@@ -557,6 +557,30 @@ fn a_reload_takes_effect_or_changes_nothing() {
 }
 
 #[test]
+fn peers_shows_the_systems_around() {
+    let server = Server::start();
+    let text = server.run(&["peers"]).stdout;
+    for shown in [
+        "SYSTEM",
+        "next_hop",
+        "127.0.0.1:5080",
+        "unknown",
+        "voicemail",
+        "LISTENS ON",
+    ] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    let document = server.json(&["peers"]);
+    assert_eq!(document["systems"][0]["name"], "next_hop");
+    assert_eq!(document["listeners"][0]["transport"], "udp");
+    let help = server.run(&["peers", "--help"]).stdout;
+    assert!(
+        help.contains("unresolved") && help.contains("--json"),
+        "{help}"
+    );
+}
+
+#[test]
 fn check_config_names_line_and_key() {
     let directory = tempfile::tempdir().unwrap();
     let check = |text: &str, arguments: &[&str]| -> Answer {

@@ -295,3 +295,65 @@ fn what_keeps_a_server_from_starting_is_said() {
     .unwrap();
     assert!(open.fail().contains("there is no token"));
 }
+
+/// A REGISTER of a phone on this machine, answered with a status and the whole text.
+fn register(phone: &UdpSocket, to: SocketAddr, number: u32, contact: &str) -> (u16, String) {
+    let own = phone.local_addr().unwrap();
+    let text = format!(
+        "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKr{number}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:102@example.com>;tag=1\r\nTo: <sip:102@example.com>\r\n\
+         Call-ID: register-{number}\r\nCSeq: {number} REGISTER\r\n{contact}\
+         Content-Length: 0\r\n\r\n"
+    );
+    let mut answer = [0; 65_535];
+    for _ in 0..10 {
+        phone.send_to(text.as_bytes(), to).unwrap();
+        if let Ok(bytes) = phone.recv(&mut answer) {
+            let text = String::from_utf8_lossy(&answer[..bytes]).into_owned();
+            return (text[8..11].parse().unwrap(), text);
+        }
+    }
+    panic!("no answer to REGISTER {number}");
+}
+
+#[test]
+fn an_acknowledged_registration_survives_kill_9() {
+    let site = Site::new("[auth]\nmethods = []");
+    let phone = phone();
+    let own = phone.local_addr().unwrap();
+    let server = site.serve();
+    server.add(BERT);
+    for number in 1..=10 {
+        let contact = format!("Contact: <sip:p{number}@{own}>;q=0.{}\r\n", number - 1);
+        let (status, text) = register(&phone, server.sip, number, &contact);
+        assert_eq!(status, 200, "{text}");
+    }
+    let gone = format!("Contact: <sip:p4@{own}>;expires=0\r\n");
+    assert_eq!(register(&phone, server.sip, 11, &gone).0, 200);
+    server.signal("KILL");
+    drop(server);
+    let server = site.serve();
+    let (status, text) = register(&phone, server.sip, 12, "");
+    assert_eq!(status, 200);
+    for number in 1..=10 {
+        let is_bound = text.contains(&format!("<sip:p{number}@{own}>"));
+        assert_eq!(is_bound, number != 4, "{number}: {text}");
+    }
+    let path = "/api/v1/subscribers/bert/bindings";
+    let listed = server.http(&format!("GET {path}"), "");
+    assert_eq!(
+        listed.matches("\"is_reachable\":true").count(),
+        9,
+        "{listed}"
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+        .args(["--json", "--api", &format!("http://{}", server.api)])
+        .args(["bindings", "bert"])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(shown.matches("sip:p").count(), 9, "{shown}");
+    server.http(&format!("DELETE {path}"), "");
+    let (_, text) = register(&phone, server.sip, 13, "");
+    assert!(!text.contains("Contact:"), "{text}");
+}

@@ -22,6 +22,8 @@ pub enum EventKind {
     Status,
     /// A call began to ring, was answered, was decided otherwise, or ended.
     Call,
+    /// A system that calls are sent to went up or down.
+    Peer,
 }
 
 /// Something that changed.

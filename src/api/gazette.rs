@@ -8,13 +8,13 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::calls::Call;
+use super::calls::{Call, instant};
 use super::document::StatusDocument;
 use super::events::EventKind;
 use super::serve::ended;
 use super::state::ApiState;
 use crate::call::CallRecord;
-use crate::proxy::CallEvent;
+use crate::proxy::{CallEvent, Standing};
 
 /// How often traces are collected and the readers are counted.
 const TICK: Duration = Duration::from_secs(1);
@@ -29,7 +29,10 @@ pub async fn run(state: ApiState, mut ending: watch::Receiver<bool>) {
     let mut idle_ticks = 0;
     loop {
         tokio::select! {
-            () = state.shared().event_queued.notified() => tell_calls(&state),
+            () = state.shared().event_queued.notified() => {
+                tell_calls(&state);
+                tell_peers(&state);
+            }
             change = changes.recv() => match change {
                 Ok(changed) => tell_status_of(&state, &changed.id),
                 Err(RecvError::Lagged(_)) => state.events().skip(),
@@ -39,6 +42,7 @@ pub async fn run(state: ApiState, mut ending: watch::Receiver<bool>) {
                 state.collect_traces();
                 idle_ticks = count_readers(&state, idle_ticks);
                 tell_calls(&state);
+                tell_peers(&state);
             }
             () = ended(&mut ending) => return,
         }
@@ -70,6 +74,28 @@ fn tell_calls(state: &ApiState) {
             };
             tell_call(state, &event);
         }
+    }
+}
+
+/// Publishes which systems went up or down.
+fn tell_peers(state: &ApiState) {
+    let changes = &state.shared().health.changes;
+    for _ in 0..changes.capacity() {
+        let Some(change) = changes.pop() else {
+            return;
+        };
+        let is_up = change.standing == Standing::Up;
+        let document = json!({
+            "name": &*change.name,
+            "transport": change.target.0.param(),
+            "address": change.target.1.to_string(),
+            "state": if is_up { "up" } else { "down" },
+            "status": Some(change.status).filter(|status| *status > 0),
+            "at": instant(change.at_unix_ms).to_string(),
+        });
+        state
+            .events()
+            .publish(EventKind::Peer, Vec::new(), document);
     }
 }
 

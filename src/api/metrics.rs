@@ -1,6 +1,7 @@
 //! The text of `/metrics`: each shard's counters summed when they are asked for.
 
 use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -8,6 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
+use super::peers::systems;
 use super::state::{ApiState, Family, Histogram};
 use crate::proxy::{Counters, LabelCounters};
 
@@ -35,6 +37,11 @@ const PLAIN: &[Plain] = &[
         "retransmissions_sent",
         false,
         "Messages that were sent again",
+    ),
+    Plain(
+        "failovers",
+        false,
+        "Requests sent to another hop because the first one failed",
     ),
     Plain(
         "stray_responses",
@@ -119,6 +126,11 @@ const PLAIN: &[Plain] = &[
         false,
         "Requests dropped because their source is shut out",
     ),
+    Plain(
+        "probes_sent",
+        false,
+        "OPTIONS sent to ask how a system is doing",
+    ),
 ];
 
 /// Writes all metrics in the OpenMetrics text format.
@@ -192,6 +204,8 @@ impl Collector for Scrape {
             |shard| &shard.registrations,
         )?;
         self.encode_gauges(encoder)?;
+        self.encode_systems(encoder)?;
+        self.encode_names(encoder)?;
         self.encode_losses(encoder)?;
         self.encode_measures(encoder)
     }
@@ -284,6 +298,48 @@ impl Scrape {
         )?;
         gauge(encoder, "ready", "1 while calls are routed", is_ready)?;
         gauge(encoder, "shards", "Threads that handle calls", shards)
+    }
+
+    /// The systems that calls are sent to, by name.
+    fn encode_systems(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let systems = systems(&self.0);
+        let help = "1 while calls are sent to a system, 0 while it is tried after all others";
+        let mut family = encoder.encode_descriptor("node_up", help, None, MetricType::Gauge)?;
+        for system in &systems {
+            let is_up = matches!(system.state, "up" | "unknown");
+            let labels = [("node", &*system.name)];
+            family
+                .encode_family(&labels)?
+                .encode_gauge(&u64::from(is_up))?;
+        }
+        let help = "How long a system took to answer the last check, the quickest of its addresses";
+        let name = "node_rtt_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for system in &systems {
+            let rtts = system.targets.iter().filter_map(|target| target.rtt_ms);
+            if let Some(rtt_ms) = rtts.min() {
+                let labels = [("node", &*system.name)];
+                let seconds = f64::from(rtt_ms) / 1_000.0;
+                family.encode_family(&labels)?.encode_gauge(&seconds)?;
+            }
+        }
+        let health = &self.0.shared().health;
+        let help = "Targets that were put behind others after a failure";
+        counter(encoder, "penalties", help, health.penalties())?;
+        let in_trouble = health.in_trouble(self.0.host().now_ms()) as u64;
+        let help = "Targets that are down or penalised now";
+        gauge(encoder, "targets_in_trouble", help, in_trouble)
+    }
+
+    fn encode_names(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let names = &self.0.shared().names;
+        let queries = names.counts.queries.load(Relaxed);
+        let failures = names.counts.failures.load(Relaxed);
+        counter(encoder, "dns_queries", "Queries to name servers", queries)?;
+        let help = "Queries that no name server answered, or with a failure";
+        counter(encoder, "dns_failures", help, failures)?;
+        let help = "Host names that are known";
+        gauge(encoder, "dns_names", help, names.len() as u64)
     }
 
     fn encode_measures(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

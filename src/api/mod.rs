@@ -22,6 +22,7 @@ mod journal;
 mod list;
 pub mod metrics;
 mod page;
+mod peers;
 pub mod problem;
 pub mod serve;
 mod settings;
@@ -166,6 +167,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(stream::events))
         .routes(routes!(transfer::import))
         .routes(routes!(transfer::export))
+        .routes(routes!(peers::peers))
         .routes(routes!(health::reload));
     OpenApiRouter::with_openapi(Document::openapi())
         .nest("/api/v1", api)

@@ -20,6 +20,14 @@ pub trait Host: Send + Sync {
     /// The time of day.
     fn now(&self) -> Timestamp;
 
+    /// The clock that the shards run on, in milliseconds.
+    fn now_ms(&self) -> u64;
+
+    /// The certificates in use; none where nothing is encrypted.
+    fn certificates(&self) -> Vec<CertificateFacts> {
+        Vec::new()
+    }
+
     /// Bytes nobody can guess.
     ///
     /// # Errors
@@ -40,6 +48,25 @@ pub trait Host: Send + Sync {
     fn collect_traces(&self, shared: &Shared, traces: &Traces) {
         traces.collect(shared);
     }
+}
+
+/// What a certificate in use says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// What it is for.
+    pub purpose: String,
+    /// Whom it names.
+    pub subject: String,
+    /// Who signed it.
+    pub issuer: String,
+    /// The hosts it is for.
+    pub names: Vec<String>,
+    /// From when on it is valid, seconds since 1970.
+    pub not_before_unix_s: i64,
+    /// Until when it is valid, seconds since 1970.
+    pub not_after_unix_s: i64,
+    /// Where it was read from.
+    pub file: String,
 }
 
 /// Numbers of the process around, for the metrics.

@@ -28,9 +28,10 @@ const FRAMES: usize = 16;
 ///
 /// Server-sent events. `status` has the subscriber's `id`, `effective_status`, `status`, `message`,
 /// `until`, `calls` and `at`; `call` has `state` (`began` or `ended`), the call as in `GET /calls`,
-/// and `at`. A reader that falls behind or comes back too late (`Last-Event-ID`) gets `lagged` with
-/// the number it missed, and should read afresh. Subscribers see everybody's status, and calls of
-/// their own only.
+/// and `at`; `peer` has the `name`, `transport` and `address` of a system that is `up` or `down` by
+/// `state`, the `status` that decided, and `at`. A reader that falls behind or comes back too late (`Last-Event-ID`) gets `lagged` with
+/// the number it missed, and should read afresh. Subscribers see everybody's status, calls of
+/// their own only, and no peers.
 #[utoipa::path(
     get, path = "/events", tag = "calls",
     params(("Last-Event-ID" = Option<String>, Header,
@@ -109,6 +110,7 @@ fn frame(events: &Arc<Events>, event: &Event) -> Frame {
     let kind = match event.kind {
         EventKind::Status => "status",
         EventKind::Call => "call",
+        EventKind::Peer => "peer",
     };
     Frame::default()
         .event(kind)

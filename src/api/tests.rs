@@ -1,8 +1,10 @@
 //! The handlers, called without a socket.
 
 mod access;
+mod bindings;
 mod calls;
 mod events;
+mod peers;
 mod subscribers;
 
 use std::net::SocketAddr;
@@ -18,7 +20,7 @@ use tower::ServiceExt as _;
 
 use super::auth::PeerAddress;
 use super::events::Events;
-use super::state::{ApiState, Histogram, Host, Measures, Parts};
+use super::state::{ApiState, CertificateFacts, Histogram, Host, Measures, Parts};
 use super::tokens::Tokens;
 use super::traces::Traces;
 use crate::auth::AuthPolicy;
@@ -38,6 +40,23 @@ struct Stage(std::sync::atomic::AtomicU8);
 impl Host for Stage {
     fn now(&self) -> Timestamp {
         NOW.parse().unwrap()
+    }
+
+    fn now_ms(&self) -> u64 {
+        1_000_000
+    }
+
+    fn certificates(&self) -> Vec<CertificateFacts> {
+        let now_s = self.now().as_second();
+        vec![CertificateFacts {
+            purpose: "tls:127.0.0.1:5061".to_owned(),
+            subject: "CN=example.com".to_owned(),
+            issuer: "CN=An authority".to_owned(),
+            names: vec!["example.com".to_owned()],
+            not_before_unix_s: now_s - 86_400,
+            not_after_unix_s: now_s + 3 * 86_400 + 60,
+            file: "/etc/pointsman/cert.pem".to_owned(),
+        }]
     }
 
     fn random(&self, bytes: &mut [u8]) -> Result<(), String> {
@@ -107,6 +126,7 @@ fn policy() -> Policy {
         voicemail_forwarding: Mode::Redirect,
         trust_diversion: false,
         trust_identity: false,
+        send_identity: false,
         external: false,
     };
     Policy {
@@ -141,6 +161,7 @@ fn policy() -> Policy {
         retry_after_s: 10,
         udp_limit_bytes: 1_300,
         ring_for_s: 30,
+        health: Default::default(),
     }
 }
 

@@ -56,14 +56,9 @@ impl Bindings {
             "q",
             "expires",
             "reached by",
-            "reachable",
             "user agent",
         ]);
         for binding in bindings {
-            let reachable = match field(binding, "is_reachable").as_bool() {
-                Some(true) => "yes",
-                _ => "no",
-            };
             table.add_row([
                 cell(text(binding, "id")),
                 cell(text(binding, "subscriber")),
@@ -71,7 +66,6 @@ impl Bindings {
                 cell(&field(binding, "q").to_string()),
                 cell(&local_time(text(binding, "expires_at"))),
                 cell(&way(binding)),
-                cell(reachable),
                 cell(text(binding, "user_agent")),
             ]);
         }
@@ -96,10 +90,18 @@ fn path(id: &str) -> String {
     format!("/api/v1/subscribers/{}/bindings", escape(id))
 }
 
-/// How it is reached: by its address, or by which transport from where it registered.
+/// How it is reached: by its address, or by which transport from where it registered; and whether
+/// that way is closed.
 fn way(binding: &Value) -> String {
+    let closed = match field(binding, "is_reachable").as_bool() {
+        Some(true) => "",
+        _ => " (closed)",
+    };
     match text(binding, "reached_by") {
         "address" => "address".to_owned(),
-        _ => format!("{} {}", text(binding, "transport"), text(binding, "source")),
+        _ => {
+            let (transport, source) = (text(binding, "transport"), text(binding, "source"));
+            format!("{transport} {source}{closed}")
+        }
     }
 }

@@ -24,6 +24,7 @@ mod lines;
 mod offline;
 mod output;
 mod password;
+mod peers;
 mod reload;
 mod serve;
 mod settings;
@@ -108,6 +109,8 @@ enum Command {
     Bindings(bindings::Bindings),
     /// List the calls in progress
     Calls(calls::Calls),
+    /// Show the systems around: next hops, peers, listeners, certificates
+    Peers(peers::Peers),
     /// List what became of a subscriber's calls
     Journal(journal::Journal),
     /// Say what would happen to a call, and why, without making it
@@ -142,6 +145,7 @@ pub fn run() -> ExitCode {
         Command::Token(command) => command.run(&setting),
         Command::Bindings(command) => command.run(&setting),
         Command::Calls(command) => command.run(&setting),
+        Command::Peers(command) => command.run(&setting),
         Command::Journal(command) => command.run(&setting),
         Command::Explain(command) => command.run(&setting),
         Command::Watch(command) => command.run(&setting),

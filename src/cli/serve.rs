@@ -113,6 +113,10 @@ impl Host for Process {
         self.clock.timestamp()
     }
 
+    fn now_ms(&self) -> u64 {
+        self.clock.now().ms
+    }
+
     fn random(&self, bytes: &mut [u8]) -> Result<(), String> {
         net::random(bytes).map_err(|error| error.to_string())
     }

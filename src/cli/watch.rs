@@ -189,6 +189,14 @@ pub(super) fn line(event: &str, data: &Value) -> String {
     let at = local_time(text(data, "at"));
     match event {
         "status" => format!("{at}  {} is {}", text(data, "id"), status_line(data)),
+        "peer" => {
+            let (name, state) = (text(data, "name"), text(data, "state"));
+            format!(
+                "{at}  {} at {} is {state}",
+                printable(name),
+                text(data, "address")
+            )
+        }
         "call" => {
             let from = super::calls::party(data, "caller", "from");
             let to = super::calls::party(data, "callee", "to");

@@ -270,6 +270,16 @@ fn first_address(network: Network) -> IpAddr {
     }
 }
 
+/// Reads a name server's address.
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
+    socket_address(text, 53).ok_or_else(|| {
+        format!(
+            "{text:?} is not an address; allowed: such as \"192.0.2.53\", \"127.0.0.1:5353\" or \
+             \"[2001:db8::53]:53\""
+        )
+    })
+}
+
 /// Reads an address with a port, such as the API's.
 pub(super) fn http_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {

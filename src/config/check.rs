@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Config, ConfigError, RegistrarMode};
+use crate::proxy::policy::Network;
 
 impl Config {
     /// Every contradiction.
@@ -27,7 +28,29 @@ impl Config {
         errors.extend(self.check_tls());
         errors.extend(self.check_advertised());
         errors.extend(self.check_peers());
+        errors.extend(self.check_nodes());
         errors
+    }
+
+    fn check_nodes(&self) -> impl Iterator<Item = ConfigError> {
+        let mut names = HashSet::new();
+        let twice = self.nodes.iter().enumerate();
+        let twice = twice.filter(move |(_, node)| !names.insert(node.name.as_str()));
+        let twice = twice.map(|(index, node)| {
+            let text = format!("another node is called {:?}", node.name);
+            self.error(&format!("node[{index}].name"), text)
+        });
+        let is_single = |peer: &super::Peer| match peer.address.as_slice() {
+            [one] => *one == Network::host(one.base),
+            _ => false,
+        };
+        let peers = self.peers.iter().enumerate();
+        let unfit = peers.filter(move |(_, peer)| peer.check_s > 0 && !is_single(peer));
+        let unfit = unfit.map(|(index, _)| {
+            let text = "only a peer with a single address can be checked";
+            self.error(&format!("peer[{index}].check_s"), text)
+        });
+        twice.chain(unfit)
     }
 
     fn check_registrar(&self) -> Vec<ConfigError> {
@@ -43,7 +66,7 @@ impl Config {
                 errors.push(self.error(key, text));
             }
         }
-        if self.registrar.mode == Some(RegistrarMode::Pass) && self.sip.next_hop.is_none() {
+        if self.registrar.mode == Some(RegistrarMode::Pass) && !self.has_pbx() {
             let text = "there is no PBX that REGISTER could be passed to; set sip.next_hop, or \
                         mode = \"local\"";
             errors.push(self.error("registrar.mode", text));

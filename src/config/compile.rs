@@ -9,21 +9,22 @@ use super::{
     Config, ConfigError, ConfigErrors, Forwarding, HostPort, Listen, RegistrarMode, UnknownCallee,
 };
 use crate::presence::NumberPlan;
-use crate::proxy::Wanted;
 use crate::proxy::policy::{
     Limits, Listener, Network, NextHop, Node, Overload, Peer, Policy, Timers,
     UnknownCallee as Unknown, Voicemail,
 };
+use crate::proxy::{Check, HealthRules, Wanted};
 use crate::registrar::Rules;
 use crate::routing::Mode;
 
 /// What the configuration asks of the system, once when it is loaded.
 pub trait Surroundings {
-    /// The addresses of a host name.
+    /// The addresses that a host name leads to (RFC 3263). None where that is not known yet and
+    /// will be found out later.
     ///
     /// # Errors
-    /// The name has none, or nobody could be asked.
-    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+    /// The name leads nowhere, or nobody could be asked.
+    fn resolve(&self, name: &Wanted) -> io::Result<Vec<IpAddr>>;
 
     /// The address of ours from which a datagram to `to` would be sent.
     ///
@@ -42,17 +43,16 @@ pub trait Surroundings {
 /// Names that cannot be resolved, and listeners whose own address cannot be told.
 pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, ConfigErrors> {
     let mut errors = Vec::new();
-    let mut hop = |key: &str, host: &Option<HostPort>| {
-        let hop = host
-            .as_ref()
-            .map(|host| next_hop(config, key, host, system))?;
-        hop.map_err(|error| errors.push(error)).ok()
-    };
     let sip = &config.sip;
-    let next_hop = hop("sip.next_hop", &sip.next_hop);
-    let outbound = hop("sip.outbound", &sip.outbound).or_else(|| next_hop.clone());
+    let next_hop = match config.nodes.is_empty() {
+        true => one(config, ("sip.next_hop", &sip.next_hop), system, &mut errors),
+        false => group(config, system, &mut errors),
+    };
+    let outbound = one(config, ("sip.outbound", &sip.outbound), system, &mut errors)
+        .or_else(|| next_hop.clone());
     let voicemail_host = sip.voicemail.as_ref().map(|template| template.hop.clone());
-    let voicemail_hop = hop("sip.voicemail", &voicemail_host);
+    let voicemail_host = ("sip.voicemail", &voicemail_host);
+    let voicemail_hop = one(config, voicemail_host, system, &mut errors);
     let hops: Vec<_> = [&next_hop, &outbound, &voicemail_hop]
         .into_iter()
         .flatten()
@@ -63,9 +63,9 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
     let (Ok(plan), true) = (plan, errors.is_empty()) else {
         return Err(ConfigErrors(errors));
     };
-    let is_registrar = next_hop.is_none();
+    let registrar = registrar(config);
     Ok(Policy {
-        auth: super::auth::policy(config, &listeners, is_registrar),
+        auth: super::auth::policy(config, &listeners, registrar.is_some()),
         never_ban: config.auth.never_ban.clone(),
         listeners,
         domains: sip
@@ -75,6 +75,7 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
             .collect(),
         plan: Arc::new(plan),
         peers: peers(config, &hops),
+        health: health(config),
         stranger: stranger(config),
         voicemail: voicemail_hop.and_then(|hop| voicemail(config, hop)),
         next_hop,
@@ -84,7 +85,7 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
             UnknownCallee::NextHop => Unknown::NextHop,
             UnknownCallee::Reject => Unknown::Reject,
         },
-        registrar: registrar(config),
+        registrar,
         timers: timers(config),
         limits: limits(config),
         overload: Overload {
@@ -126,54 +127,135 @@ impl Policy {
     }
 }
 
-fn next_hop(
+/// A configured system of one host.
+fn one(
+    config: &Config,
+    (key, host): (&str, &Option<HostPort>),
+    system: &dyn Surroundings,
+    errors: &mut Vec<ConfigError>,
+) -> Option<NextHop> {
+    let host = host.as_ref()?;
+    let addresses = addresses(config, key, host, system).map_err(|error| errors.push(error));
+    let node = Node {
+        name: key.trim_start_matches("sip.").into(),
+        target: wanted(host),
+        priority: 1,
+        weight: 1,
+        addresses: addresses.ok()?,
+    };
+    Some(NextHop {
+        host_port: host.to_string().into(),
+        nodes: vec![node],
+    })
+}
+
+/// The nodes, by priority. Where a next hop is configured too, requests name that.
+fn group(
+    config: &Config,
+    system: &dyn Surroundings,
+    errors: &mut Vec<ConfigError>,
+) -> Option<NextHop> {
+    let mut nodes = Vec::new();
+    for (index, node) in config.nodes.iter().enumerate() {
+        match addresses(config, &format!("node[{index}].uri"), &node.uri, system) {
+            Ok(addresses) => nodes.push(Node {
+                name: node.name.as_str().into(),
+                target: wanted(&node.uri),
+                priority: node.priority,
+                weight: node.weight,
+                addresses,
+            }),
+            Err(error) => errors.push(error),
+        }
+    }
+    nodes.sort_by_key(|node| node.priority);
+    let host = config.sip.next_hop.as_ref();
+    let host = host.or_else(|| config.nodes.first().map(|node| &node.uri))?;
+    Some(NextHop {
+        host_port: host.to_string().into(),
+        nodes,
+    })
+}
+
+/// The addresses of a configured host, of which one at least must be of a family that we listen on.
+fn addresses(
     config: &Config,
     key: &str,
     host: &HostPort,
     system: &dyn Surroundings,
-) -> Result<NextHop, ConfigError> {
+) -> Result<Vec<IpAddr>, ConfigError> {
+    let target = wanted(host);
+    let asked_for = host.transport.is_some() || host.is_secure;
+    let transport = target.sought().transport_or_default();
+    let mut listening = config.sip.listen.iter();
+    if asked_for && !listening.any(|listen| listen.transport == transport) {
+        let transport = transport.param();
+        let text = format!("{host} is reached by {transport}, and no listener speaks that");
+        return Err(config.error(key, text));
+    }
     let found = match host.ip() {
-        Some(ip) => Ok(vec![ip]),
-        None => system.resolve(&host.host),
+        Some(ip) => vec![ip],
+        None => system.resolve(&target).map_err(|error| {
+            config.error(
+                key,
+                format!("the name {:?} leads nowhere: {error}", host.host),
+            )
+        })?,
     };
-    let found = found.map_err(|error| {
-        config.error(
-            key,
-            format!("the name {:?} has no address: {error}", host.host),
-        )
-    })?;
-    let reachable = |ip: &&IpAddr| {
-        config
-            .sip
-            .listen
-            .iter()
-            .any(|listen| listen.address.is_ipv4() == ip.is_ipv4())
+    let reachable = |ip: &IpAddr| {
+        let mut listening = config.sip.listen.iter();
+        listening.any(|listen| listen.address.is_ipv4() == ip.is_ipv4())
     };
-    found.iter().find(reachable).ok_or_else(|| {
-        let families = if found.iter().any(IpAddr::is_ipv4) {
-            "IPv4"
-        } else {
-            "IPv6"
-        };
-        let text = format!(
-            "{} has {families} addresses only, and no listener is {families}",
-            host.host
-        );
-        config.error(key, text)
-    })?;
-    Ok(NextHop {
-        host_port: host.to_string().into(),
-        nodes: vec![Node {
-            name: key.trim_start_matches("sip.").into(),
-            target: wanted(host),
-            priority: 1,
-            weight: 1,
-            addresses: found,
-        }],
-    })
+    if found.is_empty() || found.iter().any(reachable) {
+        return Ok(found);
+    }
+    let families = match found.iter().any(IpAddr::is_ipv4) {
+        true => "IPv4",
+        false => "IPv6",
+    };
+    let text = format!(
+        "{} has {families} addresses only, and no listener is {families}",
+        host.host
+    );
+    Err(config.error(key, text))
 }
 
-fn wanted(host: &HostPort) -> Wanted {
+/// Penalties, and who is checked: the nodes, the other configured systems, and peers.
+fn health(config: &Config) -> HealthRules {
+    let check = |name: &str, target: Wanted, every_s: u32| Check {
+        name: name.into(),
+        target,
+        every_ms: u64::from(every_s) * 1_000,
+    };
+    let of_node = |node: &super::Node| check(&node.name, wanted(&node.uri), node.check_s);
+    let sip = &config.sip;
+    let voicemail = sip.voicemail.as_ref().map(|voicemail| &voicemail.hop);
+    let next_hop = sip.next_hop.as_ref().filter(|_| config.nodes.is_empty());
+    let hops = [
+        ("next_hop", next_hop),
+        ("outbound", sip.outbound.as_ref()),
+        ("voicemail", voicemail),
+    ];
+    let hops = hops
+        .into_iter()
+        .filter_map(|(name, hop)| Some((name, hop?)));
+    let hops = hops.map(|(name, hop)| check(name, wanted(hop), config.health.check_s));
+    let of_peer = |peer: &super::Peer| {
+        let address = peer.address.first()?.base;
+        let target = wanted(&HostPort::named(address.to_string().into()));
+        Some(check(&peer.name, target, peer.check_s))
+    };
+    let peers = config.peers.iter().filter_map(of_peer);
+    let checks = config.nodes.iter().map(of_node).chain(hops).chain(peers);
+    HealthRules {
+        penalty_ms: u64::from(config.health.penalty_s) * 1_000,
+        failures: config.health.failures,
+        checks: checks.filter(|check| check.every_ms > 0).collect(),
+    }
+}
+
+/// What is sought where a host is configured.
+pub(super) fn wanted(host: &HostPort) -> Wanted {
     Wanted {
         host: host.host.clone(),
         port: host.port,
@@ -287,6 +369,7 @@ fn peers(config: &Config, hops: &[&NextHop]) -> Vec<Peer> {
                 name: name.into(),
                 networks,
                 trust_identity: true,
+                send_identity: true,
                 ..stranger(config)
             });
         }
@@ -308,6 +391,7 @@ fn configured(config: &Config, peer: &super::Peer) -> Peer {
         voicemail_forwarding: mode(voicemail.unwrap_or(voicemail_forwarding(config))),
         trust_diversion: peer.trust_diversion,
         trust_identity: peer.trust_identity,
+        send_identity: peer.send_identity.unwrap_or(peer.trust_identity),
         external: peer.external,
     }
 }
@@ -323,6 +407,7 @@ fn stranger(config: &Config) -> Peer {
         voicemail_forwarding: mode(voicemail_forwarding(config)),
         trust_diversion: true,
         trust_identity: false,
+        send_identity: false,
         external: false,
     }
 }
@@ -355,9 +440,9 @@ fn voicemail(config: &Config, hop: NextHop) -> Option<Voicemail> {
 /// What registrations may do; `None` where they are the PBX's.
 fn registrar(config: &Config) -> Option<Rules> {
     let registrar = &config.registrar;
-    let default = match config.sip.next_hop {
-        Some(_) => RegistrarMode::Pass,
-        None => RegistrarMode::Local,
+    let default = match config.has_pbx() {
+        true => RegistrarMode::Pass,
+        false => RegistrarMode::Local,
     };
     let is_local = registrar.mode.unwrap_or(default) == RegistrarMode::Local;
     is_local.then_some(Rules {
@@ -371,6 +456,7 @@ fn registrar(config: &Config) -> Option<Rules> {
 fn timers(config: &Config) -> Timers {
     let mut timers = Timers {
         session_expires_s: config.sip.session_expires_s,
+        session_min_s: config.sip.session_min_s,
         call_limit_s: config.sip.max_call_s,
         ..Timers::default()
     };

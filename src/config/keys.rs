@@ -1,14 +1,19 @@
 //! Every key there is: how it is read, what it means, what stands in its place when it is absent.
 
-use super::address::{HostPort, Listen, VoicemailTemplate, domain, http_address, network, path};
-use super::auth::{identity, method, realm};
+use super::address::{
+    HostPort, VoicemailTemplate, domain, http_address, name_server, network, path,
+};
+use super::auth::{method, realm};
 use super::error::Fault;
+use super::readers::{
+    addresses, certificates, check_s, level, listeners, max_delay, peer_name, region,
+    session_expires, token, udp_limit,
+};
 use super::value::Value;
 use super::{
-    Config, Forwarding, LogFormat, Peer, RegistrarMode, Secret, StoreEngine, TlsVersion,
+    Config, Forwarding, LogFormat, Node, Peer, RegistrarMode, Secret, StoreEngine, TlsVersion,
     UnknownCallee,
 };
-use crate::presence::NumberPlan;
 
 /// One key of `T`, which is the whole configuration or one `[[peer]]`.
 pub(super) struct Key<T> {
@@ -42,6 +47,11 @@ use Absent::{Toml, Words};
 /// Sections in the order of the reference, with what they are about.
 pub(super) const SECTIONS: &[(&str, &str)] = &[
     ("sip", "What is spoken, where, and what becomes of calls."),
+    (
+        "health",
+        "What is done about systems that do not answer: see [next hops](next-hops.md).",
+    ),
+    ("dns", "How host names are resolved (RFC 3263)."),
     (
         "registrar",
         "Who keeps the bindings of phones: we, so that calls go to the phones themselves, or the PBX. \
@@ -87,8 +97,6 @@ const FORWARDING: &[(&str, Forwarding)] = &[
 ];
 const FORWARDING_KIND: &str = "`\"redirect\"` or `\"retarget\"`";
 const TABLE_LIMIT: u64 = 100_000_000;
-/// The host's index of a listener is a byte, and every shard has a socket for each.
-const LISTENERS_LIMIT: usize = 16;
 
 macro_rules! key {
     (
@@ -133,9 +141,10 @@ pub(super) const KEYS: &[Key<Config>] = &[
          international form, so the region is chosen once."),
     key!("sip.next_hop", "`sip:HOST[:PORT]`", Words("none"), true,
         c.sip.next_hop = v => Some(v.parsed(HostPort::parse_uri)?),
-        "The PBX, to which calls are connected. A name is resolved when the configuration is loaded. \
-         Without one, a call that should be connected is answered 480. Trusted like a peer unless a \
-         `[[peer]]` covers its address."),
+        "The PBX, to which calls are connected: an address, a name with SRV or NAPTR records, or one \
+         with addresses only. Without one, a call that should be connected is answered 480. Trusted \
+         like a peer unless a `[[peer]]` covers its address. Several PBX nodes are configured as \
+         `[[node]]`s, which stand in its place."),
     key!("sip.outbound", "`sip:HOST[:PORT]`", Words("as `next_hop`"), true,
         c.sip.outbound = v => Some(v.parsed(HostPort::parse_uri)?),
         "Where a call goes that was forwarded to a number that is no subscriber's. Trusted like a \
@@ -175,6 +184,10 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.sip.session_expires_s = v => session_expires(v)?,
         "The session timer (RFC 4028) asked for where the caller's side supports it, so that a call \
          whose BYE is lost ends nevertheless; 0 asks for none."),
+    key!("sip.session_min_s", "seconds, 90 to 86400", Toml("90"), true,
+        c.sip.session_min_s = v => v.integer(90..=86_400)? as u32,
+        "The shortest session timer that is taken (RFC 4028): a caller who asks for less is answered \
+         422, or gets this one where its side knows no session timers."),
     key!("sip.max_call_s", "seconds, 60 to 604800", Toml("43200"), true,
         c.sip.max_call_s = v => v.integer(60..=604_800)? as u32,
         "After this time a call counts as ended whatever its parties say; the call itself is not cut."),
@@ -194,6 +207,27 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.sip.receive_buffer_bytes = v => v.integer(65_536..=1 << 30)? as u32,
         "The receive and send buffer of each socket. The kernel grants `net.core.rmem_max` and \
          `net.core.wmem_max` at most; a warning says when it granted less."),
+    key!("health.check_s", "seconds, 0 or 5 to 3600", Toml("0"), true,
+        c.health.check_s = v => check_s(v)?,
+        "How often `sip.next_hop`, `sip.outbound` and `sip.voicemail` are asked with OPTIONS whether \
+         they are there; 0 asks none of them. A `[[node]]` and a `[[peer]]` have a `check_s` of their \
+         own."),
+    key!("health.failures", "number, 1 to 20", Toml("2"), true,
+        c.health.failures = v => v.integer(1..=20)? as u8,
+        "After so many checks in a row without an answer, or with a 503, a system counts as down \
+         and is tried after all others. One answer brings it back."),
+    key!("health.penalty_s", "seconds, 0 to 3600", Toml("30"), true,
+        c.health.penalty_s = v => v.integer(0..=3_600)? as u32,
+        "How long a target is tried after all others when a call found that it does not answer, \
+         answers 503 or cannot be reached. The `Retry-After` of a 503 counts instead, up to ten \
+         minutes. An answer ends it; 0 holds nothing against anybody."),
+    key!("dns.servers", "list of `ADDRESS[:PORT]`", Words("as `/etc/resolv.conf` says"), true,
+        c.dns.servers = v => v.list(name_server)?,
+        "The name servers that are asked, instead of the system's. `/etc/hosts` counts in any case."),
+    key!("dns.timeout_ms", "milliseconds, 100 to 30000", Toml("2000"), true,
+        c.dns.timeout_ms = v => v.integer(100..=30_000)? as u32,
+        "How long a name server has to answer one query; it is asked twice. Calls do not wait that \
+         long: what was resolved before stays in use until there is a new answer."),
     key!("registrar.mode", "`\"local\"` or `\"pass\"`",
         Words("`\"pass\"` with a `next_hop`, else `\"local\"`"), true,
         c.registrar.mode = v => Some(v.word(&[
@@ -432,107 +466,35 @@ pub(super) const PEER_KEYS: &[Key<Peer>] = &[
     key!("trust_identity", "`true` or `false`", Toml("true"), true,
         p.trust_identity = v => v.flag()?,
         "Whether its P-Asserted-Identity is believed."),
+    key!("send_identity", "`true` or `false`", Words("as `trust_identity`"), true,
+        p.send_identity = v => Some(v.flag()?),
+        "Whether it belongs to the trust domain of RFC 3325 for what we send: it gets the \
+         P-Asserted-Identity of callers who ask for `Privacy: id`, and History-Info as it is. Hops that \
+         are neither a peer nor configured under `[sip]` do not."),
     key!("external", "`true` or `false`", Toml("false"), true,
         p.external = v => v.flag()?,
         "Whether its calls are external whatever their From says, as from a trunk."),
+    key!("check_s", "seconds, 0 or 5 to 3600", Toml("0"), true,
+        p.check_s = v => check_s(v)?,
+        "How often it is asked with OPTIONS whether it is there, at port 5060 of its address; 0 never. \
+         Needs a single address."),
 ];
 
-fn listeners(value: Value<'_>) -> Result<Vec<Listen>, Fault> {
-    let listeners = value.list(Listen::parse)?;
-    if listeners.is_empty() || listeners.len() > LISTENERS_LIMIT {
-        let text = format!(
-            "{} addresses; allowed: 1 to {LISTENERS_LIMIT}",
-            listeners.len()
-        );
-        return Err(Fault::new(text));
-    }
-    let mut seen = std::collections::HashSet::new();
-    match listeners
-        .iter()
-        .find(|l| l.address.port() != 0 && !seen.insert(**l))
-    {
-        Some(twice) => Err(Fault::new(format!("{twice} is listed twice"))),
-        None => Ok(listeners),
-    }
-}
-
-fn addresses(value: Value<'_>) -> Result<Vec<crate::proxy::policy::Network>, Fault> {
-    let networks = value.list(network)?;
-    if networks.is_empty() {
-        return Err(Fault::new(
-            "the list is empty; allowed: at least one address or block",
-        ));
-    }
-    Ok(networks)
-}
-
-fn certificates(value: Value<'_>) -> Result<Vec<String>, Fault> {
-    let names = value.list(identity)?;
-    if names.is_empty() {
-        return Err(Fault::new("the list is empty; allowed: at least one name"));
-    }
-    Ok(names)
-}
-
-fn region(text: &str) -> Result<String, String> {
-    match NumberPlan::for_region(text) {
-        Ok(_) => Ok(text.to_ascii_uppercase()),
-        Err(_) => Err(format!(
-            "{text:?} is not a region; allowed: an ISO 3166 code such as \"DE\""
-        )),
-    }
-}
-
-fn udp_limit(value: Value<'_>) -> Result<u32, Fault> {
-    match value.integer(0..=65_535)? {
-        short @ 1..576 => Err(Fault::new(format!(
-            "{short} is not allowed; allowed: 0, or a whole number from 576 to 65535"
-        ))),
-        bytes => Ok(bytes as u32),
-    }
-}
-
-fn session_expires(value: Value<'_>) -> Result<u32, Fault> {
-    match value.integer(0..=86_400)? {
-        short @ 1..90 => Err(Fault::new(format!(
-            "{short} is not allowed; allowed: 0, or a whole number from 90 to 86400"
-        ))),
-        seconds => Ok(seconds as u32),
-    }
-}
-
-fn max_delay(value: Value<'_>) -> Result<u32, Fault> {
-    match value.integer(0..=10_000)? {
-        short @ 1..4 => Err(Fault::new(format!(
-            "{short} is not allowed; allowed: 0, or a whole number from 4 to 10000"
-        ))),
-        ms => Ok(ms as u32),
-    }
-}
-
-fn token(text: &str) -> Result<String, String> {
-    match text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true => Err("a token has at least one character, and no spaces".to_owned()),
-        false => Ok(text.to_owned()),
-    }
-}
-
-fn peer_name(text: &str) -> Result<String, String> {
-    let legal = |c: char| c.is_alphanumeric() || " -_.".contains(c);
-    match text.is_empty() || text.len() > 64 || !text.chars().all(legal) {
-        true => Err(format!(
-            "{text:?} is not allowed; allowed: 1 to 64 letters, digits, spaces, and any of - _ ."
-        )),
-        false => Ok(text.to_owned()),
-    }
-}
-
-fn level(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::builder().parse(text) {
-        Ok(_) if !text.is_empty() => Ok(text.to_owned()),
-        _ => Err(format!(
-            "{text:?} is not a level; allowed: error, warn, info, debug, trace, or directives \
-             such as \"info,pointsman::net=debug\""
-        )),
-    }
-}
+/// The keys of a `[[node]]`.
+pub(super) const NODE_KEYS: &[Key<Node>] = &[
+    key!("name", "text", Words("required"), true,
+        n.name = v => v.parsed(peer_name)?,
+        "The name in logs and metrics, different for each node."),
+    key!("uri", "`sip:HOST[:PORT]`", Words("required"), true,
+        n.uri = v => v.parsed(HostPort::parse_uri)?,
+        "Where it is. Trusted like a peer unless a `[[peer]]` covers its address."),
+    key!("priority", "number, 0 to 65535", Toml("1"), true,
+        n.priority = v => v.integer(0..=65_535)? as u16,
+        "Nodes of a lower number are tried first; the others when those are in trouble."),
+    key!("weight", "number, 0 to 65535", Toml("1"), true,
+        n.weight = v => v.integer(0..=65_535)? as u16,
+        "Its share of the calls among the nodes of its priority."),
+    key!("check_s", "seconds, 0 or 5 to 3600", Toml("30"), true,
+        n.check_s = v => check_s(v)?,
+        "How often it is asked with OPTIONS whether it is there; 0 never."),
+];

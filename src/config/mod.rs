@@ -13,9 +13,11 @@ mod address;
 mod auth;
 mod check;
 mod compile;
+mod defaults;
 mod error;
 mod keys;
 mod read;
+mod readers;
 mod reference;
 mod value;
 
@@ -33,6 +35,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use reference::reference;
 
 use crate::message::Transport;
+use crate::proxy::Wanted;
 use crate::proxy::policy::Network;
 
 /// Everything that can be configured, with the defaults where nothing is.
@@ -43,6 +46,13 @@ pub struct Config {
     /// `[[peer]]`
     #[serde(rename = "peer")]
     pub peers: Vec<Peer>,
+    /// `[[node]]`
+    #[serde(rename = "node")]
+    pub nodes: Vec<Node>,
+    /// `[health]`
+    pub health: Health,
+    /// `[dns]`
+    pub dns: Dns,
     /// `[registrar]`
     pub registrar: Registrar,
     /// `[tls]`
@@ -86,6 +96,7 @@ pub struct Sip {
     pub hop_limit: u8,
     pub ring_for_s: u16,
     pub session_expires_s: u32,
+    pub session_min_s: u32,
     pub max_call_s: u32,
     pub retry_after_s: u32,
     pub udp_limit_bytes: u32,
@@ -124,7 +135,37 @@ pub struct Peer {
     pub voicemail_forwarding: Option<Forwarding>,
     pub trust_diversion: bool,
     pub trust_identity: bool,
+    pub send_identity: Option<bool>,
     pub external: bool,
+    pub check_s: u32,
+}
+
+/// `[[node]]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Node {
+    pub name: String,
+    pub uri: HostPort,
+    pub priority: u16,
+    pub weight: u16,
+    pub check_s: u32,
+}
+
+/// `[health]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Health {
+    pub check_s: u32,
+    pub failures: u8,
+    pub penalty_s: u32,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Dns {
+    pub servers: Vec<SocketAddr>,
+    pub timeout_ms: u32,
 }
 
 /// `[registrar]`
@@ -328,6 +369,28 @@ impl Config {
             .collect()
     }
 
+    /// Whether there is a PBX, as a next hop or as nodes.
+    fn has_pbx(&self) -> bool {
+        self.sip.next_hop.is_some() || !self.nodes.is_empty()
+    }
+
+    /// The configured hosts that are names: what must be resolved whatever calls come.
+    pub fn names(&self) -> Vec<Wanted> {
+        let sip = &self.sip;
+        let voicemail = sip.voicemail.as_ref().map(|voicemail| &voicemail.hop);
+        let hops = [sip.next_hop.as_ref(), sip.outbound.as_ref(), voicemail];
+        let nodes = self.nodes.iter().map(|node| &node.uri);
+        let hosts = hops.into_iter().flatten().chain(nodes);
+        let mut names: Vec<Wanted> = Vec::new();
+        for host in hosts.filter(|host| host.ip().is_none()) {
+            let wanted = compile::wanted(host);
+            if !names.contains(&wanted) {
+                names.push(wanted);
+            }
+        }
+        names
+    }
+
     /// This configuration with the running values of all keys that only a restart changes.
     ///
     /// # Errors
@@ -357,165 +420,6 @@ impl Config {
             key: key.to_owned(),
             text: text.into(),
         }
-    }
-}
-
-impl Default for Sip {
-    fn default() -> Self {
-        Self {
-            listen: vec![Listen {
-                transport: Transport::Udp,
-                address: SocketAddr::from(([127, 0, 0, 1], 5060)),
-            }],
-            advertise: Vec::new(),
-            domains: Vec::new(),
-            region: "DE".to_owned(),
-            next_hop: None,
-            outbound: None,
-            voicemail: None,
-            forwarding: Forwarding::Redirect,
-            voicemail_forwarding: None,
-            dnd_status: 480,
-            unknown_callee: UnknownCallee::NextHop,
-            call_limit: 1,
-            hop_limit: 5,
-            ring_for_s: 20,
-            session_expires_s: 1_800,
-            max_call_s: 43_200,
-            retry_after_s: 10,
-            udp_limit_bytes: 1_300,
-            shards: None,
-            receive_buffer_bytes: 4 << 20,
-            proxy_protocol: Vec::new(),
-            reuse_tcp: false,
-        }
-    }
-}
-
-impl Default for Tls {
-    fn default() -> Self {
-        Self {
-            certificate: None,
-            private_key: None,
-            client_ca: None,
-            require_client_certificate: false,
-            server_ca: None,
-            client_certificate: None,
-            client_key: None,
-            min_version: TlsVersion::V1_2,
-            verify_server: true,
-            allow_wildcards: false,
-        }
-    }
-}
-
-impl Default for Peer {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            address: Vec::new(),
-            certificate: Vec::new(),
-            forwarding: None,
-            voicemail_forwarding: None,
-            trust_diversion: true,
-            trust_identity: true,
-            external: false,
-        }
-    }
-}
-
-impl Default for Registrar {
-    fn default() -> Self {
-        Self {
-            mode: None,
-            min_expires_s: 60,
-            default_expires_s: 3_600,
-            max_expires_s: 7_200,
-            bindings_per_aor: 16,
-        }
-    }
-}
-
-impl Default for Timers {
-    fn default() -> Self {
-        Self {
-            t1_ms: 500,
-            t2_ms: 4_000,
-            t4_ms: 5_000,
-            timer_c_s: 185,
-            failover_ms: 4_000,
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            transactions: 1_000_000,
-            calls: 200_000,
-            bindings: 1_000_000,
-            branches: 16,
-            message_bytes: 65_535,
-            messages_per_source_s: 0,
-            connections: 10_000,
-            connections_per_source: 1_000,
-            connections_opening: 1_000,
-            connect_s: 3,
-            handshake_s: 5,
-            first_message_s: 30,
-            message_s: 10,
-            connection_idle_s: 600,
-            connection_stall_s: 5,
-            connection_queue_messages: 4_096,
-            connection_queue_bytes: 1 << 20,
-        }
-    }
-}
-
-impl Default for Overload {
-    fn default() -> Self {
-        let default = crate::proxy::policy::Overload::default();
-        Self {
-            max_delay_ms: default.max_delay_ms,
-            control: default.control,
-        }
-    }
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            engine: StoreEngine::Embedded,
-            path: "pointsman-data".into(),
-            journal_days: 90,
-            journal_max_mib: 1_024,
-        }
-    }
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            admin_token: None,
-            admin_token_file: None,
-        }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::Human,
-            calls_per_s: 1_000,
-        }
-    }
-}
-
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self { grace_s: 30 }
     }
 }
 

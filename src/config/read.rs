@@ -7,9 +7,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors, Fault, Place};
-use super::keys::{KEYS, Key, PEER_KEYS, SECTIONS};
+use super::keys::{KEYS, Key, NODE_KEYS, PEER_KEYS, SECTIONS};
 use super::value::Value;
-use super::{Config, Peer, Secret};
+use super::{Config, Secret};
 
 /// What an environment variable begins with that overrides a key.
 const PREFIX: &str = "POINTSMAN_";
@@ -72,6 +72,21 @@ struct Reading<'a> {
     errors: Vec<ConfigError>,
 }
 
+/// Keys of which a table must have one, and what is said where it has none.
+type Need = (&'static [&'static str], &'static str);
+
+const PEER_NEEDS: &[Need] = &[
+    (&["name"], "it has no `name`, which every peer needs"),
+    (
+        &["address", "certificate"],
+        "it has neither `address` nor `certificate`; every peer needs one of them",
+    ),
+];
+const NODE_NEEDS: &[Need] = &[
+    (&["name"], "it has no `name`, which every node needs"),
+    (&["uri"], "it has no `uri`, which every node needs"),
+];
+
 impl Reading<'_> {
     fn document(&mut self) {
         let (document, faults) = DeTable::parse_recoverable(self.text);
@@ -82,12 +97,18 @@ impl Reading<'_> {
         }
         for (name, value) in in_file_order(document.get_ref()) {
             match name.get_ref().as_ref() {
-                "peer" => self.peers(value),
+                "peer" => {
+                    self.config.peers = self.tables("peer", value, (PEER_KEYS, PEER_NEEDS));
+                }
+                "node" => {
+                    self.config.nodes = self.tables("node", value, (NODE_KEYS, NODE_NEEDS));
+                }
                 section if SECTIONS.iter().any(|(known, _)| *known == section) => {
                     self.section(section, value);
                 }
                 unknown => {
-                    let known = SECTIONS.iter().map(|(known, _)| *known).chain(["peer"]);
+                    let known = SECTIONS.iter().map(|(known, _)| *known);
+                    let known = known.chain(["peer", "node"]);
                     let text = format!("there is no such section; {}", nearest(unknown, known));
                     self.refuse(Some(name.span()), unknown, text);
                 }
@@ -117,52 +138,62 @@ impl Reading<'_> {
         }
     }
 
-    fn peers(&mut self, value: &Spanned<DeValue<'_>>) {
+    /// The tables of a section that can stand several times.
+    fn tables<T: Default>(
+        &mut self,
+        kind: &str,
+        value: &Spanned<DeValue<'_>>,
+        keys: (&[Key<T>], &[Need]),
+    ) -> Vec<T> {
         let Some(array) = value.get_ref().as_array() else {
-            let text = "a list of tables is needed here; allowed: [[peer]]".to_owned();
-            return self.refuse(Some(value.span()), "peer", text);
+            let text = format!("a list of tables is needed here; allowed: [[{kind}]]");
+            self.refuse(Some(value.span()), kind, text);
+            return Vec::new();
         };
-        for (index, item) in array.iter().enumerate() {
+        let mut tables = Vec::new();
+        for item in array {
             match item.get_ref().as_table() {
-                Some(table) => self.peer(index, table, item.span()),
+                Some(table) => {
+                    let place = format!("{kind}[{}]", tables.len());
+                    tables.push(self.table(place, table, item.span(), keys));
+                }
                 None => {
-                    let text = "a table is needed here; allowed: [[peer]]".to_owned();
-                    self.refuse(Some(item.span()), "peer", text);
+                    let text = format!("a table is needed here; allowed: [[{kind}]]");
+                    self.refuse(Some(item.span()), kind, text);
                 }
             }
         }
+        tables
     }
 
-    fn peer(&mut self, index: usize, table: &DeTable<'_>, span: Range<usize>) {
-        let mut peer = Peer::default();
-        self.remember(format!("peer[{index}]"), span.clone());
+    fn table<T: Default>(
+        &mut self,
+        place: String,
+        table: &DeTable<'_>,
+        span: Range<usize>,
+        (keys, required): (&[Key<T>], &[Need]),
+    ) -> T {
+        let mut read = T::default();
+        self.remember(place.clone(), span.clone());
         for (name, value) in in_file_order(table) {
-            let full = format!("peer[{index}].{}", name.get_ref());
-            let Some(key) = PEER_KEYS.iter().find(|key| key.name == name.get_ref()) else {
-                let known = PEER_KEYS.iter().map(|key| key.name);
+            let full = format!("{place}.{}", name.get_ref());
+            let Some(key) = keys.iter().find(|key| key.name == name.get_ref()) else {
+                let known = keys.iter().map(|key| key.name);
                 let text = format!("there is no such key; {}", nearest(name.get_ref(), known));
                 self.refuse(Some(name.span()), &full, text);
                 continue;
             };
-            match (key.set)(&mut peer, Value::Toml(value)) {
+            match (key.set)(&mut read, Value::Toml(value)) {
                 Ok(()) => self.remember(full, value.span()),
                 Err(fault) => self.reject(&full, fault.at(Some(value.span()))),
             }
         }
-        let missing = [
-            (&["name"][..], "it has no `name`, which every peer needs"),
-            (
-                &["address", "certificate"],
-                "it has neither `address` nor `certificate`; every peer needs one of them",
-            ),
-        ];
-        for (keys, text) in missing {
-            if !keys.iter().any(|key| table.contains_key(*key)) {
-                let key = format!("peer[{index}]");
-                self.refuse(Some(span.clone()), &key, text.to_owned());
+        for (any_of, text) in required {
+            if !any_of.iter().any(|key| table.contains_key(*key)) {
+                self.refuse(Some(span.clone()), &place, (*text).to_owned());
             }
         }
-        self.config.peers.push(peer);
+        read
     }
 
     fn environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
@@ -207,8 +238,11 @@ impl Reading<'_> {
         let name = format!("{PREFIX}{name}");
         let text = if let Some(meant) = known.iter().find(|v| v.replace(SEPARATOR, "_") == name) {
             format!("two underscores stand between section and key: {meant}")
-        } else if name.starts_with("POINTSMAN_PEER__") {
-            "peers are configured in the file only".to_owned()
+        } else if ["PEER__", "NODE__"].iter().any(|kind| {
+            name.strip_prefix(PREFIX)
+                .is_some_and(|n| n.starts_with(kind))
+        }) {
+            "peers and nodes are configured in the file only".to_owned()
         } else if name.contains(SEPARATOR) {
             let hint = nearest(&name, known.iter().map(String::as_str));
             format!("there is no such key; {hint}")

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::keys::{Absent, KEYS, Key, PEER_KEYS, SECTIONS};
+use super::keys::{Absent, KEYS, Key, NODE_KEYS, PEER_KEYS, SECTIONS};
 use super::read::variable;
 
 /// Every key with type, default, meaning and whether a reload changes it, as Markdown.
@@ -20,6 +20,10 @@ pub fn reference() -> String {
                          first peer whose address matches counts. Repeat the section for each.";
             let rows: Vec<_> = PEER_KEYS.iter().map(|key| row(key, None)).collect();
             write_section(&mut out, "[[peer]]", about, &rows);
+            let about = "The PBX nodes among which calls are divided, in the place of \
+                         `sip.next_hop`. Repeat the section for each.";
+            let rows: Vec<_> = NODE_KEYS.iter().map(|key| row(key, None)).collect();
+            write_section(&mut out, "[[node]]", about, &rows);
         }
     }
     out
@@ -56,7 +60,7 @@ fn row<T>(key: &Key<T>, variable: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::value::Value;
-    use super::super::{Config, Peer};
+    use super::super::{Config, Node, Peer};
     use super::*;
     use toml::de::DeTable;
 
@@ -94,10 +98,15 @@ mod tests {
         fields.sort();
         assert_eq!(keys, fields);
 
-        let mut keys: Vec<_> = PEER_KEYS.iter().map(|key| key.name.to_owned()).collect();
+        check_table(PEER_KEYS, &Peer::default());
+        check_table(NODE_KEYS, &Node::default());
+    }
+
+    fn check_table<T>(keys: &[Key<T>], of: &impl serde::Serialize) {
+        let mut keys: Vec<_> = keys.iter().map(|key| key.name.to_owned()).collect();
         keys.sort();
-        let peer = serde_json::to_value(Peer::default()).unwrap();
-        let mut fields: Vec<_> = peer.as_object().unwrap().keys().cloned().collect();
+        let table = serde_json::to_value(of).unwrap();
+        let mut fields: Vec<_> = table.as_object().unwrap().keys().cloned().collect();
         fields.sort();
         assert_eq!(keys, fields);
     }
@@ -118,6 +127,7 @@ mod tests {
         }
         check(KEYS);
         check(PEER_KEYS);
+        check(NODE_KEYS);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use super::*;
+use crate::proxy::Wanted;
 use crate::proxy::policy::{Network, Policy};
 use crate::routing::Mode;
 
@@ -27,8 +28,8 @@ fn faults(text: &str) -> String {
 struct Office;
 
 impl Surroundings for Office {
-    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        match host {
+    fn resolve(&self, name: &Wanted) -> io::Result<Vec<IpAddr>> {
+        match &*name.host {
             "pbx.example.com" => Ok(vec![
                 "2001:db8::5".parse().unwrap(),
                 "192.0.2.5".parse().unwrap(),
@@ -126,7 +127,7 @@ t1_ms = -1
     pointsman.toml:12:27: sip.domains: 7 is not allowed; allowed: a text in quotes
     pointsman.toml:14:2: sips: there is no such section; did you mean `sip`?
     pointsman.toml:17:11: peer[0].address: "192.0.2.1/24" has bits set behind its prefix (the block begins at 192.0.2.0); allowed: an address or a block such as "192.0.2.7", "192.0.2.0/24" or "2001:db8::/32"
-    pointsman.toml:18:1: peer[0].trust: there is no such key; allowed: name, address, certificate, forwarding, voicemail_forwarding, trust_diversion, trust_identity, external
+    pointsman.toml:18:1: peer[0].trust: there is no such key; allowed: name, address, certificate, forwarding, voicemail_forwarding, trust_diversion, trust_identity, send_identity, external, check_s
     pointsman.toml:16:1: peer[0]: it has no `name`, which every peer needs
     pointsman.toml:21:9: timers.t1_ms: -1 is not allowed; allowed: a whole number from 10 to 10000
     "#);
@@ -139,7 +140,7 @@ fn what_is_no_toml_names_its_line() {
     insta::assert_snapshot!(faults("sip = 1\npeer = 2\nx = 3\n"), @r#"
     pointsman.toml:1:7: sip: a section is needed here; allowed: [sip]
     pointsman.toml:2:8: peer: a list of tables is needed here; allowed: [[peer]]
-    pointsman.toml:3:1: x: there is no such section; allowed: sip, registrar, tls, auth, timers, limits, overload, store, api, log, shutdown, peer
+    pointsman.toml:3:1: x: there is no such section; allowed: sip, health, dns, registrar, tls, auth, timers, limits, overload, store, api, log, shutdown, peer, node
     "#);
 }
 
@@ -203,7 +204,7 @@ fn variables_that_match_no_key_are_errors() {
         ("POINTSMAN_SIP__DND_STATUS", "no"),
     ];
     insta::assert_snapshot!(read_with("", &variables).unwrap_err(), @r#"
-    environment variable POINTSMAN_PEER__NAME: peers are configured in the file only
+    environment variable POINTSMAN_PEER__NAME: peers and nodes are configured in the file only
     environment variable POINTSMAN_SIP_LISTEN: two underscores stand between section and key: POINTSMAN_SIP__LISTEN
     environment variable POINTSMAN_SIP__DND_STATUS: sip.dnd_status: "no" is not allowed; allowed: 480, 486, 603
     environment variable POINTSMAN_SIP__NEXTHOP: there is no such key; did you mean `POINTSMAN_SIP__NEXT_HOP`?
@@ -243,7 +244,73 @@ fn names_are_resolved_to_a_family_that_is_listened_on() {
     assert!(pbx.is_at("192.0.2.5".parse().unwrap()));
     assert_eq!(&*pbx.host_port, "pbx.example.com");
     insta::assert_snapshot!(hop("[sip]\nnext_hop = \"sip:six.example.com\"").unwrap_err(), @r#"pointsman.toml:2:12: sip.next_hop: six.example.com has IPv6 addresses only, and no listener is IPv6"#);
-    insta::assert_snapshot!(hop("[sip]\nnext_hop = \"sip:gone.example.com\"").unwrap_err(), @r#"pointsman.toml:2:12: sip.next_hop: the name "gone.example.com" has no address: no such name"#);
+    insta::assert_snapshot!(hop("[sip]\nnext_hop = \"sip:gone.example.com\"").unwrap_err(), @r#"pointsman.toml:2:12: sip.next_hop: the name "gone.example.com" leads nowhere: no such name"#);
+}
+
+#[test]
+fn nodes_stand_in_the_place_of_the_next_hop() {
+    let text = r#"
+[sip]
+next_hop = "sip:pbx.example.com"
+[[node]]
+name = "spare"
+uri = "sip:192.0.2.22:5070"
+priority = 2
+check_s = 0
+[[node]]
+name = "main"
+uri = "sip:pbx.example.com"
+weight = 7
+[health]
+check_s = 60
+penalty_s = 5
+"#;
+    let policy = policy(text).unwrap();
+    let group = policy.next_hop.unwrap();
+    let names: Vec<_> = group.nodes.iter().map(|node| &*node.name).collect();
+    assert_eq!(names, ["main", "spare"]);
+    assert_eq!(
+        (&*group.host_port, group.nodes[0].weight),
+        ("pbx.example.com", 7)
+    );
+    assert!(group.is_at("192.0.2.22".parse().unwrap()));
+    let checks: Vec<_> = policy
+        .health
+        .checks
+        .iter()
+        .map(|c| (&*c.name, c.every_ms))
+        .collect();
+    assert_eq!(
+        checks,
+        [("main", 30_000)],
+        "the spare is not, and the next hop is its nodes"
+    );
+    assert_eq!(policy.health.penalty_ms, 5_000);
+    assert_eq!(read(text).unwrap().names().len(), 1);
+}
+
+#[test]
+fn nodes_and_checks_that_cannot_be_are_named() {
+    insta::assert_snapshot!(faults(r#"
+[[node]]
+name = "a"
+uri = "sip:192.0.2.1"
+[[node]]
+name = "a"
+uri = "sip:192.0.2.2"
+[[peer]]
+name = "trunk"
+address = "192.0.2.0/24"
+check_s = 10
+"#), @r#"
+    pointsman.toml:6:8: node[1].name: another node is called "a"
+    pointsman.toml:11:11: peer[0].check_s: only a peer with a single address can be checked
+    "#);
+    let tcp = policy("[sip]\nnext_hop = \"sip:192.0.2.1;transport=tcp\"").unwrap_err();
+    assert!(
+        tcp.contains("reached by tcp, and no listener speaks that"),
+        "{tcp}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod sharder;
 pub use sharder::Sharder;
 
 pub use crate::proxy::{
-    Arrival, ConnectionId, Flow, Hop, Now, Outbox, Shared, Transmit, Unreachable,
+    Arrival, ConnectionId, Flow, Hop, Now, Outbox, Shared, Transmit, Unreachable, shard_of,
 };
 
 use std::net::SocketAddr;
@@ -191,10 +191,4 @@ fn dispatch(proxy: &mut Proxy, arrival: &Arrival, message: Message<'_>) {
         Start::Request { .. } => proxy.handle_request(arrival, message),
         Start::Response { .. } => proxy.handle_response(arrival, message),
     }
-}
-
-/// The shard that owns a call. The key is a keyed hash under the store's secret, so calls of an
-/// earlier run find their shard again.
-pub fn shard_of(call_key: u64, shards: u16) -> u16 {
-    ((u128::from(call_key) * u128::from(shards)) >> 64) as u16
 }

@@ -22,8 +22,26 @@ pub(super) fn is_space(byte: u8) -> bool {
 }
 
 /// A byte of a token (RFC 3261 §25.1).
+#[inline]
 pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+    TOKEN.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+static TOKEN: [bool; 256] = token_bytes();
+
+#[expect(clippy::indexing_slicing, reason = "runs at compile time only")]
+const fn token_bytes() -> [bool; 256] {
+    let mut bytes = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        bytes[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+            );
+        byte += 1;
+    }
+    bytes
 }
 
 /// The range without white space at its ends.

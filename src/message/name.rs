@@ -177,6 +177,7 @@ names! {
     Identity "Identity" b'y';
     UserToUser "User-to-User";
     AnswerMode "Answer-Mode";
+    MaxBreadth "Max-Breadth";
 }
 
 impl Name {
@@ -237,7 +238,7 @@ impl Name {
 #[inline]
 const fn slot(first: u8, middle: u8, last: u8, length: usize) -> usize {
     let folded = [first | 0x20, middle | 0x20, last | 0x20, length as u8];
-    (u32::from_le_bytes(folded).wrapping_mul(0x4eb9_20b3) >> 24) as usize
+    (u32::from_le_bytes(folded).wrapping_mul(0x850d_b565) >> 24) as usize
 }
 
 static SLOTS: [Name; 256] = slots();

@@ -36,8 +36,8 @@ impl<'a> Reply<'a> {
 }
 
 /// Appends the response to `out`: every Via, From, To, Call-ID and CSeq that the request has, byte
-/// for byte but for the top Via's stamp and the To tag. A half-broken request is answered with what
-/// it has.
+/// for byte but for the top Via's stamp and the To tag; a 100 has the Timestamp too (RFC 3261
+/// §8.2.6.1). A half-broken request is answered with what it has.
 pub fn write_response(request: &Message<'_>, reply: &Reply<'_>, out: &mut Vec<u8>) {
     status_line(reply, out);
     let mut source = reply.source;
@@ -53,6 +53,11 @@ pub fn write_response(request: &Message<'_>, reply: &Reply<'_>, out: &mut Vec<u8
     for name in [Name::CallId, Name::CSeq] {
         if let Some(header) = request.header(name) {
             copy(request, header.line, out);
+        }
+    }
+    if reply.status == 100 {
+        for timestamp in request.headers(Name::Timestamp) {
+            copy(request, timestamp.line, out);
         }
     }
     out.extend_from_slice(reply.headers);
@@ -162,6 +167,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         422 => "Session Interval Too Small",
         423 => "Interval Too Brief",
         433 => "Anonymity Disallowed",
+        440 => "Max-Breadth Exceeded",
         480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
         482 => "Loop Detected",
@@ -234,6 +240,13 @@ mod tests {
             Content-Type: text/plain\r\n\
             Content-Length: 2\r\n\r\nno"
         );
+    }
+
+    #[test]
+    fn a_100_gives_the_timestamp_back_and_no_other_response_does() {
+        let stamped = REQUEST.replace("Subject: x\r\n", "Timestamp: 54.3\r\n");
+        assert!(response(&stamped, &Reply::new(100)).contains("\r\nTimestamp: 54.3\r\n"));
+        assert!(!response(&stamped, &Reply::new(180)).contains("Timestamp"));
     }
 
     #[test]

@@ -237,8 +237,12 @@ fn hex(digit: u8) -> Option<u8> {
 
 /// Whether the bytes hold what no URI has: blanks, control bytes, brackets or quotes.
 pub(super) fn has_illegal_byte(uri: &[u8]) -> bool {
-    let illegal = |byte| matches!(byte, 0..=b' ' | b'<' | b'>' | b'"' | 0x7f);
-    uri.iter().fold(false, |found, &byte| found | illegal(byte))
+    let illegal = |byte| {
+        let bracket = u8::from(byte == b'<') | u8::from(byte == b'>');
+        u8::from(byte <= b' ') | bracket | u8::from(byte == b'"') | u8::from(byte == 0x7f)
+    };
+    let found = uri.iter().fold(0u8, |found, &byte| found | illegal(byte));
+    found != 0
 }
 
 #[cfg(test)]

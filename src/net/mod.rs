@@ -2,7 +2,7 @@
 //!
 //! One thread per shard receives datagrams by the batch, hands them to its engine and sends what
 //! the engine wants sent (`shard`). Beside them a few threads do what may wait: the store's upkeep,
-//! names, the log of calls (`upkeep`). Nothing here decides about a call or knows a header.
+//! the log of calls (`upkeep`), and names (`names`). Nothing here decides about a call or knows a header.
 //!
 //! Entry points: [`serve()`] for a whole run, [`Server::start`] for what it runs.
 
@@ -11,9 +11,12 @@ mod batch;
 mod chronicle;
 mod clock;
 mod counters;
+mod dns;
 mod epoll;
 mod gauges;
 mod handler;
+mod in_force;
+mod locate;
 mod log;
 mod names;
 mod post;
@@ -32,9 +35,10 @@ pub use clock::Clock;
 pub use counters::{HostCounters, LATENCY_BOUNDS_NS, Latency};
 pub use gauges::Gauges;
 pub use handler::Handler;
+pub use in_force::check;
 pub use log::{Logging, start_logging};
 pub use serve::{RunningApi, serve};
-pub use server::{Reader, Reloaded, Server, StartError, check, random};
+pub use server::{Reader, Reloaded, Server, StartError, random};
 pub use shard::{Shards, Sockets};
 pub use socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
 pub use stream::{CertificateFacts, Labelled, StreamCounters};

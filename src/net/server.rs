@@ -15,9 +15,11 @@ use super::chronicle::Collector;
 use super::clock::Clock;
 use super::counters::Latency;
 use super::gauges::Gauges;
+use super::in_force::{InForce, Surveyed};
+use super::names::{NameService, Resolving};
 use super::post::{Post, posts};
 use super::shard::{Shards, Sockets};
-use super::socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
+use super::socket::{BindError, Buffers, bind_shared, granted_less, local_address};
 use super::stream::{self, CertificateFacts, Connections, StreamCounters, Streams, Surface, Tls};
 use super::timed::Timed;
 use super::upkeep::{Upkeep, unix_s};
@@ -37,6 +39,7 @@ pub type Reader = Box<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
 /// A running server. Dropping it ends the shards, then the upkeep, then the roster.
 pub struct Server {
     shards: Shards,
+    _names: NameService,
     streams: Option<Streams>,
     _background: Background,
     roster: Arc<Roster>,
@@ -45,7 +48,7 @@ pub struct Server {
     clock: Clock,
     addresses: Vec<SocketAddr>,
     read: Reader,
-    reloading: Mutex<()>,
+    in_force: Arc<InForce>,
     config: Arc<ArcSwap<Config>>,
     draining: watch::Sender<bool>,
     collector: Arc<Collector>,
@@ -69,7 +72,8 @@ impl Server {
     /// What cannot be opened, with what can be done about it.
     pub fn start(config: Config, read: Reader) -> Result<Self, StartError> {
         let clock = Clock::start();
-        let policy = compile(&config, &System).map_err(StartError::Config)?;
+        let surveyed = Surveyed::for_start(&config, clock.now().ms);
+        let policy = compile(&config, &surveyed).map_err(StartError::Config)?;
         let tls = Tls::load(&config, unix_s(clock)).map_err(StartError::Config)?;
         let store = open_store(&config)?;
         store.maintain(unix_s(clock)).map_err(StartError::Store)?;
@@ -82,6 +86,7 @@ impl Server {
         let shared = Shared::new(policy, directory, store.secret(), config.shards());
         let shared = Arc::new(shared.with_locations(locations));
         keep_passwords_for(&roster, &shared);
+        surveyed.publish(&shared.names, clock.now().ms);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let posts = posts(bound.of_shards.len()).map_err(StartError::Thread)?;
         let surface = Surface {
@@ -110,12 +115,14 @@ impl Server {
             shared: Arc::clone(&shared),
             store: Arc::clone(&store) as Arc<dyn Store>,
             collector: Arc::clone(&collector),
-            on_resolved: Box::new(shards.on_resolved()),
             clock,
         };
         let background = upkeep.start().map_err(StartError::Thread)?;
+        let in_force = InForce::new(&config, &shared, clock, &addresses);
+        let names = start_names(&in_force, &shards).map_err(StartError::Thread)?;
         Ok(Self {
             shards,
+            _names: names,
             streams,
             _background: background,
             roster,
@@ -124,7 +131,7 @@ impl Server {
             clock,
             addresses,
             read,
-            reloading: Mutex::new(()),
+            in_force,
             config,
             draining: watch::Sender::new(false),
             collector,
@@ -137,23 +144,20 @@ impl Server {
     /// # Errors
     /// Everything that is wrong with it; nothing has changed.
     pub fn reload(&self) -> Result<Reloaded, ConfigErrors> {
-        let _one_at_a_time = self
-            .reloading
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let running = self.config();
-        let wanted = (self.read)()?;
-        let needs_restart = running.needs_restart(&wanted);
-        let config = wanted.keeping_running(&running)?;
-        let policy = compile(&config, &System)?.bound(&self.addresses);
-        let tls = Tls::load(&config, unix_s(self.clock))?;
-        if let Some(streams) = &self.streams {
+        let mut tls = None;
+        let (needs_restart, config) = self.in_force.reload(
+            || (self.read)(),
+            |config| {
+                tls = Some(Tls::load(config, unix_s(self.clock))?);
+                Ok(())
+            },
+        )?;
+        if let (Some(streams), Some(tls)) = (&self.streams, tls) {
             streams.connections().put_tls(tls);
         }
-        self.shared.policy.store(Arc::new(policy));
         keep_passwords_for(&self.roster, &self.shared);
-        let config = Arc::new(config);
-        self.config.store(Arc::clone(&config));
+        // So that shards without anything to do look at it as well.
+        self.shards.on_resolved()();
         let hooks = self
             .on_reload
             .lock()
@@ -271,6 +275,17 @@ impl Server {
     pub fn gauges(&self) -> Gauges {
         self.shards.gauges()
     }
+}
+
+fn start_names(in_force: &Arc<InForce>, shards: &Shards) -> io::Result<NameService> {
+    let moved = Arc::clone(in_force);
+    NameService::start(Resolving {
+        shared: Arc::clone(&in_force.shared),
+        clock: in_force.clock,
+        config: Arc::clone(&in_force.config),
+        on_resolved: Box::new(shards.on_resolved()),
+        on_moved: Box::new(move || moved.follow_names()),
+    })
 }
 
 fn open_store(config: &Config) -> Result<Arc<Timed<Embedded>>, StartError> {
@@ -533,18 +548,6 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
-
-/// The policy and the certificates of a configuration, as a server would use them; for checking a
-/// file.
-///
-/// # Errors
-/// Everything that is wrong with it.
-pub fn check(config: &Config) -> Result<(Policy, Vec<CertificateFacts>), ConfigErrors> {
-    let policy = compile(config, &System)?;
-    let tls = Tls::load(config, unix_s(Clock::start()))?;
-    let certificates = tls.map(|tls| tls.certificates().to_vec());
-    Ok((policy, certificates.unwrap_or_default()))
-}
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,6 @@ use std::os::fd::AsRawFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::config::Surroundings;
 use crate::message::Transport;
 use crate::proxy::policy::Network;
 
@@ -207,29 +206,34 @@ pub(super) fn allow_descriptors(wanted: u64) -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// The system's resolver and routes.
+/// The system's routes and interfaces.
 pub struct System;
 
-impl Surroundings for System {
-    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        use std::net::ToSocketAddrs;
-        Ok((host, 0)
-            .to_socket_addrs()?
-            .map(|address| address.ip())
-            .collect())
-    }
-
-    fn network_of(&self, address: IpAddr) -> Option<Network> {
-        let _ = address;
-        None
-    }
-
+impl System {
+    /// The address of ours from which a datagram to `to` would be sent.
+    ///
+    /// # Errors
+    /// There is no route.
     #[expect(clippy::disallowed_methods, reason = "sockets belong here")]
-    fn source_towards(&self, to: SocketAddr) -> io::Result<IpAddr> {
+    pub fn source_towards(&self, to: SocketAddr) -> io::Result<IpAddr> {
         let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let probe = UdpSocket::bind(any)?;
         probe.connect(to)?;
         Ok(probe.local_addr()?.ip())
+    }
+
+    /// The network of the interface that has the address.
+    pub fn network_of(&self, address: IpAddr) -> Option<Network> {
+        let interfaces = if_addrs::get_if_addrs().ok()?;
+        let interface = interfaces.iter().find(|one| one.ip() == address)?;
+        let prefix = match &interface.addr {
+            if_addrs::IfAddr::V4(v4) => v4.prefixlen,
+            if_addrs::IfAddr::V6(v6) => v6.prefixlen,
+        };
+        Some(Network {
+            base: address,
+            prefix,
+        })
     }
 }
 
@@ -297,12 +301,9 @@ mod tests {
             .source_towards("127.0.0.1:9".parse().unwrap())
             .unwrap();
         assert!(source.is_loopback());
-        assert!(
-            System
-                .resolve("localhost")
-                .unwrap()
-                .iter()
-                .all(IpAddr::is_loopback)
-        );
+        let network = System.network_of(source).unwrap();
+        assert!(network.holds("127.0.0.1".parse().unwrap()));
+        assert!(!network.holds("192.0.2.1".parse().unwrap()));
+        assert_eq!(System.network_of("192.0.2.1".parse().unwrap()), None);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use smallvec::smallvec;
 
 use super::*;
-use crate::config::{Config, compile};
+use crate::config::Config;
 use crate::engine::Shared;
 use crate::presence::{CallerClass, Directory};
 use crate::proxy::{Outcome, Trace};
@@ -16,7 +16,7 @@ use crate::routing::Reason;
 /// Shared tables of one shard with the default configuration.
 pub(super) fn shared() -> Shared {
     let config = Config::parse(Path::new(""), "", []).unwrap();
-    let policy = compile(&config, &System).unwrap();
+    let (policy, _) = check(&config).unwrap();
     Shared::new(policy, Arc::new(Directory::new(1)), [0; 32], 1)
 }
 

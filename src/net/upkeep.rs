@@ -1,4 +1,4 @@
-//! What may wait, in threads beside the shards: the store, statuses that end, names, the log.
+//! What may wait, in threads beside the shards: the store, statuses that end, the log.
 
 use std::io;
 use std::sync::Arc;
@@ -7,8 +7,6 @@ use std::time::Duration;
 use super::background::Background;
 use super::chronicle::Collector;
 use super::clock::Clock;
-use super::names::Resolver;
-use super::socket::System;
 use crate::engine::Shared;
 use crate::presence::Roster;
 use crate::store::Store;
@@ -17,13 +15,10 @@ use crate::store::Store;
 const UPKEEP: Duration = Duration::from_secs(1);
 /// How often decisions are collected from the shards.
 const COLLECT: Duration = Duration::from_millis(50);
-/// How often names that calls wait for are looked at, and by how many threads.
-const NAMES: Duration = Duration::from_millis(50);
 /// How often bindings that have ended are dropped, and in how many chunks of the table each time:
 /// a million subscribers have their turn four times a minute.
 const SWEEP: Duration = Duration::from_millis(500);
 const SWEPT_CHUNKS: usize = 8;
-const RESOLVERS: usize = 2;
 
 /// What the threads work on.
 pub(super) struct Upkeep {
@@ -31,8 +26,6 @@ pub(super) struct Upkeep {
     pub shared: Arc<Shared>,
     pub store: Arc<dyn Store>,
     pub collector: Arc<Collector>,
-    /// Tells the shards that names were resolved.
-    pub on_resolved: Box<dyn Fn() + Send + Sync>,
     pub clock: Clock,
 }
 
@@ -48,7 +41,7 @@ impl Upkeep {
             runtime.block_on(roster.expire());
         })?;
         background.every("chronicle", COLLECT, move || collector.collect())?;
-        let (of_sweep, clock) = (Arc::clone(&self.shared), self.clock);
+        let (of_sweep, clock) = (self.shared, self.clock);
         background.every("bindings", SWEEP, move || {
             let now_unix_ms = clock.now().unix_ms;
             let directory = &of_sweep.directory;
@@ -56,16 +49,6 @@ impl Upkeep {
                 .locations
                 .sweep(directory, now_unix_ms, SWEPT_CHUNKS);
         })?;
-        let resolver = Arc::new(Resolver::new(
-            self.shared,
-            self.clock,
-            Box::new(System),
-            self.on_resolved,
-        ));
-        for _ in 0..RESOLVERS {
-            let resolver = Arc::clone(&resolver);
-            background.every("names", NAMES, move || resolver.resolve_wanted())?;
-        }
         tell_of_bans(Arc::clone(&shared), &mut background)?;
         look_after(self.store, self.clock, &mut background)?;
         Ok(background)

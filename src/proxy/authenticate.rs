@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use smallvec::SmallVec;
 
 use super::handle::Way;
-use super::hop::Hop;
 use super::keys::mix;
 use super::policy::{Peer, Policy};
 use super::rejection::Rejection;
@@ -162,17 +161,6 @@ impl Proxy {
             let own = request.message.headers(name).map(|header| header.line);
             routed.drop.extend(own);
         }
-    }
-
-    /// Whether the next hop is one we trust with who somebody is.
-    pub(super) fn is_trusted_with_identity(&self, hop: &Hop) -> bool {
-        let flow = hop.flow.connection();
-        let flow = flow.and_then(|id| self.shared.flows.get(id));
-        let identities = flow.as_ref().map(|flow| &*flow.identities);
-        let (peer, is_known) = self
-            .policy
-            .peer(hop.to.ip(), identities.unwrap_or_default());
-        is_known && (peer.trust_identity || self.policy.is_own_hop(hop.to.ip()))
     }
 
     /// The header line that asserts an authenticated sender towards those we trust

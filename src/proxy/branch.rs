@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use super::carry_out::Source;
-use super::forward::{Copy, Origin, RecordRoute, edit};
+use super::forward::{Copy, RecordRoute, edit};
 use super::hop::{Flow, Hop};
 use super::invite::{Branch, Cancel, Retry};
 use super::note::Final;
 use super::policy::{Listener, Policy};
 use super::route::Routed;
-use super::target::{Target, fitting, take_group};
-use super::{InviteKey, Proxy};
-use crate::message::Name;
+use super::target::{Target, Targets, fitting, take_group};
+use super::{InviteKey, Proxy, breadth};
 use crate::presence::Handle;
 use crate::transaction::{BranchId, BranchKind, InviteClient};
 
@@ -37,8 +36,6 @@ struct Made<'a> {
     own_bytes: usize,
 }
 
-/// The option tag of RFC 4028.
-const TIMER: &[u8] = b"timer";
 /// More than we add to a request: Via, two Record-Routes, Session-Expires, Max-Forwards.
 const ADDED_BYTES: usize = 360;
 
@@ -60,7 +57,7 @@ impl Proxy {
             self.send_first_trying(key, source);
         }
         self.offer_session_timer(key, source, &policy);
-        let group = take_group(&mut targets);
+        let group = self.take_breadth(key, &mut targets);
         let has_more = !targets.is_empty();
         if let Some(story) = self.story_of(key) {
             story.waiting = targets;
@@ -84,6 +81,25 @@ impl Proxy {
             self.answer(key, source, &Final::new(480));
         }
         self.settle_invite(key);
+    }
+
+    /// Takes the targets of the highest q, as many as the request may have branches, and shares its
+    /// breadth out among them (RFC 5393 §5.3.3).
+    fn take_breadth(&self, key: InviteKey, targets: &mut Vec<Target>) -> Targets {
+        let Some(invite) = self.invites.get(key) else {
+            return Targets::new();
+        };
+        let is_active = |branch: &&Branch| branch.client.is_pending() && !branch.is_superseded;
+        let active = invite.branches.iter().filter(is_active);
+        let active = active.map(|branch| branch.breadth);
+        let mut group = take_group(targets);
+        let shares = breadth::split(invite.breadth, active, group.len());
+        let later = group.drain(shares.len().min(group.len())..);
+        targets.splice(0..0, later);
+        for (target, share) in group.iter_mut().zip(shares) {
+            target.breadth = share;
+        }
+        group
     }
 
     /// Sends a copy of the request on a new branch (§16.6); whether it could be. The context knows
@@ -112,7 +128,7 @@ impl Proxy {
             return false;
         };
         let upstream = listener(invite.upstream.listener);
-        let id = self.branch_id(key, leg as u8, invite.call_key, source);
+        let id = self.branch_id(key, leg as u8);
         let copy = Copy {
             origin: source.origin,
             uri: target.uri.as_deref().or(attempt.uri),
@@ -130,9 +146,10 @@ impl Proxy {
                 downstream_flow: target.flow,
             }),
             path: &target.path,
-            is_trusted: self.is_trusted_with_identity(hop),
             lines: &self.scratch.lines,
             tail: &self.scratch.tail,
+            breadth: target.breadth,
+            passage: self.passage(&policy, (source.origin, &invite.upstream), hop),
         };
         let edits = &mut self.scratch.edits;
         let Ok(own_bytes) = edit(&source.message, &copy, edits) else {
@@ -171,6 +188,7 @@ impl Proxy {
             client: InviteClient::start(self.now.ms, &policy.base(hop.listener)),
             hop,
             check: made.check,
+            breadth: target.breadth,
             sent: made.sent,
             own_bytes: made.own_bytes as u32,
             dialled: target.uri.is_some().then(|| source.message.uri().into()),
@@ -188,43 +206,12 @@ impl Proxy {
     }
 
     /// Our branch parameter: where the transaction lies, and the loop check of the request.
-    fn branch_id(&self, key: InviteKey, leg: u8, call_key: u64, source: &Source<'_>) -> BranchId {
-        let cseq = source.message.cseq().map_or(0, |cseq| cseq.number);
-        let check = self.keys.check(call_key, source.message.uri(), cseq);
+    fn branch_id(&self, key: InviteKey, leg: u8) -> BranchId {
         BranchId {
             kind: BranchKind::Invite,
             context: ffi(key),
             leg,
-            check,
-        }
-    }
-
-    /// Asks for session timers where the caller supports them and asks for none (RFC 4028 §8.1).
-    fn offer_session_timer(&mut self, key: InviteKey, source: &Source<'_>, policy: &Policy) {
-        let seconds = policy.timers.session_expires_s;
-        let is_first = matches!(source.origin, Origin::Received(_));
-        if seconds == 0 || !is_first || source.message.header(Name::SessionExpires).is_some() {
-            return;
-        }
-        let minimum = source.message.header(Name::MinSe).and_then(|header| {
-            std::str::from_utf8(header.value)
-                .ok()?
-                .trim()
-                .parse::<u32>()
-                .ok()
-        });
-        let supports = source
-            .message
-            .values(Name::Supported)
-            .any(|value| value.bytes.eq_ignore_ascii_case(TIMER));
-        if supports {
-            let seconds = seconds.max(minimum.unwrap_or(0));
-            self.scratch.lines.extend_from_slice(b"Session-Expires: ");
-            crate::message::forward::write_number(&mut self.scratch.lines, seconds.into());
-            self.scratch.lines.extend_from_slice(b"\r\n");
-            if let Some(story) = self.story_of(key) {
-                story.offered_session_s = seconds;
-            }
+            check: self.invites.get(key).map_or(0, |invite| invite.check),
         }
     }
 }
@@ -245,6 +232,7 @@ fn retry(target: &Target, rest: &[Hop]) -> Retry {
             hops: rest.iter().cloned().collect(),
             flow: None,
             q: target.q,
+            breadth: target.breadth,
             is_fitted: true,
         },
     }

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::policy::{Peer, Policy};
+use super::privacy::{Wishes, is_anonymous};
 use super::request::ProxyRequest;
 use super::route::is_ours;
 use crate::message::{Name, NameAddr, Scheme, Uri};
@@ -67,24 +68,6 @@ pub(super) fn identify(
 
 /// `Privacy: id`, `user` or `header` (RFC 3323 §4.2, RFC 3325 §7).
 fn wants_privacy(request: &ProxyRequest<'_>) -> bool {
-    request.message.headers(Name::Privacy).any(|header| {
-        header
-            .value
-            .split(|byte| matches!(byte, b';' | b',' | b' '))
-            .any(|word| {
-                [&b"id"[..], b"user", b"header"]
-                    .iter()
-                    .any(|w| word.eq_ignore_ascii_case(w))
-            })
-    })
-}
-
-/// The From that RFC 3323 §4.1.1.3 prescribes for anonymous callers, and its common variants.
-fn is_anonymous(from: &NameAddr<'_>) -> bool {
-    let Ok(uri) = Uri::parse(from.uri) else {
-        return false;
-    };
-    uri.user.eq_ignore_ascii_case(b"anonymous")
-        || uri.is_host(b"anonymous.invalid")
-        || (uri.user.is_empty() && from.display.eq_ignore_ascii_case(b"anonymous"))
+    let wishes = Wishes::of(&request.message);
+    !wishes.none && (wishes.id || wishes.user || wishes.header)
 }

@@ -6,12 +6,15 @@ use crate::message::{Index, Message, Name, Reply, write_response};
 use crate::routing::Failure;
 use crate::transaction::NonInviteClient;
 
+/// How much of the reasons of a CANCEL is passed on.
+const REASON_LIMIT_BYTES: usize = 1_024;
+
 /// Why a branch is cancelled, as the next hop is told (RFC 3326).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CancelReason {
     /// Another branch answered: phones need not show a missed call.
     AnsweredElsewhere,
-    /// The caller gave up; nothing is added.
+    /// The caller gave up; what they say of it is passed on.
     CallerCancelled,
     /// Another branch was answered with this 6xx: nobody wants the call.
     Refused(u16),
@@ -58,6 +61,7 @@ impl Proxy {
             return;
         }
         invite.is_cancelled = true;
+        invite.cancel_reason = reason_lines(&message);
         self.cancel_branches(key, CancelReason::CallerCancelled);
         self.settle_invite(key);
     }
@@ -76,11 +80,15 @@ impl Proxy {
     /// Cancels one branch: at once after a provisional response, else as soon as one comes (§9.1).
     pub(super) fn cancel_branch(&mut self, key: InviteKey, leg: u8, reason: CancelReason) {
         let index = &mut self.scratch.stored;
-        let Some(branch) = self
-            .invites
-            .get_mut(key)
-            .and_then(|invite| invite.branch(leg))
-        else {
+        let Some(invite) = self.invites.get_mut(key) else {
+            return;
+        };
+        let mut header = Vec::new();
+        match reason {
+            CancelReason::CallerCancelled => header.extend_from_slice(&invite.cancel_reason),
+            _ => reason.write_header(&mut header),
+        }
+        let Some(branch) = invite.branch(leg) else {
             return;
         };
         if !branch.client.is_pending() || matches!(branch.cancel, Cancel::Sent { .. }) {
@@ -95,7 +103,7 @@ impl Proxy {
         }
         let base = self.policy.base(branch.hop.listener);
         let mut sent = Vec::with_capacity(512);
-        write_cancel(branch, reason, index, &mut sent);
+        write_cancel(branch, &header, index, &mut sent);
         self.out
             .send(&branch.hop, |out| out.extend_from_slice(&sent));
         branch.cancel = Cancel::Sent {
@@ -145,9 +153,22 @@ impl Proxy {
     }
 }
 
+/// The Reason lines of a CANCEL, for the CANCELs that it brings about (RFC 3326 §2).
+fn reason_lines(cancel: &Message<'_>) -> Box<[u8]> {
+    let mut lines = Vec::new();
+    for reason in cancel.headers(Name::Reason) {
+        if lines.len() + reason.value.len() <= REASON_LIMIT_BYTES {
+            crate::message::forward::line(&mut lines, b"Reason", |out| {
+                out.extend_from_slice(reason.value);
+            });
+        }
+    }
+    lines.into_boxed_slice()
+}
+
 /// The CANCEL of a branch's INVITE: same Request-URI, top Via, Route, From, To, Call-ID and CSeq
 /// number (§9.1).
-fn write_cancel(branch: &Branch, reason: CancelReason, index: &mut Index, out: &mut Vec<u8>) {
+fn write_cancel(branch: &Branch, reason: &[u8], index: &mut Index, out: &mut Vec<u8>) {
     let Ok(invite) = index.parse(&branch.sent) else {
         return;
     };
@@ -157,7 +178,7 @@ fn write_cancel(branch: &Branch, reason: CancelReason, index: &mut Index, out: &
         invite.header(Name::To).map(|to| to.line),
         out,
     );
-    reason.write_header(out);
+    out.extend_from_slice(reason);
     out.extend_from_slice(b"Content-Length: 0\r\n\r\n");
 }
 

@@ -13,6 +13,7 @@ use super::target::{Target, Targets};
 use super::{InviteKey, Proxy};
 use crate::message::{Message, Reply, Uri, write_response};
 use crate::presence::Handle;
+use crate::registrar::request_uri;
 use crate::routing::{
     Connect, Decision, Destination, Divert, Failure, Plan, Rejection, decide_after,
 };
@@ -297,6 +298,9 @@ impl Proxy {
             diversion.retarget_host()
         };
         diversion.write_target(host, &mut texts.uri);
+        if !is_redirect {
+            texts.uri = request_uri(&texts.uri).into_owned();
+        }
         diversion.write_diversion(&mut texts.lines);
         diversion.write_history(&source.message, &texts.uri, &mut texts.tail);
         (!texts.uri.is_empty()).then_some(texts)

@@ -113,6 +113,8 @@ counters! {
     bans,
     /// Requests dropped because their source is shut out.
     banned_requests,
+    /// OPTIONS sent to ask how a system is doing.
+    probes_sent,
 }
 
 /// How many different labels one table keeps; later ones are counted under the last.

@@ -96,12 +96,21 @@ impl Diversion<'_> {
         }
     }
 
-    /// Appends a History-Info line that continues the one the message has (RFC 7044 §10.3).
+    /// Appends a History-Info line that continues the one the message has (RFC 7044 §9.1, §10.3).
     pub(super) fn write_history(&self, message: &Message<'_>, target: &[u8], out: &mut Vec<u8>) {
         let mut index: SmallVec<[u8; 32]> = SmallVec::new();
         out.extend_from_slice(b"History-Info: ");
-        match last_index(message) {
-            Some(last) => index.extend_from_slice(last),
+        match last_entry(message) {
+            Some((last, uri)) if is_same_target(uri, self.dialled) => index.extend_from_slice(last),
+            Some((last, _)) => {
+                index.extend_from_slice(last);
+                index.extend_from_slice(b".0");
+                out.push(b'<');
+                out.extend_from_slice(self.dialled_bytes);
+                out.extend_from_slice(b">;index=");
+                out.extend_from_slice(&index);
+                out.extend_from_slice(b", ");
+            }
             None => {
                 index.push(b'1');
                 out.push(b'<');
@@ -197,12 +206,21 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The index of the message's last History-Info entry.
-fn last_index<'m>(message: &Message<'m>) -> Option<&'m [u8]> {
+/// The index and the URI of the message's last History-Info entry.
+fn last_entry<'m>(message: &Message<'m>) -> Option<(&'m [u8], &'m [u8])> {
     let last = message.values(Name::HistoryInfo).last()?;
-    let index = NameAddr::parse(last.bytes).ok()?.param(b"index")??;
+    let entry = NameAddr::parse(last.bytes).ok()?;
+    let index = entry.param(b"index")??;
     let is_sane = index.len() <= 24 && index.iter().all(|b| b.is_ascii_digit() || *b == b'.');
-    is_sane.then_some(index)
+    is_sane.then_some((index, entry.uri))
+}
+
+/// Whether an entry is about the Request-URI: if not, a hop before us wrote none, and our index
+/// shows the gap (RFC 7044 §10.3(6)). Parameters and headers may have come and gone.
+fn is_same_target(entry: &[u8], dialled: &Uri<'_>) -> bool {
+    Uri::parse(entry).is_ok_and(|entry| {
+        entry.user == dialled.user && entry.host.eq_ignore_ascii_case(dialled.host)
+    })
 }
 
 /// The diversions a call has behind it when it comes to us, from Diversion and History-Info. The
@@ -238,8 +256,7 @@ pub(super) fn read_history(
         let Ok(address) = NameAddr::parse(value.bytes) else {
             continue;
         };
-        let is_diversion = address.param(b"mp").is_some() || has_cause(address.uri);
-        retargeted += u32::from(is_diversion);
+        retargeted += u32::from(is_diversion(&address));
         if at + 1 < entries.len() {
             visit(value.bytes);
         }
@@ -248,6 +265,9 @@ pub(super) fn read_history(
     history
 }
 
-fn has_cause(uri: &[u8]) -> bool {
-    Uri::parse(uri).is_ok_and(|uri| uri.param(b"cause").is_some())
+/// Whether a History-Info entry tells of a diversion: another user took the call (RFC 7044 §10.4),
+/// or a cause is given (RFC 4458).
+pub(super) fn is_diversion(entry: &NameAddr<'_>) -> bool {
+    entry.param(b"mp").is_some()
+        || Uri::parse(entry.uri).is_ok_and(|uri| uri.param(b"cause").is_some())
 }

@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 
-use super::Arrival;
 use super::hop::{Flow, Hop};
 use super::keys::Keys;
 use super::policy::Listener;
+use super::privacy::Passage;
 use super::rejection::Rejection;
 use super::route::{Routed, TOKEN_PARAM};
 use super::token::FlowToken;
-use crate::message::forward::{count_hop, stamp_top_via};
+use super::{Arrival, breadth, session};
+use crate::message::forward::{count_hop, line, stamp_top_via, write_number};
 use crate::message::{Edits, Message, Name, Transport, Via};
 use crate::transaction::BranchId;
 use crate::transaction::branch::write_hex;
@@ -49,12 +50,14 @@ pub(super) struct Copy<'a> {
     pub record_route: Option<RecordRoute<'a>>,
     /// Route values of a binding's Path (RFC 3327 §5.3).
     pub path: &'a [u8],
-    /// Whether the next hop is trusted with the sender's asserted identity.
-    pub is_trusted: bool,
     /// Complete header lines for the top of the header section.
     pub lines: &'a [u8],
     /// Complete header lines for its end.
     pub tail: &'a [u8],
+    /// How many branches the copy may have at once (RFC 5393 §5).
+    pub breadth: u32,
+    /// Between whom it passes.
+    pub passage: Passage<'a>,
 }
 
 /// What is written into our Record-Route: one value, or one for each side where these differ
@@ -89,13 +92,22 @@ pub(super) fn edit(
         own = out.len() - start;
         out.extend_from_slice(copy.lines);
     });
+    breadth::edit(message, copy.breadth, edits);
+    copy.passage.edit(message, edits);
     if let Origin::Received(from) = copy.origin {
         stamp_top_via(message, edits, from)?;
         count_hop(message, edits)?;
-        if let Some(line) = copy.routed.asserted.as_deref().filter(|_| copy.is_trusted) {
+        session::edit(message, copy.passage.policy, edits);
+        if let Some(line) = copy
+            .routed
+            .asserted
+            .as_deref()
+            .filter(|_| copy.passage.is_to_trusted)
+        {
             edits.insert(message.headers_end(), |out| out.extend_from_slice(line));
         }
     }
+    complete_length(message, copy.listener.transport, edits);
     for span in &copy.routed.drop {
         edits.remove(span.clone());
     }
@@ -104,10 +116,22 @@ pub(super) fn edit(
     }
     if !copy.tail.is_empty() {
         edits.insert(message.headers_end(), |out| {
-            out.extend_from_slice(copy.tail)
+            copy.passage.write_tail(message, copy.tail, out);
         });
     }
     Ok(own)
+}
+
+/// A message that came as a datagram may lack a Content-Length; on a stream it must have one
+/// (§16.6(9), §20.14).
+pub(super) fn complete_length(message: &Message<'_>, transport: Transport, edits: &mut Edits) {
+    if transport.is_reliable() && message.header(Name::ContentLength).is_none() {
+        edits.insert(message.headers_end(), |out| {
+            line(out, b"Content-Length", |out| {
+                write_number(out, message.body().len() as u64);
+            });
+        });
+    }
 }
 
 fn edit_uri(message: &Message<'_>, copy: &Copy<'_>, edits: &mut Edits) {

@@ -9,8 +9,8 @@ use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable, is_ours};
 use super::setup::Neighbourhood;
 use super::target::{Target, Targets};
-use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey};
-use crate::message::{Message, Method, Scheme, Uri, Via, write_response};
+use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey, extensions, privacy, session};
+use crate::message::{Message, Method, Scheme, Uri, Via};
 use crate::presence::Handle;
 
 /// Where a request may go, once it is known who sent it and for whom it is.
@@ -92,8 +92,12 @@ impl Proxy {
             return;
         }
         let upstream = arrival.reply_hop(&via);
-        let outcome =
-            ProxyRequest::check(message, via).and_then(|request| self.admit(arrival, request, key));
+        let outcome = ProxyRequest::check(message, via).and_then(|request| {
+            match self.without_our_maddr(arrival, &request) {
+                None => self.admit(arrival, request, key),
+                Some(bytes) => self.admit_repaired(arrival, &bytes, key),
+            }
+        });
         if let Err(rejection) = outcome {
             let rejection = self.hold_against(arrival, &message, (rejection, key));
             self.reject(arrival, message, &upstream, rejection);
@@ -101,7 +105,7 @@ impl Proxy {
     }
 
     /// Routes a checked request (§16.4, §16.5) and sends it on its way.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         arrival: &Arrival,
         mut request: ProxyRequest<'_>,
@@ -110,9 +114,7 @@ impl Proxy {
         if request.method == Method::Cancel {
             return Err(Rejection::NoSuchTransaction);
         }
-        let check = self
-            .keys
-            .check(arrival.call_key, request.uri_bytes, request.cseq.number);
+        let check = self.loop_check(arrival, &request);
         if request.is_looping(&self.policy, check) {
             return Err(Rejection::LoopDetected);
         }
@@ -121,6 +123,11 @@ impl Proxy {
         let policy = std::sync::Arc::clone(&self.policy);
         let (peer, is_known) = self.peer_of(&policy, arrival);
         let way = self.way(&request, &routed, is_known);
+        let is_for_us = matches!(way, Ok(Way::Ourselves | Way::Registrar));
+        if request.is_at_its_end() && !is_for_us && request.method != Method::Ack {
+            return Err(Rejection::MaxForwardsExhausted);
+        }
+        extensions::check(&request)?;
         if let Some(side) = self.needs_authentication(&request, &routed, is_known, &way) {
             self.authenticate(arrival, &mut request, side, key)?;
             self.assert_identity(&request, &mut routed);
@@ -129,6 +136,8 @@ impl Proxy {
         if request.method == Method::Ack {
             return self.relay_ack(arrival, request, &routed, (&way, key));
         }
+        privacy::check(request, &routed)?;
+        session::check(request, &policy)?;
         if let Way::Ourselves = way {
             return self.answer_ourselves(arrival, request);
         }
@@ -241,7 +250,7 @@ impl Proxy {
         };
         match uri.scheme {
             Scheme::Tel => around.resolve_uri(uri).is_some(),
-            _ => is_ours(uri, &self.policy),
+            _ => is_ours(uri, &self.policy) && uri.param(b"maddr").is_none(),
         }
     }
 
@@ -368,29 +377,6 @@ impl Proxy {
             self.wheel
                 .insert(deadline.max(self.now.ms), Owner::Invite(key));
         }
-    }
-
-    /// OPTIONS to ourselves (§11).
-    fn answer_ourselves(
-        &mut self,
-        arrival: &Arrival,
-        request: &ProxyRequest<'_>,
-    ) -> Result<(), Rejection> {
-        let headers = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, PRACK, UPDATE, INFO, \
-            SUBSCRIBE, NOTIFY, REFER, MESSAGE, PUBLISH\r\nAccept: application/sdp\r\n\
-            Supported: timer, histinfo\r\n";
-        let tag = self.stateless_tag(arrival);
-        let reply = crate::message::Reply {
-            status: 200,
-            source: Some(arrival.from),
-            to_tag: Some(&tag),
-            headers,
-            ..Default::default()
-        };
-        let hop = arrival.reply_hop(&request.via);
-        self.out
-            .send(&hop, |out| write_response(&request.message, &reply, out));
-        Ok(())
     }
 }
 

@@ -20,6 +20,12 @@ pub(super) struct Invite {
     /// What finds this context for retransmissions, ACK and CANCEL.
     pub server_key: u64,
     pub call_key: u64,
+    /// What routing depended on, for the branches' loop detection.
+    pub check: u32,
+    /// How many branches may be active at once (RFC 5393 §5.3.2: Incoming Max-Breadth).
+    pub breadth: u32,
+    /// The Reason lines of the CANCEL that came from upstream.
+    pub cancel_reason: Box<[u8]>,
     pub server: InviteServer,
     /// Where upstream is.
     pub upstream: Hop,
@@ -73,6 +79,8 @@ pub(super) struct Branch {
     pub client: InviteClient,
     pub hop: Hop,
     pub check: u32,
+    /// Its share of the context's Max-Breadth.
+    pub breadth: u32,
     /// What was sent, for retransmission, CANCEL and ACK; empty once answered with a 2xx.
     pub sent: Box<[u8]>,
     /// How many bytes at the top of its headers are ours alone.

@@ -96,6 +96,12 @@ impl Keys {
     }
 }
 
+/// The shard that owns a call. The key is a keyed hash under the store's secret, so calls of an
+/// earlier run find their shard again.
+pub fn shard_of(call_key: u64, shards: u16) -> u16 {
+    ((u128::from(call_key) * u128::from(shards)) >> 64) as u16
+}
+
 /// Folds two hashes into one.
 pub(super) fn mix(a: u64, b: u64) -> u64 {
     let product = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd6e8_feb8_6659_fd93);

@@ -8,19 +8,25 @@
 mod authenticate;
 mod best;
 mod branch;
+mod breadth;
 mod caller;
 mod cancel;
 mod carry_out;
+mod choice;
 mod counters;
 mod dialog;
 mod divert;
+mod extensions;
 mod facts;
 mod failover;
 mod forward;
 mod handle;
+mod health;
 mod hop;
 mod invite;
 mod keys;
+mod loops;
+mod maddr;
 mod names;
 mod note;
 mod oc;
@@ -28,6 +34,8 @@ mod outbox;
 mod overload;
 mod parked;
 pub mod policy;
+mod privacy;
+mod probe;
 mod register;
 mod reject;
 mod rejection;
@@ -36,6 +44,8 @@ mod relay_response;
 mod request;
 mod response;
 mod route;
+mod seek;
+mod session;
 mod setup;
 mod shared;
 mod sources;
@@ -45,9 +55,12 @@ mod token;
 
 pub use counters::{Counter, Counters, LabelCounters};
 pub use facts::{CallEvent, Outcome, Trace};
+pub use health::{
+    Check, Health, HealthRules, Standing, StandingChange, TargetHealth, TargetKey, Trouble,
+};
 pub use hop::{ConnectionId, Endpoint, Endpoints, Flow, FlowView, Flows, Hop, Hops, Unreachable};
-pub use keys::Keys;
-pub use names::{Lookup, Names, Resolved, Sought, Wanted};
+pub use keys::{Keys, shard_of};
+pub use names::{Lookup, NameCounts, Names, Resolved, Sought, Target, Wanted};
 pub use outbox::{Outbox, Transmit};
 pub use policy::Policy;
 pub use rejection::Rejection;
@@ -74,6 +87,8 @@ new_key_type! {
     struct InviteKey;
     /// Names another request's context; part of our Via branch.
     struct RelayKey;
+    /// Names a check that waits for its answer; part of our Via branch.
+    struct ProbeKey;
     /// Names a request that was answered at once.
     struct AnswerKey;
 }
@@ -110,6 +125,8 @@ enum Owner {
     Answer(AnswerKey),
     Call(CallId),
     Parked,
+    Probe(ProbeKey),
+    Probes,
 }
 
 /// One shard's stateful proxy.
@@ -128,6 +145,8 @@ pub struct Proxy {
     parked: parked::Parked,
     /// Until when the request that is handled anew may wait.
     resumed_until_ms: Option<Ms>,
+    /// The checks of this shard, and those that wait for an answer.
+    probes: probe::Probes,
     /// What is let in when more comes than fits.
     gate: overload::Gate,
     /// What next hops want less of.
@@ -169,7 +188,7 @@ impl Proxy {
         for (id, deadline) in calls.deadlines() {
             wheel.insert(deadline, Owner::Call(id));
         }
-        Self {
+        let mut proxy = Self {
             shard,
             policy: shared.policy.load_full(),
             keys: Keys::new(&shared.secret).for_run(now.unix_ms),
@@ -180,6 +199,7 @@ impl Proxy {
             calls,
             parked: parked::Parked::default(),
             resumed_until_ms: None,
+            probes: probe::Probes::default(),
             gate: overload::Gate::default(),
             throttles: oc::Throttles::default(),
             journal,
@@ -189,7 +209,9 @@ impl Proxy {
             out: Outbox::default(),
             out_before: 0,
             shared,
-        }
+        };
+        proxy.plan_probes();
+        proxy
     }
 
     /// Begins an input: what it is answered with goes into `out`, until [`Proxy::end`]. What an
@@ -203,6 +225,7 @@ impl Proxy {
         let current = self.shared.policy.load();
         if !Arc::ptr_eq(&current, &self.policy) {
             self.policy = Arc::clone(&current);
+            self.plan_probes();
         }
     }
 
@@ -226,6 +249,7 @@ impl Proxy {
             servers: self.servers.len(),
             calls: self.calls.len(),
             parked: self.parked.len(),
+            probes: self.probes.len(),
         }
     }
 
@@ -309,4 +333,6 @@ pub struct Load {
     pub calls: usize,
     /// Requests that wait for a name.
     pub parked: usize,
+    /// Checks that wait for an answer.
+    pub probes: usize,
 }

@@ -1,8 +1,10 @@
 //! What the administrator configured, compiled for the call path: immutable, swapped whole on reload.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::health::HealthRules;
 use super::names::Wanted;
 use crate::auth::AuthPolicy;
 use crate::message::Transport;
@@ -55,6 +57,8 @@ pub struct Policy {
     pub hop_limit: u8,
     /// `Retry-After` of a 503, seconds.
     pub retry_after_s: u32,
+    /// Penalties, and who is asked whether they are well.
+    pub health: HealthRules,
     /// Longer requests go over TCP where we listen on it (RFC 3261 §18.1.1); 0 is no limit.
     pub udp_limit_bytes: usize,
 }
@@ -83,7 +87,7 @@ pub struct Listener {
 pub struct NextHop {
     /// `host[:port]` as configured, for Request-URIs we make.
     pub host_port: Box<str>,
-    /// Whom to send to; never empty.
+    /// Whom to send to, by priority; never empty.
     pub nodes: Vec<Node>,
 }
 
@@ -98,7 +102,7 @@ pub struct Node {
     pub priority: u16,
     /// How often it comes first among nodes of its priority (as RFC 2782).
     pub weight: u16,
-    /// The addresses that it had when the configuration was loaded: it is known by them.
+    /// The addresses that its name leads to, as of late: it is known by them.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -163,6 +167,8 @@ pub struct Peer {
     pub trust_diversion: bool,
     /// Whether P-Asserted-Identity from it is believed (RFC 3325).
     pub trust_identity: bool,
+    /// Whether it is in our trust domain for what we send: it gets identities that are private.
+    pub send_identity: bool,
     /// Calls from it are never internal, whatever their From says (a trunk).
     pub external: bool,
 }
@@ -222,6 +228,15 @@ impl Network {
     }
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self == Self::host(self.base) {
+            true => self.base.fmt(f),
+            false => write!(f, "{}/{}", self.base, self.prefix),
+        }
+    }
+}
+
 /// What happens to a call to nobody of ours in a domain of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownCallee {
@@ -246,6 +261,8 @@ pub struct Timers {
     pub failover: u64,
     /// Session-Expires we insert where the caller supports timers (RFC 4028), seconds; 0 never.
     pub session_expires_s: u32,
+    /// The shortest session interval that we take (RFC 4028 §8.1), seconds; at least 90.
+    pub session_min_s: u32,
     /// After this many seconds a call record ends whatever the peers say.
     pub call_limit_s: u32,
 }
@@ -271,6 +288,7 @@ impl Default for Timers {
             timer_c: 185_000,
             failover: 4_000,
             session_expires_s: 1_800,
+            session_min_s: 90,
             call_limit_s: 12 * 3_600,
         }
     }
@@ -334,7 +352,7 @@ impl Policy {
     }
 
     /// Whether the address is one of the systems we send calls to ourselves.
-    pub(super) fn is_own_hop(&self, source: IpAddr) -> bool {
+    fn is_own_hop(&self, source: IpAddr) -> bool {
         let voicemail = self.voicemail.as_ref().map(|voicemail| &voicemail.hop);
         [self.next_hop.as_ref(), self.outbound.as_ref(), voicemail]
             .into_iter()

@@ -124,7 +124,7 @@ impl Proxy {
         if base.reliable || self.answers.len() >= ANSWERS_LIMIT {
             return;
         }
-        let mut server = NonInviteServer::Trying;
+        let mut server = NonInviteServer::start(self.now.ms, &base);
         server.on_response(status, self.now.ms, &base);
         let Some(timer_j) = server.deadline() else {
             return;

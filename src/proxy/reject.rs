@@ -4,11 +4,13 @@ use std::io::Write as _;
 
 use smallvec::SmallVec;
 
+use super::extensions::write_unsupported;
 use super::hop::Hop;
 use super::overload::draw;
 use super::rejection::Rejection;
+use super::session::minimum;
 use super::{Arrival, Proxy};
-use crate::message::{Fault, Malformed, Message, Method, Name, Reply, write_response};
+use crate::message::{Fault, Malformed, Message, Method, Reply, write_response};
 use crate::transaction::branch::write_hex;
 
 /// A To tag of ours.
@@ -121,6 +123,10 @@ impl Proxy {
             Rejection::Overloaded => {
                 let _ = write!(headers, "Retry-After: {}\r\n", self.retry_after_s(message));
             }
+            Rejection::BadExtension(name) => write_unsupported(message, name, headers),
+            Rejection::SessionIntervalTooSmall => {
+                let _ = write!(headers, "Min-SE: {}\r\n", minimum(&self.policy));
+            }
             Rejection::Unauthenticated {
                 side,
                 is_stale,
@@ -131,13 +137,6 @@ impl Proxy {
                 let guard = &self.shared.guard;
                 let (role, when) = ((side, is_stale), (transaction, now_s));
                 guard.challenge(&self.policy.auth, role, when, headers);
-            }
-            Rejection::BadExtension => {
-                for header in message.headers(Name::ProxyRequire) {
-                    headers.extend_from_slice(b"Unsupported: ");
-                    headers.extend_from_slice(header.value);
-                    headers.extend_from_slice(b"\r\n");
-                }
             }
             _ => {}
         }

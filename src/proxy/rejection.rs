@@ -1,7 +1,7 @@
 //! Why a request is answered by ourselves before anything is looked up.
 
 use crate::auth::Side;
-use crate::message::Fault;
+use crate::message::{Fault, Name};
 
 /// A request that goes no further, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,8 +12,16 @@ pub enum Rejection {
     MaxForwardsExhausted,
     /// The request went through here unchanged already (§16.3(4), RFC 5393).
     LoopDetected,
-    /// Proxy-Require names something we do not know (§16.3(5)).
-    BadExtension,
+    /// This header demands something that we do not know: Proxy-Require (§16.3(5)), or Require of
+    /// a request to ourselves (§8.2.2.3).
+    BadExtension(Name),
+    /// Max-Breadth is 0: not even one branch may be made (RFC 5393 §5.3.3).
+    MaxBreadthExceeded,
+    /// A privacy that is critical to the caller cannot be provided (RFC 3323 §5); the phrase says
+    /// which.
+    PrivacyFailure(&'static str),
+    /// Session-Expires is below our minimum (RFC 4028 §8.1).
+    SessionIntervalTooSmall,
     /// It must be authenticated and is not (RFC 3261 §22).
     Unauthenticated {
         /// 401 or 407.
@@ -54,7 +62,10 @@ impl Rejection {
             Self::Malformed(fault) => fault.status(),
             Self::MaxForwardsExhausted => 483,
             Self::LoopDetected => 482,
-            Self::BadExtension => 420,
+            Self::BadExtension(_) => 420,
+            Self::MaxBreadthExceeded => 440,
+            Self::PrivacyFailure(_) => 500,
+            Self::SessionIntervalTooSmall => 422,
             Self::Unauthenticated { side, .. } => side.status(),
             Self::NotTheirs | Self::RelayDenied | Self::Withheld => 403,
             Self::NotFound => 404,
@@ -72,7 +83,10 @@ impl Rejection {
             Self::Malformed(fault) => fault.reason_phrase(),
             Self::MaxForwardsExhausted => "Too Many Hops",
             Self::LoopDetected => "Loop Detected",
-            Self::BadExtension => "Bad Extension",
+            Self::BadExtension(_) => "Bad Extension",
+            Self::MaxBreadthExceeded => "Max-Breadth Exceeded",
+            Self::PrivacyFailure(phrase) => phrase,
+            Self::SessionIntervalTooSmall => "Session Interval Too Small",
             Self::Unauthenticated { side, .. } => crate::message::reason_phrase(side.status()),
             Self::NotTheirs | Self::Withheld => "Forbidden",
             Self::RelayDenied => "Relaying Denied",
@@ -91,7 +105,10 @@ impl Rejection {
             Self::Malformed(fault) => fault.kind(),
             Self::MaxForwardsExhausted => "max_forwards_exhausted",
             Self::LoopDetected => "loop_detected",
-            Self::BadExtension => "bad_extension",
+            Self::BadExtension(_) => "bad_extension",
+            Self::MaxBreadthExceeded => "max_breadth_exceeded",
+            Self::PrivacyFailure(_) => "privacy_failure",
+            Self::SessionIntervalTooSmall => "session_interval_too_small",
             Self::Unauthenticated { is_wrong: true, .. } => "wrong_credentials",
             Self::Unauthenticated { is_stale: true, .. } => "stale_nonce",
             Self::Unauthenticated { .. } => "unauthenticated",

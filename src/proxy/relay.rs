@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use super::best::Best;
 use super::branch::{ffi, has_alias};
+use super::extensions::may_make_dialog;
 use super::forward::{Copy, Origin, RecordRoute, edit, write_path};
 use super::handle::Way;
 use super::hop::{Hop, Unreachable};
@@ -16,7 +17,7 @@ use super::route::Routed;
 use super::setup::Identifiers;
 use super::target::{Target, Targets, fitting};
 use super::token::FlowToken;
-use super::{Arrival, Owner, Proxy, RelayKey};
+use super::{Arrival, Owner, Proxy, RelayKey, breadth};
 use crate::message::{Message, Method, Name};
 use crate::transaction::{BranchId, BranchKind, Ms, NonInviteClient, NonInviteServer, soonest};
 
@@ -24,6 +25,8 @@ use crate::transaction::{BranchId, BranchKind, Ms, NonInviteClient, NonInviteSer
 pub(super) struct Relay {
     pub server_key: u64,
     pub call_key: u64,
+    /// What routing depended on, for the branches' loop detection.
+    pub check: u32,
     pub method: Method,
     pub is_in_dialog: bool,
     pub server: NonInviteServer,
@@ -60,6 +63,10 @@ pub(super) struct Relayed<'a, 'm> {
     pub origin: Origin,
     pub routed: &'a Routed,
     pub target: &'a Target,
+    /// Its share of the request's Max-Breadth (RFC 5393 §5).
+    pub breadth: u32,
+    /// Where it came from.
+    pub upstream: &'a Hop,
 }
 
 /// More than we add to a request: Via and two Record-Routes.
@@ -98,19 +105,25 @@ impl Proxy {
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
         routed: &Routed,
-        (server_key, _): Identifiers,
+        (server_key, check): Identifiers,
         targets: &Targets,
     ) -> Result<(), Rejection> {
+        let shares = breadth::split(request.breadth, [], targets.len());
+        if shares.len() < targets.len() {
+            return Err(Rejection::MaxBreadthExceeded);
+        }
         if request.method == Method::Bye {
             self.on_bye(arrival, &request.message, routed.is_ours);
         }
+        let upstream = arrival.reply_hop(&request.via);
         let key = self.relays.insert(Relay {
             server_key,
             call_key: arrival.call_key,
+            check,
             method: request.method,
             is_in_dialog: request.is_in_dialog(),
-            server: NonInviteServer::Trying,
-            upstream: arrival.reply_hop(&request.via),
+            server: NonInviteServer::start(self.now.ms, &self.policy.base(arrival.listener)),
+            upstream: upstream.clone(),
             branches: SmallVec::new(),
             best: None,
             response: Box::default(),
@@ -119,12 +132,14 @@ impl Proxy {
         self.servers.insert(server_key, Owner::Relay(key));
         let flow = self.flow_of(arrival, request);
         let mut outcome = Err(Rejection::Unresolvable);
-        for target in targets {
+        for (target, breadth) in targets.iter().zip(shares) {
             let relayed = Relayed {
                 message: request.message,
                 origin: Origin::Received(arrival.from),
                 routed,
                 target,
+                breadth,
+                upstream: &upstream,
             };
             let started = self.start_relay_branch(key, &relayed, flow);
             outcome = started.or(outcome);
@@ -157,14 +172,12 @@ impl Proxy {
         let longer = fitting(&policy, relayed.target, length);
         let hops = longer.as_ref().unwrap_or(&relayed.target.hops);
         let hop = hops.first().ok_or(Rejection::Unresolvable)?;
-        let cseq = message.cseq().map_or(0, |cseq| cseq.number);
         let branch = BranchId {
             kind: BranchKind::NonInvite,
             context: ffi(key),
             leg: leg as u8,
-            check: self.keys.check(call_key, message.uri(), cseq),
+            check: relay.check,
         };
-        let makes_dialog = matches!(relay.method, Method::Subscribe | Method::Refer);
         let path = flow.filter(|_| relay.method == Method::Register);
         let path = path.filter(|flow| self.takes_path(message, *flow));
         self.scratch.lines.clear();
@@ -173,18 +186,17 @@ impl Proxy {
         {
             write_path(listener, (flow, &self.keys), &mut self.scratch.lines);
         }
-        let upstream = makes_dialog.then_some(upstream);
+        let upstream = may_make_dialog(relay.method).then_some(upstream);
         let (sent, own_bytes) =
             self.send_copy(relayed, (branch, hop), call_key, (upstream, flow))?;
         let rest = hops.get(1..).unwrap_or_default();
         let retry = (!rest.is_empty()).then(|| {
             Box::new(Target {
-                uri: None,
                 path: relayed.target.path.clone(),
                 hops: rest.iter().cloned().collect(),
-                flow: None,
-                q: 0,
+                breadth: relayed.breadth,
                 is_fitted: true,
+                ..Target::default()
             })
         });
         let branch = RelayBranch {
@@ -254,6 +266,8 @@ impl Proxy {
             origin: Origin::Received(arrival.from),
             routed,
             target: &Target::default(),
+            breadth: request.breadth,
+            upstream: &arrival.reply_hop(&request.via),
         };
         self.scratch.lines.clear();
         self.send_copy(&relayed, (branch, &hop), arrival.call_key, (None, None))
@@ -288,9 +302,10 @@ impl Proxy {
                 downstream_flow: relayed.target.flow,
             }),
             path: &relayed.target.path,
-            is_trusted: self.is_trusted_with_identity(hop),
             lines: &self.scratch.lines,
             tail: b"",
+            breadth: relayed.breadth,
+            passage: self.passage(&policy, (relayed.origin, relayed.upstream), hop),
         };
         let edits = &mut self.scratch.edits;
         let own_bytes = edit(&relayed.message, &copy, edits)?;

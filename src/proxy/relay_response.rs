@@ -3,7 +3,8 @@
 
 use super::best::{Best, upstream_edits};
 use super::failover::received;
-use super::forward::Origin;
+use super::forward::{Origin, complete_length};
+use super::privacy::Passage;
 use super::relay::{Relay, Relayed};
 use super::route::Routed;
 use super::{Arrival, Proxy, RelayKey};
@@ -37,7 +38,8 @@ impl Proxy {
         let reaction = branch.client.on_response(status, self.now.ms, &base);
         if reaction == Reaction::Pass {
             match status {
-                100..=199 => self.pass_provisional(key, status, message),
+                // RFC 4320 §4.1: no provisional but our own 100.
+                100..=199 => {}
                 200..=299 => self.pass_relay_response(key, status, message),
                 _ => self.on_relay_refused(key, id.leg, message),
             }
@@ -62,10 +64,23 @@ impl Proxy {
         }
     }
 
-    /// RFC 4320 §4.1: no 100 to a request other than INVITE.
-    fn pass_provisional(&mut self, key: RelayKey, status: u16, message: &Message<'_>) {
-        if status > 100 {
-            self.pass_relay_response(key, status, message);
+    /// 100 to a request that was not answered for so long that its client would send it again only
+    /// every T2 (RFC 4320 §4.1).
+    fn send_relay_trying(&mut self, key: RelayKey) {
+        let Some(relay) = self.relays.get_mut(key) else {
+            return;
+        };
+        let sent = relay.branches.iter().find(|branch| !branch.sent.is_empty());
+        let received = sent
+            .and_then(|branch| received(&branch.sent, branch.own_bytes, None, &mut self.scratch));
+        if let Some(received) = received
+            && let Ok(message) = self.scratch.stored.parse(&received)
+        {
+            let trying = Reply::new(100);
+            let sent = self.out.send(&relay.upstream, |out| {
+                write_response(&message, &trying, out)
+            });
+            relay.response = sent.into();
         }
     }
 
@@ -112,11 +127,16 @@ impl Proxy {
     }
 
     fn send_relay_response(&mut self, key: RelayKey, status: u16, message: &Message<'_>) {
-        let edits = &self.scratch.edits;
+        let edits = &mut self.scratch.edits;
         let relay = self.relays.get_mut(key);
         let Some(relay) = relay.filter(|relay| relay.server.is_open()) else {
             return;
         };
+        let hops = relay.branches.iter().map(|branch| &branch.hop);
+        let way = Passage::of_response(&self.policy, &self.shared, hops, &relay.upstream);
+        way.edit(message, edits);
+        let transport = self.policy.transport(relay.upstream.listener);
+        complete_length(message, transport, edits);
         relay.response = self
             .out
             .send(&relay.upstream, |out| edits.apply(message.bytes(), out))
@@ -130,8 +150,11 @@ impl Proxy {
             return;
         };
         relay.armed = Ms::MAX;
-        relay.server.on_timeout(self.now.ms);
-        for leg in 0..relay.branches.len() {
+        if relay.server.on_timeout(self.now.ms) == Due::TimedOut {
+            self.send_relay_trying(key);
+        }
+        let branches = self.relays.get(key).map_or(0, |relay| relay.branches.len());
+        for leg in 0..branches {
             self.wake_relay_branch(key, leg as u8);
         }
         self.settle_relay(key);
@@ -194,6 +217,7 @@ impl Proxy {
         let Some(target) = branch.retry.take() else {
             return false;
         };
+        let upstream = relay.upstream.clone();
         // What was sent has the target's Request-URI already.
         let own = branch.own_bytes;
         let Some(received) = received(&branch.sent, own, None, &mut self.scratch) else {
@@ -209,6 +233,8 @@ impl Proxy {
             origin: Origin::Stored,
             routed: &Routed::default(),
             target: &target,
+            breadth: target.breadth,
+            upstream: &upstream,
         };
         self.start_relay_branch(key, &relayed, None).is_ok()
     }

@@ -1,5 +1,6 @@
 //! A request that was checked once (RFC 3261 §16.3) and is read without asking again.
 
+use super::breadth;
 use super::policy::Policy;
 use super::rejection::Rejection;
 use crate::message::{CSeq, Message, Method, Name, NameAddr, Start, Uri, Via, check};
@@ -18,12 +19,14 @@ pub(super) struct ProxyRequest<'m> {
     pub cseq: CSeq<'m>,
     /// `None` where the header is missing; the copy gets 70 then.
     pub max_forwards: Option<u32>,
+    /// How many branches may be active for it at once (RFC 5393 §5).
+    pub breadth: u32,
     /// Who has proved to have sent it.
     pub authenticated: Option<Handle>,
 }
 
 impl<'m> ProxyRequest<'m> {
-    /// Reasonable syntax, URI scheme, Max-Forwards, Proxy-Require (§16.3 steps 1, 2, 3 and 5).
+    /// Reasonable syntax, URI scheme (§16.3 steps 1 and 2), and what later steps need.
     pub(super) fn check(message: Message<'m>, via: Via<'m>) -> Result<Self, Rejection> {
         check(&message)?;
         let Start::Request { method, uri, .. } = message.start() else {
@@ -32,12 +35,10 @@ impl<'m> ProxyRequest<'m> {
             ));
         };
         let max_forwards = message.max_forwards()?.map(u32::from);
-        if max_forwards == Some(0) && method != Method::Ack {
-            return Err(Rejection::MaxForwardsExhausted);
-        }
-        if message.header(Name::ProxyRequire).is_some() && method != Method::Ack {
-            return Err(Rejection::BadExtension);
-        }
+        let breadth = match method {
+            Method::Ack => breadth::incoming(&message).unwrap_or(1),
+            _ => breadth::incoming(&message)?,
+        };
         Ok(Self {
             message,
             method,
@@ -48,6 +49,7 @@ impl<'m> ProxyRequest<'m> {
             to: message.to()?,
             cseq: message.cseq()?,
             max_forwards,
+            breadth,
             authenticated: None,
         })
     }
@@ -63,6 +65,11 @@ impl<'m> ProxyRequest<'m> {
                     })
             })
         })
+    }
+
+    /// Whether it may be answered here but not passed on (§16.3(3)).
+    pub(super) fn is_at_its_end(&self) -> bool {
+        self.max_forwards == Some(0)
     }
 
     /// Whether the request belongs to a dialog or claims to (§12.2: the To has a tag).

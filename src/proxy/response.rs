@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::best::{Best, upstream_edits, upstream_status};
 use super::cancel::{CancelReason, write_ack};
 use super::dialog::Answer;
+use super::forward::complete_length;
 use super::handle::send_stored;
 use super::note::Final;
+use super::privacy::Passage;
 use super::route::Routed;
 use super::{Arrival, InviteKey, Proxy, RelayKey};
 use crate::message::{Index, Message, Method, Name, check};
@@ -51,6 +53,9 @@ impl Proxy {
                 self.heed_overload(arrival, &via, &branch);
                 let key = RelayKey::from(slotmap::KeyData::from_ffi(branch.context));
                 self.on_relay_response(arrival, key, &branch, &message)
+            }
+            Some(branch) if branch.kind == BranchKind::Probe => {
+                self.on_probe_response(&branch, status, cseq.method)
             }
             _ => false,
         };
@@ -135,7 +140,7 @@ impl Proxy {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
-        let is_open = invite.server.is_proceeding() && !invite.is_cancelled;
+        let is_open = invite.server.is_proceeding();
         let Some(branch) = invite.branch(leg) else {
             return;
         };
@@ -354,10 +359,15 @@ impl Proxy {
 
     fn send_edited(&mut self, key: InviteKey, message: &Message<'_>) {
         let status = message.status().unwrap_or(500);
-        let edits = &self.scratch.edits;
+        let edits = &mut self.scratch.edits;
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
+        let hops = invite.branches.iter().map(|branch| &branch.hop);
+        let way = Passage::of_response(&self.policy, &self.shared, hops, &invite.upstream);
+        way.edit(message, edits);
+        let transport = self.policy.transport(invite.upstream.listener);
+        complete_length(message, transport, edits);
         let sent = self
             .out
             .send(&invite.upstream, |out| edits.apply(message.bytes(), out));

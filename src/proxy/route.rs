@@ -238,32 +238,20 @@ impl Towards<'_> {
             return self.outbound();
         }
         let sought = Sought::of(uri).ok_or(Unroutable::Nowhere)?;
-        let found = self
-            .shared
-            .names
-            .lookup(&sought, self.call_key, self.now_ms);
-        match found {
-            Lookup::Found(endpoints) => self.hops(&endpoints),
-            Lookup::Pending => Err(Unroutable::Pending),
-            Lookup::Nothing => Err(Unroutable::Nowhere),
-        }
+        self.known(self.shared.seek(&sought, self.call_key, self.now_ms))
     }
 
     /// The hops to a configured system: those of its nodes, in their order.
     pub(super) fn next_hop(&self, next_hop: &NextHop) -> Result<Hops, Unroutable> {
-        let names = &self.shared.names;
-        let mut endpoints = Endpoints::new();
-        let mut is_pending = false;
-        for node in &next_hop.nodes {
-            match names.lookup(&node.target.sought(), self.call_key, self.now_ms) {
-                Lookup::Found(found) => endpoints.extend(found),
-                Lookup::Pending => is_pending = true,
-                Lookup::Nothing => {}
-            }
-        }
-        match self.hops(&endpoints) {
-            Err(_) if is_pending => Err(Unroutable::Pending),
-            hops => hops,
+        let found = self.shared.seek_group(next_hop, self.call_key, self.now_ms);
+        self.known(found)
+    }
+
+    fn known(&self, found: Lookup) -> Result<Hops, Unroutable> {
+        match found {
+            Lookup::Found(endpoints) => self.hops(&endpoints),
+            Lookup::Pending => Err(Unroutable::Pending),
+            Lookup::Nothing => Err(Unroutable::Nowhere),
         }
     }
 

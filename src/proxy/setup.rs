@@ -95,7 +95,7 @@ impl Proxy {
             let question = question(&story, callee, &policy, request.is_emergency(), self.now);
             decide(&question, &around)
         };
-        let key = self.insert_invite(arrival, request, identifiers.0, Some(Box::new(story)));
+        let key = self.insert_invite(arrival, request, identifiers, Some(Box::new(story)));
         let source = Source {
             message: request.message,
             origin: Origin::Received(arrival.from),
@@ -179,7 +179,7 @@ impl Proxy {
             story.reasons.extend(why);
             Box::new(story)
         });
-        let key = self.insert_invite(arrival, request, identifiers.0, story);
+        let key = self.insert_invite(arrival, request, identifiers, story);
         let source = Source {
             message: request.message,
             origin: Origin::Received(arrival.from),
@@ -225,12 +225,15 @@ impl Proxy {
         &mut self,
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
-        server_key: u64,
+        (server_key, check): Identifiers,
         story: Option<Box<Story>>,
     ) -> InviteKey {
         let key = self.invites.insert(Invite {
             server_key,
             call_key: arrival.call_key,
+            check,
+            breadth: request.breadth,
+            cancel_reason: Box::default(),
             server: InviteServer::Proceeding,
             upstream: arrival.reply_hop(&request.via),
             flow: self.flow_of(arrival, request),

@@ -8,6 +8,7 @@ use crossbeam_queue::ArrayQueue;
 
 use super::counters::Counters;
 use super::facts::{CallEvent, Trace};
+use super::health::Health;
 use super::hop::Flows;
 use super::names::Names;
 use super::policy::Policy;
@@ -27,6 +28,8 @@ pub struct Shared {
     pub directory: Arc<Directory>,
     /// What names lead to, resolved off the call path.
     pub names: Names,
+    /// How the systems that we send to are doing.
+    pub health: Health,
     /// The open connections of stream transports.
     pub flows: Flows,
     /// How much each source sends.
@@ -70,6 +73,7 @@ impl Shared {
             policy: ArcSwap::from_pointee(policy),
             directory,
             names: Names::default(),
+            health: Health::default(),
             flows: Flows::default(),
             sources: Sources::default(),
             locations: Locations::default(),

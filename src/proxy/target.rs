@@ -24,6 +24,8 @@ pub(super) struct Target {
     pub flow: Option<FlowToken>,
     /// Its preference, thousandths (RFC 3261 §20.10).
     pub q: u16,
+    /// Its share of the request's Max-Breadth, given when it is tried (RFC 5393 §5).
+    pub breadth: u32,
     /// The hops were fitted to the request's length already.
     pub is_fitted: bool,
 }
@@ -156,6 +158,7 @@ fn bound_target(
         flow,
         q: binding.q_thousandths,
         is_fitted: false,
+        breadth: 0,
     })
 }
 

@@ -22,6 +22,8 @@ impl Proxy {
                 Owner::Answer(key) => self.wake_answer(key),
                 Owner::Call(id) => self.wake_call(id),
                 Owner::Parked => self.handle_resolved(),
+                Owner::Probe(key) => self.wake_probe(key, at),
+                Owner::Probes => self.probe_due(at),
             }
         }
     }
@@ -58,7 +60,24 @@ impl Proxy {
             }
             InviteDue::TryNext(leg) => self.supersede(key, leg),
             InviteDue::RangLongEnough(_) => self.cancel_branches(key, CancelReason::NoAnswer),
-            InviteDue::GiveUp(leg) => self.cancel_branch(key, leg, CancelReason::NoAnswer),
+            InviteDue::GiveUp(leg) => self.on_timer_c(key, leg),
+        }
+    }
+
+    /// Timer C: a branch that has rung is cancelled, one that never answered has timed out (§16.8).
+    fn on_timer_c(&mut self, key: InviteKey, leg: u8) {
+        let Some(branch) = self
+            .invites
+            .get_mut(key)
+            .and_then(|invite| invite.branch(leg))
+        else {
+            return;
+        };
+        if branch.client.is_cancellable() {
+            self.cancel_branch(key, leg, CancelReason::NoAnswer);
+        } else {
+            branch.client.abandon();
+            self.on_failure(key, leg, Failed::TimedOut);
         }
     }
 
@@ -116,5 +135,6 @@ impl Proxy {
         for (key, leg) in relays {
             self.fail_relay(key, leg);
         }
+        self.fail_probes(failure);
     }
 }

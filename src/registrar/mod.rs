@@ -25,7 +25,7 @@ pub use contact::{Contact, Contacts};
 pub use locations::{Locations, Registered};
 pub use refusal::Refusal;
 pub use registration::{Arrived, Extensions, Registration, check_extensions};
-pub use targets::{Target, Targets};
+pub use targets::{Target, Targets, request_uri};
 
 /// What the administrator allows registrations (`[registrar]`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,8 +15,6 @@ pub enum Refusal {
     PathUnsupported,
     /// The address-of-record is nobody's (RFC 3261 §10.3 step 5).
     NotFound,
-    /// The address-of-record is somebody else's (step 4).
-    Forbidden,
     /// A Contact that cannot be read.
     MalformedContact,
     /// `*` beside other contacts, or without `Expires: 0` (step 6).
@@ -45,7 +43,7 @@ impl Refusal {
         match self {
             Self::BadExtension | Self::PathUnsupported => 420,
             Self::NotFound => 404,
-            Self::Forbidden | Self::TooManyBindings | Self::ContactTooLong => 403,
+            Self::TooManyBindings | Self::ContactTooLong => 403,
             Self::MalformedContact | Self::MisusedWildcard | Self::SeveralFlows => 400,
             Self::TooBrief => 423,
             Self::FirstHopLacksOutbound => 439,
@@ -59,7 +57,6 @@ impl Refusal {
         match self {
             Self::BadExtension | Self::PathUnsupported => "Bad Extension",
             Self::NotFound => "Not Found",
-            Self::Forbidden => "Forbidden",
             Self::TooManyBindings => "Too Many Bindings",
             Self::ContactTooLong => "Contact Too Long",
             Self::MalformedContact => "Malformed Contact",
@@ -79,7 +76,6 @@ impl Refusal {
             Self::BadExtension => "bad_extension",
             Self::PathUnsupported => "path_unsupported",
             Self::NotFound => "not_found",
-            Self::Forbidden => "forbidden",
             Self::TooManyBindings => "too_many_bindings",
             Self::ContactTooLong => "contact_too_long",
             Self::MalformedContact => "malformed_contact",

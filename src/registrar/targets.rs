@@ -86,7 +86,7 @@ impl Targets {
 
 /// A contact's URI as a Request-URI: headers and the `method` parameter are not allowed there and
 /// are left out (RFC 3261 §16.6(2), §19.1.1).
-pub(super) fn request_uri(contact: &[u8]) -> Cow<'_, [u8]> {
+pub fn request_uri(contact: &[u8]) -> Cow<'_, [u8]> {
     let Ok(uri) = Uri::parse(contact) else {
         return Cow::Borrowed(contact);
     };

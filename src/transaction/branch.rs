@@ -14,6 +14,8 @@ pub enum BranchKind {
     NonInvite,
     /// A request relayed without one (an ACK for a 2xx): no response is expected.
     Stateless,
+    /// A request of our own that asks how a system is doing.
+    Probe,
 }
 
 /// What our branch parameter says.
@@ -38,6 +40,7 @@ impl BranchId {
             BranchKind::Invite => b'i',
             BranchKind::NonInvite => b'n',
             BranchKind::Stateless => b's',
+            BranchKind::Probe => b'p',
         });
         write_hex(out, self.context, 16);
         write_hex(out, u64::from(self.leg), 2);
@@ -54,6 +57,7 @@ impl BranchId {
             b'i' => BranchKind::Invite,
             b'n' => BranchKind::NonInvite,
             b's' => BranchKind::Stateless,
+            b'p' => BranchKind::Probe,
             _ => return None,
         };
         Some(Self {
@@ -99,8 +103,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(context: u64, leg: u8, check: u32, kind in 0..3) {
-            let kind = [BranchKind::Invite, BranchKind::NonInvite, BranchKind::Stateless][kind as usize];
+        fn what_is_written_is_read(context: u64, leg: u8, check: u32, kind in 0..4) {
+            let kinds = [
+                BranchKind::Invite,
+                BranchKind::NonInvite,
+                BranchKind::Stateless,
+                BranchKind::Probe,
+            ];
+            let kind = kinds[kind as usize];
             let branch = BranchId { kind, context, leg, check };
             let mut text = Vec::new();
             branch.write(&mut text);

@@ -476,7 +476,6 @@ fn broken_credentials_however_many_count_as_none() {
         ),
         good.replace("Digest", "NoOneKnowsThisScheme"),
         good.replace("nc=00000001", "nc=zzzzzzzz"),
-        format!("{}{good}", "Authorization: Digest realm=\"x\r\n".repeat(15)),
     ];
     for (number, extra) in broken.iter().enumerate() {
         let asked = by("anna", "REGISTER", AOR, &format!("b{number}"), extra);

@@ -118,6 +118,7 @@ pub fn peer(name: &str, mode: Mode) -> Peer {
         voicemail_forwarding: mode,
         trust_diversion: true,
         trust_identity: true,
+        send_identity: true,
         external: false,
     }
 }
@@ -150,6 +151,7 @@ pub fn policy() -> Policy {
         call_limit: 1,
         hop_limit: 5,
         retry_after_s: 5,
+        health: Default::default(),
         udp_limit_bytes: 1_300,
     }
 }

@@ -124,7 +124,6 @@ const FIELDS: &[(&str, &str)] = &[
     ("Supported", "100rel, timer"),
     ("Require", "100rel"),
     ("Proxy-Require", "sec-agree"),
-    ("Session-Expires", "1800;refresher=uac"),
     ("Min-SE", "90"),
     ("Privacy", "id"),
     ("P-Asserted-Identity", "<sip:nora@elsewhere.net>"),

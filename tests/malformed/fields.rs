@@ -417,7 +417,7 @@ proptest! {
     ) {
         let params: String = tags.iter().map(|tag| format!("{space};{space}tag{space}={space}{tag}")).collect();
         let value = format!("{}<{}>{params}", display.0, uri.0);
-        let found = outcome(&Letter::new("OPTIONS").set(name, [&value]).bytes());
+        let found = outcome(&Letter::new("MESSAGE").set(name, [&value]).bytes());
         let good_tags = tags.len() <= 1 && tags.iter().all(|tag| !tag.is_empty() && !tag.contains('"'));
         if display.1 && uri.1 && good_tags {
             let sent = values_of_line(found.copy(), Name::from_bytes(name.as_bytes()));

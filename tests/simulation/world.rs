@@ -113,10 +113,7 @@ fn resolved(name: &Wanted, now_ms: u64) -> Resolved {
         address: address(SLOW_ADDRESS),
         name: None,
     });
-    Resolved {
-        endpoints: found.into_iter().collect(),
-        expires_ms: now_ms + 60_000,
-    }
+    Resolved::of(found.into_iter().collect(), now_ms + 60_000)
 }
 
 impl World {
@@ -299,7 +296,10 @@ impl World {
                 Ok(())
             }
             Some(Event::Resolved(name)) => {
-                self.shared.names.put(&name, resolved(&name, self.net.now));
+                let now_ms = self.net.now;
+                self.shared
+                    .names
+                    .put(&name, resolved(&name, now_ms), now_ms);
                 self.engine
                     .handle(self.now(), Input::Resolved, &mut self.out);
                 self.flush(None)
@@ -512,6 +512,7 @@ fn random_policy(chance: &mut Chance) -> Policy {
             calls: *chance.pick(&[5, 1_000, 1_000]),
             transactions: *chance.pick(&[40, 10_000, 10_000]),
             branches: *chance.pick(&[2, 16]),
+            ..Limits::default()
         },
         ..policy()
     }

@@ -1,6 +1,7 @@
 //! What a shard counts and logs.
 
-use super::{Core, Handler, HostCounters};
+use super::core::Core;
+use super::{Handler, HostCounters};
 use crate::engine::{Now, Source};
 
 /// How often the same trouble is logged at most.

@@ -4,10 +4,11 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use super::super::clock::stopwatch;
 use super::super::socket::{Buffers, bind_shared, local_address};
-use super::report::FIRST_LINE_LIMIT;
+use super::report::{FIRST_LINE_LIMIT, first_line};
 use super::*;
-use crate::engine::Hop;
+use crate::engine::{Handled, Hop, Unreachable};
 
 /// Answers a datagram. Its first byte names the owner, `boom` panics, `call H:P` sends there
 /// and reports `Unreachable` to whoever sent the last one, `later` is answered by a timer.
