@@ -130,7 +130,7 @@ impl Proxy {
                 self.count(|c| &c.challenges);
                 is_wrong.then_some(Offence::WrongCredentials)
             }
-            Rejection::NotFound => Some(Offence::Miss(self.keys.tag(message.uri()))),
+            Rejection::NotFound => self.missed(message.uri()).map(Offence::Miss),
             _ => return rejection,
         };
         if let Some(Offence::WrongCredentials) = offence {
@@ -186,6 +186,15 @@ impl Proxy {
         }
         line.extend_from_slice(b">\r\n");
         Some(line.into())
+    }
+
+    /// Stands for the name that a request has missed, where it is one that a subscriber could have:
+    /// whoever scans tries those. Garbage is no attempt.
+    fn missed(&self, uri: &[u8]) -> Option<u64> {
+        let user = Uri::parse(uri).ok()?.unescaped_user();
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._~+*#-".contains(byte);
+        let is_name = (1..=64).contains(&user.len()) && user.iter().all(is_plain);
+        is_name.then(|| self.keys.tag(&user))
     }
 
     fn bans_of(&self, arrival: &Arrival) -> (&crate::auth::Bans, IpAddr, i64) {

@@ -23,7 +23,8 @@ pub(super) struct Identity {
 
 /// The caller of an INVITE. P-Asserted-Identity counts where the peer is trusted with it
 /// (RFC 3325 §5), else the From; a subscriber in one of our domains is internal, unless the peer
-/// is declared external. Who has authenticated is whom they proved to be, whatever the From says. Who asks for privacy is anonymous whatever is asserted (RFC 3323).
+/// is declared external. Who has authenticated is whom they proved to be, whatever the From says.
+/// Who asks for privacy is anonymous whatever is asserted (RFC 3323).
 pub(super) fn identify(
     request: &ProxyRequest<'_>,
     peer: &Peer,

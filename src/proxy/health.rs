@@ -11,9 +11,11 @@ use crossbeam_queue::ArrayQueue;
 use dashmap::DashMap;
 
 use super::Now;
-use super::hop::Endpoints;
+use super::hop::{Endpoints, Flow, Hop};
 use super::names::Wanted;
-use crate::message::Transport;
+use super::policy::Policy;
+use super::shared::Shared;
+use crate::message::{Message, Name, Transport};
 
 /// How many targets are remembered; a failure of a further one is only counted.
 const TARGETS_LIMIT: usize = 10_000;
@@ -319,6 +321,54 @@ impl Health {
     pub fn in_trouble(&self, now_ms: u64) -> usize {
         self.targets.iter().filter(|h| h.is_bad(now_ms)).count()
     }
+}
+
+/// What a call heard from a hop.
+#[derive(Clone, Copy)]
+pub(super) enum Heard<'a, 'm> {
+    /// A response.
+    Response(&'a Message<'m>),
+    /// Nothing, for long.
+    Nothing,
+    /// The transport's refusal.
+    Refusal,
+}
+
+/// Holds a failure of a hop against its target, and forgives it where it answers. What goes over a
+/// connection of a phone's own says nothing about anybody else.
+pub(super) fn heard(
+    (shared, policy): (&Shared, &Policy),
+    hop: &Hop,
+    heard: Heard<'_, '_>,
+    now: Now,
+) {
+    if hop.flow != Flow::Any {
+        return;
+    }
+    let target = (policy.transport(hop.listener), hop.to);
+    let trouble = match heard {
+        Heard::Response(message) if message.status() == Some(503) => {
+            Trouble::Unavailable(retry_after_s(message))
+        }
+        Heard::Response(_) => return shared.health.forgive(target, now),
+        Heard::Nothing => Trouble::TimedOut,
+        Heard::Refusal => Trouble::Unreachable,
+    };
+    shared.health.penalise(target, trouble, now, &policy.health);
+}
+
+/// The seconds of a Retry-After; what follows them does not matter (RFC 3261 §20.33).
+fn retry_after_s(message: &Message<'_>) -> Option<u32> {
+    let value = message.values(Name::RetryAfter).next()?.bytes;
+    let digits = value.iter().take_while(|byte| byte.is_ascii_digit());
+    let number = |sum: u32, digit: &u8| {
+        sum.saturating_mul(10)
+            .saturating_add(u32::from(digit.wrapping_sub(b'0')))
+    };
+    value
+        .first()
+        .filter(|byte| byte.is_ascii_digit())
+        .map(|_| digits.fold(0, number))
 }
 
 #[cfg(test)]

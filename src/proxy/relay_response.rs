@@ -4,6 +4,7 @@
 use super::best::{Best, upstream_edits};
 use super::failover::received;
 use super::forward::{Origin, complete_length};
+use super::health::{Heard, heard};
 use super::privacy::Passage;
 use super::relay::{Relay, Relayed};
 use super::route::Routed;
@@ -34,6 +35,8 @@ impl Proxy {
         else {
             return false;
         };
+        let around = (&*self.shared, &*self.policy);
+        heard(around, &branch.hop, Heard::Response(message), self.now);
         let base = self.policy.base(branch.hop.listener);
         let reaction = branch.client.on_response(status, self.now.ms, &base);
         if reaction == Reaction::Pass {
@@ -198,6 +201,8 @@ impl Proxy {
             return;
         }
         branch.failover_at = None;
+        let around = (&*self.shared, &*self.policy);
+        heard(around, &branch.hop, Heard::Nothing, self.now);
         if self.fail_relay_over(key, leg) {
             let relay = self.relays.get_mut(key);
             if let Some(branch) = relay.and_then(|relay| relay.branches.get_mut(usize::from(leg))) {
@@ -246,6 +251,8 @@ impl Proxy {
         let Some(branch) = relay.and_then(|relay| relay.branches.get_mut(usize::from(leg))) else {
             return;
         };
+        let around = (&*self.shared, &*self.policy);
+        heard(around, &branch.hop, Heard::Refusal, self.now);
         branch.client.on_transport_failure();
         let is_counted = !branch.is_superseded;
         if is_counted && !self.fail_relay_over(key, leg) {

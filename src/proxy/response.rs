@@ -7,6 +7,7 @@ use super::cancel::{CancelReason, write_ack};
 use super::dialog::Answer;
 use super::forward::complete_length;
 use super::handle::send_stored;
+use super::health::{Heard, heard};
 use super::note::Final;
 use super::privacy::Passage;
 use super::route::Routed;
@@ -89,6 +90,8 @@ impl Proxy {
         else {
             return;
         };
+        let around = (&*self.shared, &*self.policy);
+        heard(around, &branch.hop, Heard::Response(message), self.now);
         let base = self.policy.base(branch.hop.listener);
         let reaction = branch.client.on_response(status, self.now.ms, &base);
         if matches!(reaction, Reaction::Ack | Reaction::PassAndAck) {

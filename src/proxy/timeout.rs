@@ -1,6 +1,7 @@
 //! Timers fire: the wheel wakes a context, the context says what is due (RFC 3261 §16.8, §17).
 
 use super::cancel::CancelReason;
+use super::health::{Heard, heard};
 use super::hop::Unreachable;
 use super::invite::{Cancel, InviteDue};
 use super::response::Failed;
@@ -56,9 +57,13 @@ impl Proxy {
             InviteDue::RepeatInvite(leg) => self.repeat_invite(key, leg),
             InviteDue::RepeatCancel(leg) => self.repeat_cancel(key, leg),
             InviteDue::BranchTimedOut(leg) => {
+                self.note_silence(key, leg);
                 self.on_failure(key, leg, Failed::TimedOut);
             }
-            InviteDue::TryNext(leg) => self.supersede(key, leg),
+            InviteDue::TryNext(leg) => {
+                self.note_silence(key, leg);
+                self.supersede(key, leg);
+            }
             InviteDue::RangLongEnough(_) => self.cancel_branches(key, CancelReason::NoAnswer),
             InviteDue::GiveUp(leg) => self.on_timer_c(key, leg),
         }
@@ -78,6 +83,16 @@ impl Proxy {
         } else {
             branch.client.abandon();
             self.on_failure(key, leg, Failed::TimedOut);
+        }
+    }
+
+    /// Nothing came from a hop; a branch that we cancelled has an excuse.
+    fn note_silence(&mut self, key: InviteKey, leg: u8) {
+        let invite = self.invites.get(key);
+        let branch = invite.and_then(|invite| invite.branches.get(usize::from(leg)));
+        if let Some(branch) = branch.filter(|b| !matches!(b.cancel, Cancel::Sent { .. })) {
+            let around = (&*self.shared, &*self.policy);
+            heard(around, &branch.hop, Heard::Nothing, self.now);
         }
     }
 
@@ -126,6 +141,8 @@ impl Proxy {
                 .get_mut(key)
                 .and_then(|invite| invite.branch(leg))
             {
+                let around = (&*self.shared, &*self.policy);
+                heard(around, &branch.hop, Heard::Refusal, self.now);
                 branch.client.on_transport_failure();
             }
             self.on_failure(key, leg, Failed::Transport);

@@ -486,3 +486,27 @@ fn broken_credentials_however_many_count_as_none() {
     let asked = by("anna", "REGISTER", AOR, "last", &with_others);
     find(&world.receive(CALLER, asked), PBX, "REGISTER");
 }
+
+#[test]
+fn our_own_registrar_takes_a_phone_that_proves_its_password() {
+    let mut policy = registering();
+    policy.auth = guarded().auth;
+    let mut world = world(policy, &[ANNA, BOB]);
+    let asked = by("anna", "REGISTER", "sip:example.com", "a", "");
+    let asked = asked.replace("To: <sip:example.com>", "To: <sip:anna@example.com>");
+    let challenged = the_answer(world.receive(CALLER, &asked));
+    assert_eq!(challenged.status(), Some(401));
+    let signed = sign(&challenged, SECRET, ("REGISTER", "sip:example.com"));
+    let register = |to: &str, call: &str, signed: &str| {
+        let asked = by("anna", "REGISTER", "sip:example.com", call, signed);
+        asked.replace(
+            "To: <sip:example.com>",
+            &format!("To: <sip:{to}@example.com>"),
+        )
+    };
+    let bound = the_answer(world.receive(CALLER, register("anna", "b", &signed)));
+    assert_eq!(bound.status(), Some(200), "{}", bound.text());
+    let signed = sign_counting(&challenged, SECRET, ("REGISTER", "sip:example.com"), 2);
+    let foreign = the_answer(world.receive(CALLER, register("bob", "c", &signed)));
+    assert_eq!(foreign.status(), Some(403), "{}", foreign.text());
+}

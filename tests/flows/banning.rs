@@ -108,6 +108,17 @@ fn who_tries_many_numbers_is_shut_out_and_who_misdials_is_not() {
         world.advance(1_000);
         assert!(call(&mut world, n % 4, n, CALLER), "{n}");
     }
+    for n in 0..200 {
+        let uri = format!("sip:%0{}x{}@example.com", n % 10, "a".repeat(n));
+        world.receive(CALLER, invite(&uri, &format!("garbage{n}")));
+    }
+    assert!(
+        !world
+            .shared
+            .guard
+            .bans
+            .is_banned(address(CALLER).ip(), world.now().unix_ms)
+    );
     for n in 0..40 {
         call(&mut world, n, n, MALLORY);
     }

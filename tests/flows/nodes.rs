@@ -318,3 +318,71 @@ fn each_check_belongs_to_one_of_several_shards() {
     asked.sort();
     assert_eq!(asked, [address(A), address(B)]);
 }
+
+/// Calls, refuses the call at whichever node gets it, and says which.
+fn tried_first(world: &mut World, call: &str) -> String {
+    let sent = world.receive(CALLER, invite(URI, call));
+    let invites = |s: &&Sent| s.method().as_deref() == Some("INVITE");
+    let copy = sent.iter().find(invites).unwrap().clone();
+    let to = copy.to.to_string();
+    let sent = world.receive(&to, respond(&copy, "486 Busy Here", ""));
+    let busy = answer(&sent, CALLER, 486);
+    world.receive(CALLER, ack_failure(URI, call, &busy));
+    to
+}
+
+/// The same two nodes, without checks.
+fn unchecked() -> Policy {
+    Policy {
+        health: HealthRules::default(),
+        ..checked()
+    }
+}
+
+#[test]
+fn a_call_that_a_node_does_not_answer_puts_it_last_for_the_next_ones() {
+    let mut world = World::new(unchecked(), &[BOB]);
+    assert_eq!(tried_first(&mut world, "before"), A);
+    find(&world.receive(CALLER, invite(URI, "silent")), A, "INVITE");
+    let copy = find(&world.advance(5_000), B, "INVITE");
+    let sent = world.receive(B, respond(&copy, "486 Busy Here", ""));
+    let busy = answer(&sent, CALLER, 486);
+    world.receive(CALLER, ack_failure(URI, "silent", &busy));
+    assert_eq!(tried_first(&mut world, "after"), B);
+    world.advance(30_000);
+    assert_eq!(
+        tried_first(&mut world, "later"),
+        A,
+        "a penalty is over some time"
+    );
+    world.assert_drained();
+}
+
+#[test]
+fn a_503_and_a_closed_port_put_a_node_last_and_an_answer_first_again() {
+    let mut world = World::new(unchecked(), &[BOB]);
+    let copy = find(&world.receive(CALLER, invite(URI, "a")), A, "INVITE");
+    let busy = respond(
+        &copy,
+        "503 Service Unavailable",
+        "Retry-After: 90 (lunch);duration=5\r\n",
+    );
+    let copy = find(&world.receive(A, busy), B, "INVITE");
+    let health = world.shared.health.of((Transport::Udp, address(A)));
+    assert_eq!(health.penalised_until_ms, world.now_ms + 90_000);
+    let sent = world.receive(B, respond(&copy, "486 Busy Here", ""));
+    world.receive(CALLER, ack_failure(URI, "a", &answer(&sent, CALLER, 486)));
+    world.advance(45_000);
+    assert_eq!(tried_first(&mut world, "b"), B);
+
+    find(&world.receive(CALLER, invite(URI, "c")), B, "INVITE");
+    let copy = find(&world.unreachable(B), A, "INVITE");
+    let sent = world.receive(A, respond(&copy, "486 Busy Here", ""));
+    world.receive(CALLER, ack_failure(URI, "c", &answer(&sent, CALLER, 486)));
+    assert_eq!(
+        tried_first(&mut world, "d"),
+        A,
+        "its answer is its way back"
+    );
+    world.assert_drained();
+}

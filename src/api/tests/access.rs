@@ -68,6 +68,8 @@ GET    200 200 401 401 /api/v1/explain?from=bob&to=anna
 GET    200 403 401 401 /api/v1/explain?from=anna&to=bob
 GET    200 403 401 401 /api/v1/explain?from=anna&to=999
 GET    200 403 401 401 /api/v1/export
+GET    200 403 401 401 /api/v1/bans
+DELETE 404 403 401 401 /api/v1/bans/192.0.2.1
 POST   415 403 401 401 /api/v1/import {}
 POST   422 403 401 401 /api/v1/reload {}
 GET    200 403 401 401 /metrics
