@@ -86,11 +86,14 @@ impl Proxy {
         }
     }
 
-    /// Nothing came from a hop; a branch that we cancelled has an excuse.
+    /// Nothing came from a hop; a branch that we cancelled, or gave up for it before, has an excuse.
     fn note_silence(&mut self, key: InviteKey, leg: u8) {
         let invite = self.invites.get(key);
         let branch = invite.and_then(|invite| invite.branches.get(usize::from(leg)));
-        if let Some(branch) = branch.filter(|b| !matches!(b.cancel, Cancel::Sent { .. })) {
+        let is_excused = |branch: &&super::invite::Branch| {
+            branch.is_superseded || matches!(branch.cancel, Cancel::Sent { .. })
+        };
+        if let Some(branch) = branch.filter(|branch| !is_excused(branch)) {
             let around = (&*self.shared, &*self.policy);
             heard(around, &branch.hop, Heard::Nothing, self.now);
         }

@@ -379,11 +379,11 @@ pub fn in_dialog(answer: &Sent, method: &str, cseq: u32, from_callee: bool, extr
     } else {
         (format!("sip:callee@{PBX}"), CALLER)
     };
-    let routes: String = answer
-        .headers("Record-Route")
-        .iter()
-        .map(|r| format!("Route: {r}\r\n"))
-        .collect();
+    let mut recorded = answer.headers("Record-Route");
+    if !from_callee {
+        recorded.reverse();
+    }
+    let routes: String = recorded.iter().map(|r| format!("Route: {r}\r\n")).collect();
     let call_id = answer.header("Call-ID").unwrap();
     format!(
         "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {sender};branch=z9hG4bK{method}{cseq}{}\r\n\
