@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::exit::{CliError, Exit, Outcome};
 use crate::api::events::Events;
-use crate::api::state::{ApiState, Family, Histogram, Host, Measures, Parts};
+use crate::api::state::{ApiState, CertificateFacts, Family, Histogram, Host, Measures, Parts};
 use crate::api::tokens::Tokens;
 use crate::api::traces::Traces;
 use crate::api::{gazette, router, serve};
@@ -117,6 +117,12 @@ impl Host for Process {
         self.clock.now().ms
     }
 
+    fn certificates(&self) -> Vec<CertificateFacts> {
+        let server = self.server.upgrade();
+        let ours = server.map(|server| server.certificates());
+        ours.unwrap_or_default().into_iter().map(facts).collect()
+    }
+
     fn random(&self, bytes: &mut [u8]) -> Result<(), String> {
         net::random(bytes).map_err(|error| error.to_string())
     }
@@ -148,6 +154,18 @@ impl Host for Process {
         if let Some(server) = self.server.upgrade() {
             server.collect_traces();
         }
+    }
+}
+
+fn facts(ours: net::CertificateFacts) -> CertificateFacts {
+    CertificateFacts {
+        purpose: ours.use_.to_owned(),
+        subject: ours.subject,
+        issuer: ours.issuer,
+        names: ours.names.into_iter().map(String::from).collect(),
+        not_before_unix_s: ours.not_before_unix_s,
+        not_after_unix_s: ours.not_after_unix_s,
+        file: ours.file.display().to_string(),
     }
 }
 
