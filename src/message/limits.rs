@@ -2,7 +2,7 @@
 //!
 //! RFC 3261 sets none, so each is far above what well-behaved peers send and low enough that one
 //! message costs a bounded amount of work and memory. What exceeds a limit is refused by
-//! [`super::check`] with the status of its [`super::Fault`]; a response is dropped.
+//! [`super::check()`] with the status of its [`super::Fault`]; a response is dropped.
 //! `docs/limits.md` has the same table.
 
 /// The largest request that is relayed, in bytes: our own lines still fit into a UDP datagram after

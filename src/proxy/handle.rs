@@ -222,7 +222,7 @@ impl Proxy {
         match request.method {
             Method::Invite if !request.is_in_dialog() && has_user => Ok(Way::Lookup),
             Method::Register if self.policy.registrar.is_some() => Ok(Way::Registrar),
-            Method::Options if !request.is_in_dialog() && !(subscriber.is_some() && is_known) => {
+            Method::Options if !(request.is_in_dialog() || (subscriber.is_some() && is_known)) => {
                 Ok(Way::Ourselves)
             }
             Method::Publish if self.policy.registrar.is_some() => match self.policy.next_hop {

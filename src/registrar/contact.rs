@@ -8,6 +8,10 @@ use crate::message::{self, Fault, Message};
 
 /// What a REGISTER says about contacts.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, on the stack, while its REGISTER is handled"
+)]
 pub enum Contacts<'a> {
     /// Nothing: it asks what is bound.
     Query,

@@ -236,7 +236,10 @@ impl Play<'_> {
             return;
         }
         let method = self.input.pick(&["ACK", "BYE", "INVITE", "UPDATE", "INFO"]);
-        let (cseq, turned) = (self.input.next() as u32, self.input.next() % 2 == 0);
+        let (cseq, turned) = (
+            self.input.next() as u32,
+            self.input.next().is_multiple_of(2),
+        );
         let bytes = in_dialog(&response, method, cseq, turned, "").into_bytes();
         self.mark_other(&bytes);
         self.receive(if turned { PBX } else { CALLER }, bytes);
