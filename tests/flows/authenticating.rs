@@ -78,7 +78,7 @@ pub fn sign_counting(
         Some(401) => ("Authorization", answer.header("WWW-Authenticate")),
         _ => ("Proxy-Authorization", answer.header("Proxy-Authenticate")),
     };
-    let challenge = challenge.expect("a challenge");
+    let challenge = challenge.unwrap();
     let algorithm = Algorithm::from_name(field(&challenge, "algorithm").as_bytes()).unwrap();
     let (realm, nonce) = (field(&challenge, "realm"), field(&challenge, "nonce"));
     let hex = |parts: &[&str]| {

@@ -46,7 +46,7 @@ fn a_browser_that_registers_with_the_pbx_is_called_over_its_connection() {
     let mut world = world();
     let sent = world.receive_over((5, WS), PHONE, register("WS", ""));
     let copy = find(&sent, PBX, "REGISTER");
-    let path = copy.header("Path").expect("a Path of ours");
+    let path = copy.header("Path").unwrap();
     assert!(path.contains(PROXY) && path.contains(";lr;ob"));
     world.receive(PBX, respond(&copy, "200 OK", ""));
     let route = format!("Route: {path}\r\n");
@@ -56,7 +56,7 @@ fn a_browser_that_registers_with_the_pbx_is_called_over_its_connection() {
     let copy = sent
         .iter()
         .find(|s| s.method().as_deref() == Some("INVITE"));
-    let copy = copy.expect("the call goes on");
+    let copy = copy.unwrap();
     let id = ConnectionId(NonZeroU64::new(5).unwrap());
     assert_eq!(copy.hop.flow, Flow::Only(id));
     assert!(copy.headers("Route").is_empty());
