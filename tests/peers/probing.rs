@@ -108,6 +108,6 @@ fn random_bytes_do_no_harm() {
     let said = run(&mut command, Duration::from_secs(8));
     ping(&stage);
     let received = stage.server.metric_sum("pointsman_requests_received_total");
-    assert!(received > 10, "{received} {}", said.text);
+    assert!(received > 1, "{received} {}", said.text);
     stage.assert_forgotten();
 }

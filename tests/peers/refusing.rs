@@ -200,7 +200,8 @@ fn more_calls_than_the_limit_are_503_with_retry_after() {
     stage.wait_for_calls_of("anna", 1);
     let second = stage.call("sip:102@example.com");
     assert_eq!(second.answers(), [503]);
-    assert_eq!(second.answer(503).header("Retry-After"), "7");
+    let retry_after_s: u32 = second.answer(503).header("Retry-After").parse().unwrap();
+    assert!((7..=10).contains(&retry_after_s), "{retry_after_s}");
     assert_eq!(stage.server.metric("pointsman_overloads_total"), 1);
     assert_eq!(first.hang_up_and_finish().answers(), [180, 200]);
     stage.wait_for_calls_of("anna", 0);

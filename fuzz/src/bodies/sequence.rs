@@ -66,6 +66,8 @@ struct Play<'a> {
     /// What was received, for repetitions.
     received: Vec<(&'static str, Vec<u8>)>,
     finals: HashMap<Vec<u8>, (u16, u64)>,
+    /// Every INVITE by its transaction.
+    begun: HashMap<Vec<u8>, Vec<u8>>,
     /// INVITEs that spoiled messages may have meddled with.
     spoiled: HashSet<Vec<u8>>,
 }
@@ -80,6 +82,7 @@ pub fn sequence(data: &[u8]) {
         up: Vec::new(),
         received: Vec::new(),
         finals: HashMap::new(),
+        begun: HashMap::new(),
         spoiled: HashSet::new(),
     };
     for _ in 0..STEPS {
@@ -115,12 +118,24 @@ impl Play<'_> {
     }
 
     fn receive(&mut self, from: &'static str, bytes: Vec<u8>) {
-        if from == CALLER {
-            self.forget_final(&bytes);
+        if !self.is_first_of_its_branch(&bytes) {
+            return;
         }
+        self.forget_final(&bytes);
         let sent = self.world.receive(from, &bytes);
         self.received.push((from, bytes));
         self.take(sent);
+    }
+
+    /// Whether no other INVITE has had its branch: no client uses one again (RFC 3261 §8.1.1.7).
+    fn is_first_of_its_branch(&mut self, bytes: &[u8]) -> bool {
+        let is_request = !bytes.starts_with(b"SIP/2.0 ");
+        let Some(key) = invite_key(bytes).filter(|_| is_request) else {
+            return true;
+        };
+        let first = self.begun.entry(key.clone());
+        let is_same = first.or_insert_with(|| bytes.to_vec()) == bytes;
+        is_same || self.spoiled.contains(&key)
     }
 
     /// A transaction that is over may begin again.
