@@ -66,6 +66,8 @@ struct Play<'a> {
     /// What was received, for repetitions.
     received: Vec<(&'static str, Vec<u8>)>,
     finals: HashMap<Vec<u8>, (u16, u64)>,
+    /// When the step began in which something was sent: a wait is long.
+    since_ms: u64,
     /// Every INVITE by its transaction.
     begun: HashMap<Vec<u8>, Vec<u8>>,
     /// INVITEs that spoiled messages may have meddled with.
@@ -82,6 +84,7 @@ pub fn sequence(data: &[u8]) {
         up: Vec::new(),
         received: Vec::new(),
         finals: HashMap::new(),
+        since_ms: 0,
         begun: HashMap::new(),
         spoiled: HashSet::new(),
     };
@@ -104,6 +107,7 @@ pub fn sequence(data: &[u8]) {
 
 impl Play<'_> {
     fn step(&mut self) {
+        self.since_ms = self.world.now_ms;
         match self.input.next() % 11 {
             0 | 1 => self.request(),
             2 | 3 => self.respond(),
@@ -154,7 +158,7 @@ impl Play<'_> {
                 continue;
             };
             if let Some(key) = invite_key(&sent.bytes).filter(|_| status >= 200) {
-                let now = self.world.now_ms;
+                let now = self.since_ms;
                 let (first, _) = *self.finals.entry(key.clone()).or_insert((status, now));
                 assert!(
                     first == status || self.spoiled.contains(&key),
