@@ -3,22 +3,26 @@
 //! # The way of an INVITE
 //!
 //! 1. A datagram comes in on a shard's socket: `net` receives it in a batch, reads the clock once and
-//!    gives both to [`engine::Engine::handle`]. From here on there is no I/O, no clock and no lock.
+//!    gives both to [`engine::Engine::handle`]. What comes over TCP, TLS or WebSocket is cut into
+//!    messages first ([`message::Framer`]). From here on there is no I/O, no clock and no lock.
 //! 2. [`message::Index::parse`] notes where its fields are. Nothing is copied; what is not understood
 //!    stays as it is. The Call-ID's keyed hash says which shard owns the call
 //!    ([`engine::shard_of`]).
 //! 3. [`proxy::Proxy::handle_request`] finds its server transaction, or checks it once and routes it
-//!    (RFC 3261 §16.3 to §16.5): it belongs to a dialog, is for one of ours, or is refused.
+//!    (RFC 3261 §16.3 to §16.5): it belongs to a dialog, is for one of ours, must be authenticated
+//!    first ([`auth`]), or is refused.
 //! 4. For one of ours, `proxy::setup` looks the callee up in the [`presence::Directory`], wait-free,
 //!    and asks **[`routing::decide()`]: the function that decides**. It is pure: a question of plain
 //!    data gives a [`routing::Decision`], a plan with its reasons.
-//! 5. `proxy::carry_out` does what the plan says: a branch to the PBX (edits over the received bytes),
-//!    a 302, a branch to another target, or a rejection. A failed branch is decided again by
-//!    [`routing::decide_after`].
+//! 5. `proxy::carry_out` does what the plan says: branches to the PBX or to the callee's registered
+//!    phones (`proxy::target`; edits over the received bytes), a 302, a branch to another target, or
+//!    a rejection. A branch that fails tries the next hop of its target, then the next targets
+//!    (`proxy::failover`); then the call is decided again by [`routing::decide_after`].
 //! 6. The 2xx opens a [`call`] record: it marks both parties as in a call, and a copy of it stands in
 //!    the [`store`] before the 2xx goes on. The BYE closes it. The journal, the events and the
 //!    metrics come from the same record.
-//! 7. What is to be sent waits in the [`engine::Outbox`]; the host sends the batch.
+//! 7. What is to be sent waits in the [`engine::Outbox`], each message with its hop: listener,
+//!    address and connection. The host sends the batch.
 //!
 //! # The map
 //!
