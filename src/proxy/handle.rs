@@ -10,7 +10,7 @@ use super::route::{Routed, Unroutable, is_ours};
 use super::setup::Neighbourhood;
 use super::target::{Target, Targets};
 use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey, extensions, privacy, session};
-use crate::message::{Message, Method, Scheme, Uri, Via};
+use crate::message::{Message, Method, Scheme, Uri, Via, check};
 use crate::presence::Handle;
 
 /// Where a request may go, once it is known who sent it and for whom it is.
@@ -53,9 +53,10 @@ impl Proxy {
                 self.on_ack(invite);
             }
             (Method::Ack, _) => self.on_new_request(arrival, message, via, key),
-            (Method::Cancel, Some(Owner::Invite(invite))) => {
-                self.on_cancel(arrival, invite, message);
-            }
+            (Method::Cancel, Some(Owner::Invite(invite))) => match check(&message) {
+                Ok(()) => self.on_cancel(arrival, invite, message),
+                Err(fault) => self.reject_unroutable(arrival, message, fault.into()),
+            },
             (_, Some(Owner::Invite(invite))) => self.repeat_invite_response(invite),
             (_, Some(Owner::Relay(relay))) => self.repeat_relay_response(relay),
             (_, Some(Owner::Answer(answer))) => self.repeat_answer(answer),

@@ -117,3 +117,28 @@ fn a_cancelled_call_does_not_go_to_voicemail() {
     assert_eq!(statuses(&sent, CALLER), [487]);
     world.assert_drained();
 }
+
+#[test]
+fn a_broken_cancel_is_answered_400_and_cancels_nothing() {
+    let mut world = World::new(policy(), &[BOB]);
+    let copy = find(&world.receive(CALLER, invite(URI, "a")), PBX, "INVITE");
+    world.receive(PBX, respond(&copy, "180 Ringing", ""));
+    for (good, bad) in [
+        ("CSeq: 1 CANCEL", "CSeq: 1 INVITE"),
+        (
+            "Call-ID: a@caller",
+            "Call-ID: a@caller\r\nCall-ID: a@caller",
+        ),
+        ("Max-Forwards: 70", "Max-Forwards: x"),
+    ] {
+        let sent = world.receive(CALLER, cancel(URI, "a").replace(good, bad));
+        assert_eq!(statuses(&sent, CALLER), [400], "{bad}");
+        assert_eq!(sent.len(), 1, "{bad}");
+    }
+    let sent = world.receive(CALLER, cancel(URI, "a"));
+    let onward = find(&sent, PBX, "CANCEL");
+    world.receive(PBX, respond(&onward, "200 OK", ""));
+    let sent = world.receive(PBX, respond(&copy, "487 Request Terminated", ""));
+    assert_eq!(statuses(&sent, CALLER), [487]);
+    world.assert_drained();
+}
