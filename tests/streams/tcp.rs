@@ -415,3 +415,36 @@ fn what_waits_is_sent_before_the_server_ends() {
     peer.until_closed();
     assert!(flows.flows.is_empty());
 }
+
+#[test]
+fn calls_go_to_a_peer_over_the_connection_that_it_opened_with_an_alias() {
+    // Nobody listens there: the PBX can only be reached over its own connection.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = free.local_addr().unwrap();
+    drop(free);
+    let sip = format!("reuse_tcp = true\nnext_hop = \"sip:{at};transport=tcp\"");
+    let site = Site::new(TCP, &sip, "");
+    let mut pbx = Peer::connect(site.at(0));
+    // To nobody of ours, so that we answer it ourselves.
+    pbx.send(request(
+        "OPTIONS",
+        "nobody",
+        ("TCP", &format!("{at};alias")),
+        "alias",
+    ));
+    pbx.final_response();
+    let mut caller = Peer::connect(site.at(0));
+    let via = caller.local().to_string();
+    caller.send(request("INVITE", "102", ("TCP", &via), "back"));
+    let invite = loop {
+        let message = pbx.hear();
+        if message.0.starts_with("INVITE ") {
+            break message;
+        }
+    };
+    pbx.send(invite.answer("486 Busy Here", ""));
+    assert_eq!(caller.final_response().status(), Some(486));
+    assert_eq!(site.number("connections_opened", "us"), 0);
+    drop((pbx, caller));
+    site.until_empty();
+}
