@@ -308,8 +308,9 @@ fn configuration(network: &Network, folder: &Path, keys: &str) -> String {
     let common: Vec<_> = common.lines().filter(|line| !is_set(line)).collect();
     let api = network.host(1);
     let path = folder.join("store");
+    // A loaded machine of tests keeps messages waiting: that is not what is tried here.
     format!(
-        "[api]\nlisten = \"{api}:8080\"\n[store]\npath = {path:?}\n[sip]\n{}\n{keys}\n",
+        "[overload]\nmax_delay_ms = 10000\n[api]\nlisten = \"{api}:8080\"\n[store]\npath = {path:?}\n[sip]\n{}\n{keys}\n",
         common.join("\n")
     )
 }

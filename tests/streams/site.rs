@@ -98,8 +98,9 @@ pub(crate) fn write(directory: &Path, plan: &Plan<'_>) -> PathBuf {
     let file = directory.join("pointsman.toml");
     let store = directory.join("store");
     let Plan { listen, sip, more } = plan;
+    // A loaded machine of tests keeps messages waiting: that is not what is tried here.
     let text = format!(
-        "[store]\npath = {store:?}\n[api]\nlisten = \"127.0.0.1:0\"\n[sip]\nlisten = [{listen}]\n\
+        "[overload]\nmax_delay_ms = 10000\n[store]\npath = {store:?}\n[api]\nlisten = \"127.0.0.1:0\"\n[sip]\nlisten = [{listen}]\n\
          shards = 2\ndomains = [\"example.com\"]\n{sip}\n{more}\n"
     );
     std::fs::write(&file, text).unwrap();
