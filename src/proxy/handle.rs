@@ -204,14 +204,7 @@ impl Proxy {
         }
         let target = self.target_of(request, routed);
         let is_ours = target.as_ref().is_some_and(|uri| self.serves(uri));
-        if routed.next.is_some() || routed.flow.is_some() {
-            return if is_known {
-                Ok(Way::Onward)
-            } else {
-                Err(Rejection::RelayDenied)
-            };
-        }
-        if !is_ours {
+        if routed.next.is_some() || routed.flow.is_some() || !is_ours {
             return if is_known {
                 Ok(Way::Onward)
             } else {

@@ -135,6 +135,8 @@ impl Proxy {
             offered_session_s: 0,
             waiting: Vec::new(),
             failure: None,
+            asked: None,
+            waits_after: None,
         }
     }
 

@@ -22,6 +22,7 @@ mod failover;
 mod forking;
 mod found;
 mod identity;
+mod naming;
 mod nodes;
 mod originating;
 mod overload;
