@@ -19,6 +19,7 @@ mod extract;
 pub mod gazette;
 mod health;
 mod journal;
+mod layers;
 mod list;
 pub mod metrics;
 mod page;
@@ -147,6 +148,11 @@ fn routes() -> OpenApiRouter<ApiState> {
             subscribers::delete
         ))
         .routes(routes!(status::read, status::set, status::clear))
+        .routes(routes!(layers::overrule, layers::take_back))
+        .routes(routes!(layers::signals, layers::report))
+        .routes(routes!(layers::withdraw))
+        .routes(routes!(layers::dismiss, layers::count_again))
+        .routes(routes!(layers::triggers, layers::replace_triggers))
         .routes(routes!(
             settings::read_all,
             settings::replace_all,

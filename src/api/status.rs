@@ -29,6 +29,9 @@ pub(super) struct StatusWish {
     /// When the status ends by itself (RFC 3339, in the future).
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
+    /// Whether it holds against what comes by itself: meetings, calendar, hours, idle.
+    #[schema(required = false)]
+    pub hold: bool,
 }
 
 impl StatusWish {
@@ -37,7 +40,7 @@ impl StatusWish {
     /// # Errors
     /// Unknown keys, wrong kinds, an `until` that is no instant; `in_call` is a conflict.
     fn read(body: &Value) -> Result<Self, Failure> {
-        let map = require_keys(body, &["status", "message", "until"])?;
+        let map = require_keys(body, &["status", "message", "until", "hold"])?;
         let mut problems = Vec::new();
         let mut text = |key: &str| match map.get(key) {
             None | Some(Value::Null) => None,
@@ -48,6 +51,14 @@ impl StatusWish {
             }
         };
         let (status, message, until) = (text("status"), text("message"), text("until"));
+        let hold = match map.get("hold") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(hold)) => *hold,
+            Some(_) => {
+                problems.push(Problem::new("hold", "must be true or false"));
+                false
+            }
+        };
         let named = status.as_deref().and_then(Status::from_name);
         if named.is_none() && problems.is_empty() {
             problems.push(Problem::new(
@@ -65,6 +76,7 @@ impl StatusWish {
                 status,
                 message,
                 until,
+                hold,
             }),
             _ => Err(Problems(problems).into()),
         }

@@ -4,6 +4,7 @@ mod access;
 mod bindings;
 mod calls;
 mod events;
+mod layers;
 mod passwords;
 mod peers;
 mod subscribers;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde_json::{Map, Value};
 
 use super::model::{
@@ -27,6 +27,11 @@ const SUBSCRIBER_KEYS: &[&str] = &[
     "source",
     "since",
     "settings",
+    "hold",
+    "override",
+    "signals",
+    "triggers",
+    "delegates",
     "password",
     "credentials",
     "version",
@@ -162,6 +167,11 @@ impl Reader {
                     Some(reader.settings(value))
                 })
                 .unwrap_or_default(),
+            hold: self.key(map, "hold", Self::plain).unwrap_or_default(),
+            overruled: self.key(map, "override", Self::plain),
+            signals: self.key(map, "signals", Self::plain).unwrap_or_default(),
+            triggers: self.key(map, "triggers", Self::plain).unwrap_or_default(),
+            delegates: self.key(map, "delegates", Self::texts).unwrap_or_default(),
             password: self.password(map),
             id,
         }
@@ -346,6 +356,13 @@ impl Reader {
             ));
         }
         seconds
+    }
+
+    /// A value whose type says by itself what is wrong with it.
+    fn plain<T: DeserializeOwned>(&mut self, value: &Value) -> Option<T> {
+        T::deserialize(value)
+            .map_err(|error| self.problem(error.to_string()))
+            .ok()
     }
 
     fn texts(&mut self, value: &Value) -> Option<Vec<String>> {

@@ -15,6 +15,7 @@ mod circles;
 mod directory;
 mod document;
 mod index;
+pub mod layers;
 pub mod model;
 pub mod numbers;
 mod password;
@@ -31,13 +32,14 @@ mod writer;
 pub use change::{Change, ChangeError, Changed, Conflict, StatusChanged};
 pub use directory::{Directory, Handle, Mark, Page, PutError, effective_status};
 pub use document::MAX_PROBLEMS;
+pub use layers::{Override, Signal, SignalKind, StatusLayer, Triggers};
 pub use model::{
     Action, CallerClass, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status,
     StatusSettings, Subscriber,
 };
 pub use numbers::{NumberPlan, SmallBuf, UnknownRegion};
 pub use password::PasswordWish;
-pub use profile::Profile;
+pub use profile::{Profile, Standing};
 pub use record::{MarkKind, ProfileGuard, Routing, SUBSCRIBER_LIMIT};
 pub use roster::{Clock, Roster};
 pub use settings::{Layer, Moment, Rules, Step, Target, UriParts};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::directory::{Directory, PutError};
+use super::layers::{Override, Signal, Triggers};
 use super::model::{Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::password::PasswordWish;
@@ -98,6 +99,16 @@ struct Document<'a> {
     _version: u64,
     #[serde(default)]
     settings: Settings,
+    #[serde(default)]
+    hold: bool,
+    #[serde(rename = "override")]
+    overruled: Option<Override>,
+    #[serde(default)]
+    signals: Vec<Signal>,
+    #[serde(default)]
+    triggers: Triggers,
+    #[serde(default)]
+    delegates: Vec<String>,
 }
 
 /// The subscriber of such bytes.
@@ -120,6 +131,11 @@ pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
             since: subscriber.since,
             version,
             settings: subscriber.settings,
+            hold: subscriber.hold,
+            overruled: subscriber.overruled,
+            signals: subscriber.signals,
+            triggers: subscriber.triggers,
+            delegates: subscriber.delegates,
             password: kept(credentials.as_ref())?,
         }),
         _ => from_any_stored(value),
@@ -167,6 +183,7 @@ pub(super) fn load(
     store: &dyn Store,
     directory: &Directory,
     plan: &NumberPlan,
+    now_unix_s: i64,
 ) -> Result<u64, LoadError> {
     let parsers = thread::available_parallelism().map_or(1, |cores| cores.get().min(16));
     let (raw_sender, raw) = sync_channel::<Raw>(WAITING);
@@ -175,7 +192,7 @@ pub(super) fn load(
     thread::scope(|scope| {
         for _ in 0..parsers {
             let (raw, sender) = (&raw, sender.clone());
-            scope.spawn(move || parse(raw, &sender, plan));
+            scope.spawn(move || parse(raw, &sender, plan, now_unix_s));
         }
         drop(sender);
         let putting = scope.spawn(move || put_all(&parsed, directory));
@@ -205,7 +222,12 @@ fn read(store: &dyn Store, sender: SyncSender<Raw>) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn parse(raw: &Mutex<Receiver<Raw>>, parsed: &SyncSender<Parsed>, plan: &NumberPlan) {
+fn parse(
+    raw: &Mutex<Receiver<Raw>>,
+    parsed: &SyncSender<Parsed>,
+    plan: &NumberPlan,
+    now_unix_s: i64,
+) {
     loop {
         let received = raw.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(batch) = received else {
@@ -213,7 +235,7 @@ fn parse(raw: &Mutex<Receiver<Raw>>, parsed: &SyncSender<Parsed>, plan: &NumberP
         };
         let profiles = batch.into_iter().map(|(id, value)| {
             from_stored(&value)
-                .map(|subscriber| Profile::new(&subscriber, plan))
+                .map(|subscriber| Profile::new(&subscriber, plan, now_unix_s))
                 .map_err(|fault| LoadError::Document { id, fault })
         });
         parsed.send(profiles.collect()).ok();
@@ -277,7 +299,7 @@ mod tests {
     fn loaded(store: &Memory) -> Result<(Directory, u64), String> {
         let directory = Directory::new(1);
         let plan = crate::presence::sample::plan();
-        let greatest = load(store, &directory, &plan).map_err(|error| error.to_string())?;
+        let greatest = load(store, &directory, &plan, 0).map_err(|error| error.to_string())?;
         Ok((directory, greatest))
     }
 

@@ -9,7 +9,9 @@ use super::decision::{
 };
 use super::question::{Failure, Question, Subscribers};
 use super::reason::Reason;
-use crate::presence::{CallerClass, Handle, Layer, Moment, Profile, Routing, Status, Step, Target};
+use crate::presence::{
+    CallerClass, Handle, Layer, Moment, Profile, Routing, Status, StatusLayer, Step, Target,
+};
 
 /// Where a call for a subscriber goes.
 ///
@@ -54,7 +56,8 @@ pub fn decide_after(
         subscriber: callee,
         failure,
     });
-    let in_call = routing.calls >= question.call_limit;
+    let in_call =
+        routing.calls >= question.call_limit || profile.is_in_meeting(question.now_unix_s);
     let class = question.caller.class;
     let (step, layer, moment) = after_step(&profile, status, in_call, (failure, class))?;
     let rule = Reason::Rule {
@@ -212,13 +215,14 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         }
         let in_call = routing.calls >= self.question.call_limit;
         let needs_profile =
-            routing.has_rules || routing.has_until || (in_call && routing.has_busy_rules);
+            routing.has_rules || routing.is_timed || (in_call && routing.has_busy_rules);
         if !needs_profile {
             return self.plain(subscriber, routing, in_call);
         }
         match self.subscribers.profile(subscriber) {
             Some(profile) => {
                 let status = self.status_in_force(subscriber, &profile);
+                let in_call = in_call || profile.is_in_meeting(self.question.now_unix_s);
                 self.by_rules(
                     &Reached {
                         subscriber,
@@ -239,6 +243,7 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         self.reasons.push(Reason::Status {
             subscriber,
             status,
+            layer: StatusLayer::of_choice(status, false),
             until_unix_s: None,
         });
         if status == Status::Dnd {
@@ -255,18 +260,19 @@ impl<'q, S: Subscribers> Walk<'q, S> {
 
     fn status_in_force(&mut self, subscriber: Handle, profile: &Profile) -> Status {
         let now = self.question.now_unix_s;
-        let status = profile.status_at(now);
+        let standing = profile.standing(now);
+        let status = standing.status;
         if profile.is_expired(now) && profile.status() != Status::Available {
             self.reasons.push(Reason::Expired {
                 subscriber,
                 status: profile.status(),
             });
         }
-        let until_unix_s = profile.until_unix_s().filter(|until| *until > now);
         self.reasons.push(Reason::Status {
             subscriber,
             status,
-            until_unix_s,
+            layer: standing.layer,
+            until_unix_s: standing.until_unix_s,
         });
         status
     }

@@ -1,7 +1,7 @@
 //! Why a plan was chosen: plain data for logs, metrics, the journal, `explain` and tests.
 
 use super::question::Failure;
-use crate::presence::{CallerClass, Handle, Layer, Moment, Status, Step};
+use crate::presence::{CallerClass, Handle, Layer, Moment, Status, StatusLayer, Step};
 
 /// One thing that led to a decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +16,8 @@ pub enum Reason {
         subscriber: Handle,
         /// Which.
         status: Status,
+        /// Why: in which layer.
+        layer: StatusLayer,
         /// When it ends, in unix seconds.
         until_unix_s: Option<i64>,
     },

@@ -12,7 +12,7 @@ const AWAY: &str = r#"{"id":"bob","display_name":"Bob","status":"away","settings
     "immediate":{"forward":"sip:bob@mobile.example.net"}}}}"#;
 
 fn is_found(world: &mut World) -> Vec<Sent> {
-    let wanted = world.shared.names.take_wanted().expect("it is asked for");
+    let wanted = world.shared.names.take_wanted().unwrap();
     assert_eq!(&*wanted.host, "mobile.example.net");
     let endpoint = Endpoint {
         transport: Transport::Udp,
