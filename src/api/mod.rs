@@ -153,6 +153,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(layers::withdraw))
         .routes(routes!(layers::dismiss, layers::count_again))
         .routes(routes!(layers::triggers, layers::replace_triggers))
+        .routes(routes!(layers::exceptions, layers::replace_exceptions))
         .routes(routes!(
             settings::read_all,
             settings::replace_all,

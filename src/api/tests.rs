@@ -164,6 +164,8 @@ fn policy() -> Policy {
         udp_limit_bytes: 1_300,
         ring_for_s: 30,
         health: Default::default(),
+        zone: jiff::tz::TimeZone::UTC,
+        holidays: Default::default(),
     }
 }
 

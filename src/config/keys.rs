@@ -7,7 +7,7 @@ use super::auth::{method, realm};
 use super::error::Fault;
 use super::readers::{
     addresses, certificates, check_s, level, listeners, max_delay, peer_name, region,
-    session_expires, token, udp_limit,
+    session_expires, time_zone, token, udp_limit,
 };
 use super::value::Value;
 use super::{
@@ -52,6 +52,7 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
         "What is done about systems that do not answer: see [next hops](next-hops.md).",
     ),
     ("dns", "How host names are resolved (RFC 3263)."),
+    ("presence", "How people can be reached."),
     (
         "registrar",
         "Who keeps the bindings of phones: we, so that calls go to the phones themselves, or the PBX. \
@@ -228,6 +229,9 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.dns.timeout_ms = v => v.integer(100..=30_000)? as u32,
         "How long a name server has to answer one query; it is asked twice. Calls do not wait that \
          long: what was resolved before stays in use until there is a new answer."),
+    key!("presence.time_zone", "IANA time zone, `Europe/Berlin`", Words("that of the system"), true,
+        c.presence.time_zone = v => Some(v.parsed(time_zone)?),
+        "In which time zone hours are meant that name none, and times are told."),
     key!("registrar.mode", "`\"local\"` or `\"pass\"`",
         Words("`\"pass\"` with a `next_hop`, else `\"local\"`"), true,
         c.registrar.mode = v => Some(v.word(&[

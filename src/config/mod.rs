@@ -26,6 +26,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
 pub use address::{HostPort, Listen, VoicemailTemplate};
@@ -53,6 +54,8 @@ pub struct Config {
     pub health: Health,
     /// `[dns]`
     pub dns: Dns,
+    /// `[presence]`
+    pub presence: Presence,
     /// `[registrar]`
     pub registrar: Registrar,
     /// `[tls]`
@@ -105,6 +108,23 @@ pub struct Sip {
     #[serde(serialize_with = "networks_as_text")]
     pub proxy_protocol: Vec<Network>,
     pub reuse_tcp: bool,
+}
+
+/// `[presence]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Presence {
+    pub time_zone: Option<String>,
+}
+
+impl Presence {
+    /// The time zone in which hours are meant that name none.
+    pub fn zone(&self) -> TimeZone {
+        self.time_zone
+            .as_deref()
+            .and_then(|name| TimeZone::get(name).ok())
+            .unwrap_or_else(TimeZone::system)
+    }
 }
 
 /// `[tls]`

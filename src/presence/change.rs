@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::exceptions::Exceptions;
 use super::layers::{Override, Signal, SignalKind, Triggers};
 use super::model::{Problems, Source, Status, StatusSettings, Subscriber};
 use super::profile::Profile;
@@ -117,6 +118,15 @@ pub enum Change {
         /// The version it changes.
         if_version: Option<u64>,
     },
+    /// Replaces who is treated otherwise than the status says.
+    PutExceptions {
+        /// Whose.
+        id: String,
+        /// Who is from now on.
+        exceptions: Box<Exceptions>,
+        /// The version it changes.
+        if_version: Option<u64>,
+    },
     /// Drops what has ended, and tells what has begun; changes nothing if nothing has.
     Expire {
         /// Whose.
@@ -214,6 +224,7 @@ impl Change {
             | Self::Withdraw { id, .. }
             | Self::Dismiss { id, .. }
             | Self::PutTriggers { id, .. }
+            | Self::PutExceptions { id, .. }
             | Self::Expire { id } => id,
         }
     }
@@ -227,6 +238,7 @@ impl Change {
             | Self::ClearStatus { if_version, .. }
             | Self::Overrule { if_version, .. }
             | Self::PutTriggers { if_version, .. }
+            | Self::PutExceptions { if_version, .. }
             | Self::PutSettings { if_version, .. } => *if_version,
             Self::Create { .. }
             | Self::Report { .. }

@@ -14,6 +14,7 @@ mod change;
 mod circles;
 mod directory;
 mod document;
+pub mod exceptions;
 mod index;
 pub mod layers;
 pub mod model;
@@ -32,6 +33,9 @@ mod writer;
 pub use change::{Change, ChangeError, Changed, Conflict, StatusChanged};
 pub use directory::{Directory, Handle, Mark, Page, PutError, effective_status};
 pub use document::MAX_PROBLEMS;
+pub use exceptions::{
+    Exception, ExceptionRules, Exceptions, Holidays, Hours, Matched, Occasion, Pattern,
+};
 pub use layers::{Override, Signal, SignalKind, StatusLayer, Triggers};
 pub use model::{
     Action, CallerClass, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::exceptions::Exceptions;
 use super::layers::{Override, Signal, Triggers};
 use super::password::PasswordWish;
 
@@ -212,6 +213,10 @@ pub struct Subscriber {
     #[serde(skip_serializing_if = "Settings::is_empty")]
     #[schema(required = false)]
     pub settings: Settings,
+    /// Who is treated otherwise than the status says.
+    #[serde(skip_serializing_if = "Exceptions::is_empty")]
+    #[schema(required = false)]
+    pub exceptions: Exceptions,
     /// What an administrator or a delegate ordered. Left out it stays as it is.
     #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
     pub overruled: Option<Override>,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
+use super::exceptions::ExceptionRules;
 use super::layers::{self, Claim, Override, Signal, StatusLayer, Triggers};
 use super::model::{CallerClass, Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
@@ -41,6 +42,7 @@ pub struct Profile {
 struct More {
     rules: Option<Rules>,
     credentials: Option<Credentials>,
+    exceptions: Option<ExceptionRules>,
     /// What claims a status beside the choice, the highest first.
     claims: Box<[Claim]>,
     /// When the person is in meetings.
@@ -403,14 +405,21 @@ impl Profile {
 
     /// Whether a call can meet a rule while `status` is in force.
     pub fn has_rules_for(&self, status: Status) -> bool {
-        self.rules().is_some_and(|rules| {
-            rules.touches_calls(Layer::Of(status)) || rules.touches_calls(Layer::All)
-        })
+        let has_exceptions = self.exceptions().is_some();
+        has_exceptions
+            || self.rules().is_some_and(|rules| {
+                rules.touches_calls(Layer::Of(status)) || rules.touches_calls(Layer::All)
+            })
     }
 
     /// The compiled settings, where anything is set.
     pub fn rules(&self) -> Option<&Rules> {
         self.more.as_ref()?.rules.as_ref()
+    }
+
+    /// Who is treated otherwise than the status says, where anybody is.
+    pub fn exceptions(&self) -> Option<&ExceptionRules> {
+        self.more.as_ref()?.exceptions.as_ref()
     }
 
     /// What is kept of the password, where there is one.
@@ -432,6 +441,10 @@ impl Profile {
             since: self.since(),
             version: self.version,
             settings: self.settings(),
+            exceptions: self
+                .exceptions()
+                .map(|rules| rules.written().clone())
+                .unwrap_or_default(),
             hold: self.hold,
             overruled: self.overruled().cloned(),
             signals: self.signals().to_vec(),
@@ -458,6 +471,7 @@ impl More {
         let mut more = Self {
             rules: Rules::compile(&subscriber.settings, plan),
             credentials: subscriber.password.credentials().cloned(),
+            exceptions: ExceptionRules::compile(&subscriber.exceptions, plan),
             claims: layers::claims(subscriber).into(),
             meetings: layers::meetings(subscriber).into(),
             was_in_meeting: false,

@@ -284,6 +284,18 @@ impl Roster {
                 let signal = Box::new(signal);
                 Ok(Change::Report { id, signal })
             }
+            Change::PutExceptions {
+                id,
+                exceptions,
+                if_version,
+            } => {
+                let exceptions = Box::new(exceptions.validate().map_err(ChangeError::Invalid)?);
+                Ok(Change::PutExceptions {
+                    id,
+                    exceptions,
+                    if_version,
+                })
+            }
             Change::PutTriggers {
                 id,
                 triggers,

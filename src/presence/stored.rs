@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::directory::{Directory, PutError};
+use super::exceptions::Exceptions;
 use super::layers::{Override, Signal, Triggers};
 use super::model::{Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
@@ -100,6 +101,8 @@ struct Document<'a> {
     #[serde(default)]
     settings: Settings,
     #[serde(default)]
+    exceptions: Exceptions,
+    #[serde(default)]
     hold: bool,
     #[serde(rename = "override")]
     overruled: Option<Override>,
@@ -131,6 +134,7 @@ pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
             since: subscriber.since,
             version,
             settings: subscriber.settings,
+            exceptions: subscriber.exceptions,
             hold: subscriber.hold,
             overruled: subscriber.overruled,
             signals: subscriber.signals,

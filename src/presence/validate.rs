@@ -1,7 +1,9 @@
 //! What a document must satisfy before it is stored.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
+use super::exceptions::{Exception, Exceptions, Pattern};
 use super::layers::{Override, SIGNALS_LIMIT, Signal, SignalKind, Triggers};
 use super::model::{Action, Problem, Problems, Rule, Settings, Status, StatusSettings, Subscriber};
 use super::numbers::{KEY_LIMIT_BYTES, NumberPlan, is_number};
@@ -10,6 +12,8 @@ const DISPLAY_NAME_LIMIT_BYTES: usize = 128;
 const MESSAGE_LIMIT_BYTES: usize = 500;
 const TARGET_LIMIT_BYTES: usize = 256;
 const ALIASES_LIMIT: usize = 32;
+const RULES_LIMIT: usize = 50;
+const CALLERS_LIMIT: usize = 200;
 const DELEGATES_LIMIT: usize = 16;
 const ACTIVITIES_LIMIT: usize = 16;
 const SIGNAL_ID_LIMIT_BYTES: usize = 128;
@@ -49,6 +53,7 @@ impl Subscriber {
         self.since = self.since.map(|since| whole_seconds(since, false));
         self.aliases = canonical_aliases(&self.id, &self.aliases, plan, &mut problems);
         self.settings.normalise(&mut problems);
+        self.exceptions.normalise("exceptions.", &mut problems);
         self.normalise_layers(&mut problems);
         if problems.is_empty() {
             Ok(self)
@@ -145,6 +150,64 @@ impl Subscriber {
                 let field = format!("delegates.{position}");
                 problems.push(Problem::new(field, "must be the id of a subscriber"));
             }
+        }
+    }
+}
+
+impl Exceptions {
+    /// The exceptions as they are stored; as [`Subscriber::validate`].
+    ///
+    /// # Errors
+    /// Every field that is not allowed.
+    pub fn validate(mut self) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        self.normalise("", &mut problems);
+        if problems.is_empty() {
+            Ok(self)
+        } else {
+            Err(Problems(problems))
+        }
+    }
+
+    fn normalise(&mut self, path: &str, problems: &mut Vec<Problem>) {
+        normalise_callers(&mut self.blocked, &format!("{path}blocked"), problems);
+        normalise_callers(&mut self.vips, &format!("{path}vips"), problems);
+        if self.rules.len() > RULES_LIMIT {
+            let text = format!("{}; at most {RULES_LIMIT}", self.rules.len());
+            problems.push(Problem::new(format!("{path}rules"), text));
+            self.rules.clear();
+        }
+        for (position, rule) in self.rules.iter_mut().enumerate() {
+            rule.normalise(&format!("{path}rules.{position}."), problems);
+        }
+    }
+}
+
+impl Exception {
+    fn normalise(&mut self, path: &str, problems: &mut Vec<Problem>) {
+        let at = |key: &str| format!("{path}{key}");
+        check_text(&at("name"), &self.name, DISPLAY_NAME_LIMIT_BYTES, problems);
+        normalise_callers(&mut self.callers, &at("callers"), problems);
+        normalise_action(&mut self.action, &at("action"), problems);
+        self.until = self.until.map(|until| whole_seconds(until, true));
+        let zone = self.when.as_ref().and_then(|when| when.zone.as_deref());
+        if let Some(zone) = zone.filter(|zone| TimeZone::get(zone).is_err()) {
+            let text = format!("`{zone}` is no time zone; use an IANA name, Europe/Berlin");
+            problems.push(Problem::new(at("when.zone"), text));
+        }
+    }
+}
+
+fn normalise_callers(callers: &mut [String], path: &str, problems: &mut Vec<Problem>) {
+    if callers.len() > CALLERS_LIMIT {
+        let text = format!("{}; at most {CALLERS_LIMIT}", callers.len());
+        problems.push(Problem::new(path, text));
+        return;
+    }
+    for (position, caller) in callers.iter_mut().enumerate() {
+        match Pattern::check(caller) {
+            Ok(normal) => *caller = normal,
+            Err(fault) => problems.push(Problem::new(format!("{path}.{position}"), fault)),
         }
     }
 }
@@ -364,7 +427,7 @@ fn normalise_action(action: &mut Action, path: &str, problems: &mut Vec<Problem>
 
 /// A number without separators, the id of a colleague, or a URI that cannot break out of a header
 /// field.
-fn normalise_target(target: &str) -> Result<String, &'static str> {
+pub(super) fn normalise_target(target: &str) -> Result<String, &'static str> {
     let target = target.trim();
     if target.is_empty() || target.len() > TARGET_LIMIT_BYTES {
         return Err("1 to 256 characters");

@@ -248,6 +248,11 @@ impl Writer {
             Some(own) => {
                 let mut warnings = circles::warnings(&self.directory, own, profile, &self.plan);
                 warnings.extend(profile.password_gaps(&self.hashing.load()));
+                if let Some(exceptions) = profile.exceptions() {
+                    let now_unix_s = (self.clock)().as_second();
+                    let language = profile.language().unwrap_or_default();
+                    warnings.extend(exceptions.oddities(now_unix_s, language));
+                }
                 warnings
             }
             None => Vec::new(),
@@ -355,6 +360,7 @@ fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Result<Outc
             };
             found.ok_or_else(missing)?.dismissed = dismissed;
         }
+        Change::PutExceptions { exceptions, .. } => next.exceptions = *exceptions,
         Change::PutTriggers { triggers, .. } => next.triggers = *triggers,
         Change::Expire { .. } => {
             if !current.is_due(now.as_second()) {

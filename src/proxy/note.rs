@@ -195,6 +195,7 @@ fn rejected_as(rejection: Rejection) -> EntryKind {
     match rejection {
         Rejection::Dnd => EntryKind::RejectedDnd,
         Rejection::Missed => EntryKind::Missed,
+        Rejection::Blocked => EntryKind::Blocked,
         _ => EntryKind::Rejected,
     }
 }

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::health::HealthRules;
 use super::names::Wanted;
 use crate::auth::AuthPolicy;
 use crate::message::Transport;
-use crate::presence::NumberPlan;
+use crate::presence::{Holidays, NumberPlan};
 use crate::registrar::Rules;
 use crate::routing::Mode;
 use crate::transaction::Base;
@@ -59,6 +61,10 @@ pub struct Policy {
     pub retry_after_s: u32,
     /// Penalties, and who is asked whether they are well.
     pub health: HealthRules,
+    /// In which time zone hours are meant that name none.
+    pub zone: TimeZone,
+    /// The days on which nobody works.
+    pub holidays: Holidays,
     /// Longer requests go over TCP where we listen on it (RFC 3261 §18.1.1); 0 is no limit.
     pub udp_limit_bytes: usize,
 }

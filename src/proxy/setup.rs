@@ -256,7 +256,7 @@ impl Proxy {
 pub(super) fn question<'a>(
     story: &'a Story,
     callee: Handle,
-    policy: &Policy,
+    policy: &'a Policy,
     is_emergency_callback: bool,
     now: Now,
 ) -> Question<'a> {
@@ -276,6 +276,8 @@ pub(super) fn question<'a>(
         hop_limit: policy.hop_limit,
         now_unix_s: now.unix_ms.div_euclid(1_000),
         is_emergency_callback,
+        zone: &policy.zone,
+        holidays: &policy.holidays,
     }
 }
 

@@ -216,6 +216,7 @@ async fn the_openapi_document_has_every_route() {
             "delete put",
         ),
         ("/api/v1/subscribers/{id}/triggers", "get put"),
+        ("/api/v1/subscribers/{id}/exceptions", "get put"),
         ("/api/v1/subscribers/{id}/journal", "get"),
         ("/api/v1/subscribers/{id}/tokens", "get post"),
         ("/api/v1/subscribers/{id}/tokens/{token}", "delete"),

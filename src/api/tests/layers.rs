@@ -174,3 +174,47 @@ async fn an_answer_that_is_put_back_keeps_every_layer() {
     world.send(Method::PUT, path, document).await;
     assert_eq!(status(&world).await["layers"], before);
 }
+
+#[tokio::test]
+async fn exceptions_are_read_replaced_and_warned_about() {
+    let world = world().await;
+    let path = "/api/v1/subscribers/anna/exceptions";
+    assert_eq!(world.get(path).await.json(), json!({}));
+    let written = json!({
+        "blocked": ["+49 900*"], "vips": ["bob"],
+        "rules": [
+            {"name": "Munich", "callers": ["+4989*"], "action": "voicemail",
+             "when": {"days": ["mon", "tue"], "from": "08:00", "to": "17:30", "holidays": false}},
+            {"name": "Everybody", "action": {"forward": "102"}, "until": "2026-12-01T00:00:00Z"},
+            {"name": "Nobody", "callers": ["internal"], "action": "reject",
+             "until": "2026-11-30T00:00:00Z"}]});
+    let put = world.send(Method::PUT, path, written).await;
+    assert_eq!(put.status, 200, "{}", put.text());
+    assert_eq!(
+        put.json()["warnings"],
+        json!(["The rule “Nobody” never applies: “Everybody” comes first"])
+    );
+    assert_eq!(put.json()["exceptions"]["blocked"], json!(["+49900*"]));
+    assert_eq!(world.get(path).await.json(), put.json()["exceptions"]);
+    for (bad, field) in [
+        (json!({"rules": [{"name": "x"}]}), "rules.0.action"),
+        (
+            json!({"rules": [{"name": "x", "action": "reject", "when": {"from": "8"}}]}),
+            "rules.0.when",
+        ),
+        (
+            json!({"rules": [{"name": "x", "action": "reject", "when": {"zone": "Mars"}}]}),
+            "rules.0.when.zone",
+        ),
+        (json!({"blocked": ["a b"]}), "blocked.0"),
+    ] {
+        let answer = world.send(Method::PUT, path, bad).await;
+        assert_problem(&answer, 422, "invalid");
+        assert_eq!(
+            answer.json()["problems"][0]["field"],
+            field,
+            "{}",
+            answer.text()
+        );
+    }
+}
