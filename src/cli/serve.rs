@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::exit::{CliError, Exit, Outcome};
 use crate::api::events::Events;
 use crate::api::state::{ApiState, CertificateFacts, Family, Histogram, Host, Measures, Parts};
+use crate::api::sessions::Sessions;
 use crate::api::tokens::Tokens;
 use crate::api::traces::Traces;
 use crate::api::{gazette, router, serve};
@@ -74,6 +75,7 @@ pub(super) async fn start_api_and_tell(
             clock: server.clock(),
         }),
         tokens: Tokens::load(server.store()).map_err(io::Error::other)?,
+        sessions: Sessions::load(server.store()).map_err(io::Error::other)?,
         admin_token: ArcSwapOption::empty(),
         events: Arc::new(Events::new(epoch()?)),
         traces: Traces::default(),
