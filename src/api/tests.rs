@@ -166,6 +166,7 @@ fn policy() -> Policy {
         health: Default::default(),
         zone: jiff::tz::TimeZone::UTC,
         holidays: Default::default(),
+        visibility: Default::default(),
     }
 }
 
