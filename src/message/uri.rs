@@ -115,11 +115,6 @@ fn is_reference(text: &[u8]) -> bool {
     ipv6(part(text, 0..zone)).is_some() && zone + 1 != text.len()
 }
 
-/// Whether the bytes begin with a scheme and a colon, as every URI does.
-pub(super) fn has_scheme(uri: &[u8]) -> bool {
-    memchr(b':', uri).is_some_and(|colon| scheme(part(uri, 0..colon)).is_some())
-}
-
 fn scheme(text: &[u8]) -> Option<Scheme> {
     let first = text.first()?;
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
