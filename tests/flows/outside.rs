@@ -19,3 +19,22 @@ fn a_header_without_a_value_is_rewritten_in_its_own_line() {
         assert!(copy.header("Max-Breadth").unwrap().starts_with("60"));
     }
 }
+
+#[test]
+fn an_address_of_record_must_be_a_sip_uri_or_a_number() {
+    let mut world = World::new(registering(), &[BOB]);
+    for (n, (to, status)) in [
+        ("isbn:2983792873", 400),
+        ("urn:service:sos", 400),
+        ("sip:bob@example.com", 200),
+        ("sip:nobody@example.com", 404),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let asked = request("REGISTER", "sip:example.com", &format!("r{n}"), "");
+        let asked = asked.replace("To: <sip:example.com>", &format!("To: <{to}>"));
+        let sent = world.receive(CALLER, asked);
+        assert_eq!(statuses(&sent, CALLER), [status], "{to}");
+    }
+}
