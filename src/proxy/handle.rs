@@ -3,11 +3,11 @@
 use super::hop::{Hop, Hops};
 use super::invite::Invite;
 use super::overload::Class;
-use super::policy::UnknownCallee;
+use super::policy::{Peer, UnknownCallee};
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable, is_ours};
-use super::setup::Neighbourhood;
+use super::setup::{Identifiers, Neighbourhood};
 use super::target::{Target, Targets};
 use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey, extensions, privacy, session};
 use crate::message::{Message, Method, Scheme, Uri, Via, check};
@@ -123,7 +123,7 @@ impl Proxy {
         self.take_off_credentials(&request.message, &mut routed);
         let policy = std::sync::Arc::clone(&self.policy);
         let (peer, is_known) = self.peer_of(&policy, arrival);
-        let way = self.way(&request, &routed, is_known);
+        let way = self.way(arrival, &request, &routed, is_known);
         let is_for_us = matches!(way, Ok(Way::Ourselves | Way::Registrar));
         if request.is_at_its_end() && !is_for_us && request.method != Method::Ack {
             return Err(Rejection::MaxForwardsExhausted);
@@ -146,26 +146,42 @@ impl Proxy {
             return self.register(arrival, request, key);
         }
         self.check_capacity(arrival, request)?;
+        self.pass(arrival, request, &routed, (&way, peer), (key, check))
+    }
+
+    /// Sends a request that may go on its way.
+    fn pass(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        (way, peer): (&Way, &Peer),
+        (key, check): Identifiers,
+    ) -> Result<(), Rejection> {
         match (request.method, way) {
             (Method::Invite, Way::Lookup) => {
-                self.set_up(arrival, request, &routed, peer, (key, check))
+                self.set_up(arrival, request, routed, peer, (key, check))
             }
-            (Method::Invite, way) => {
-                let hops = self.destination(arrival, request, &routed, &way);
-                self.pass_invite(arrival, request, &routed, (key, check), (hops, None))
+            (Method::Invite, Way::NextHop | Way::Onward) => {
+                let hops = self.destination(arrival, request, routed, way);
+                self.pass_invite(arrival, request, routed, (key, check), (hops, None))
             }
-            (_, way) => {
-                let targets = self.relay_targets(arrival, request, &routed, (&way, key))?;
+            (method, way) => {
+                let targets = self.relay_targets(arrival, request, routed, (way, key))?;
                 match targets {
-                    Some(targets) => self.relay(arrival, request, &routed, (key, check), &targets),
                     None => Ok(()),
+                    Some(targets) if method == Method::Invite => {
+                        let targets = (targets.into_vec(), None);
+                        self.pass_invite_to(arrival, request, routed, (key, check), targets)
+                    }
+                    Some(targets) => self.relay(arrival, request, routed, (key, check), &targets),
                 }
             }
         }
     }
 
-    /// Whom a request other than INVITE is sent to; `None` while a name is being resolved.
-    fn relay_targets(
+    /// Whom a request that is not decided about is sent to; `None` while a name is being resolved.
+    pub(super) fn relay_targets(
         &mut self,
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
@@ -195,12 +211,14 @@ impl Proxy {
     /// everything else only for those we know.
     fn way(
         &self,
+        arrival: &Arrival,
         request: &ProxyRequest<'_>,
         routed: &Routed,
         is_known: bool,
     ) -> Result<Way, Rejection> {
         if routed.is_ours {
-            return Ok(Way::Onward);
+            let callee = self.dialog_callee(arrival, request, routed);
+            return Ok(callee.map_or(Way::Onward, Way::Bindings));
         }
         let target = self.target_of(request, routed);
         let is_ours = target.as_ref().is_some_and(|uri| self.serves(uri));
@@ -230,6 +248,23 @@ impl Proxy {
             _ if self.policy.unknown_callee == UnknownCallee::Reject => Err(Rejection::NotFound),
             _ => Err(Rejection::NowhereToGo),
         }
+    }
+
+    /// The subscriber whom a request in a dialog of ours is for, where the remote target is a GRUU or
+    /// an address-of-record of ours: it leads to their phones (RFC 5627 §5), not to us.
+    fn dialog_callee(
+        &self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+    ) -> Option<Handle> {
+        let leads_on = routed.next.is_some() || routed.onward_flow(arrival).is_some();
+        if leads_on || self.policy.registrar.is_none() {
+            return None;
+        }
+        let target = self.target_of(request, routed);
+        let target = target.filter(|uri| is_ours(uri, &self.policy))?;
+        self.around().resolve_uri(&target)
     }
 
     /// The directory as the configuration in force sees it.

@@ -170,9 +170,24 @@ impl Proxy {
         (hops, why): (Result<Hops, Unroutable>, Option<Reason>),
     ) -> Result<(), Rejection> {
         let hops = self.known_destinations(arrival, request, identifiers.0, hops)?;
-        let Some(hops) = hops else {
-            return Ok(());
-        };
+        match hops {
+            Some(hops) => {
+                let targets = (vec![target::Target::at(hops)], why);
+                self.pass_invite_to(arrival, request, routed, identifiers, targets)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The same to targets that are known.
+    pub(super) fn pass_invite_to(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        identifiers: Identifiers,
+        (targets, why): (Vec<target::Target>, Option<Reason>),
+    ) -> Result<(), Rejection> {
         let policy = std::sync::Arc::clone(&self.policy);
         let story = (!request.is_in_dialog()).then(|| {
             let (peer, _) = self.peer_of(&policy, arrival);
@@ -192,7 +207,6 @@ impl Proxy {
             ring_for_s: None,
             is_divert: false,
         };
-        let targets = vec![target::Target::at(hops)];
         self.try_targets(key, &source, routed, &attempt, targets);
         Ok(())
     }

@@ -4,6 +4,7 @@ use crate::harness::*;
 
 const BOB: &str = r#"{"id":"bob","display_name":"Bob","aliases":["102"]}"#;
 const URI: &str = "sip:bob@example.com";
+const PHONE: &str = "192.0.2.70:5060";
 
 fn world() -> World {
     World::new(policy(), &[BOB])
@@ -18,6 +19,22 @@ fn a_header_without_a_value_is_rewritten_in_its_own_line() {
         assert_eq!(copy.header("Subject").unwrap(), "hello", "{}", copy.text());
         assert!(copy.header("Max-Breadth").unwrap().starts_with("60"));
     }
+}
+
+#[test]
+fn a_request_of_a_foreign_dialog_goes_to_the_phone_that_is_registered() {
+    let mut world = World::new(registering(), &[BOB]);
+    let again = |call: &str| invite(URI, call).replacen("@example.com>", "@example.com>;tag=x", 1);
+    let sent = world.receive(CALLER, again("a"));
+    assert_eq!(statuses(&sent, CALLER), [480]);
+    let contact = format!("Contact: <sip:bob@{PHONE}>\r\n");
+    let asked = request("REGISTER", URI, "r", "").replace(CALLER, PHONE);
+    let asked = asked.replacen("REGISTER sip:bob@", "REGISTER sip:", 1);
+    let asked = asked.replace("Contact: <sip:carl", "X-Contact: <sip:carl");
+    let asked = asked.replace("Content-Type", &format!("{contact}Content-Type"));
+    assert_eq!(statuses(&world.receive(PHONE, asked), PHONE), [200]);
+    let sent = world.receive(CALLER, again("b"));
+    find(&sent, PHONE, "INVITE");
 }
 
 #[test]
@@ -37,4 +54,40 @@ fn an_address_of_record_must_be_a_sip_uri_or_a_number() {
         let sent = world.receive(CALLER, asked);
         assert_eq!(statuses(&sent, CALLER), [status], "{to}");
     }
+}
+
+#[test]
+fn a_dialog_whose_remote_target_is_a_gruu_of_ours_goes_on_to_the_phone() {
+    let mut world = World::new(registering(), &[BOB]);
+    let contact =
+        format!("Contact: <sip:bob@{PHONE}>;+sip.instance=\"<urn:uuid:1>\"\r\nSupported: gruu\r\n");
+    let asked = format!(
+        "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE};branch=z9hG4bKr\r\n\
+         From: <{URI}>;tag=1\r\nTo: <{URI}>\r\nCall-ID: r\r\nCSeq: 1 REGISTER\r\n{contact}\r\n"
+    );
+    let registered = answer(&world.receive(PHONE, asked), PHONE, 200);
+    assert!(registered.text().contains("pub-gruu"));
+    let gruu = "sip:bob@example.com;gr=urn:uuid:1";
+    let copy = find(&world.receive(CALLER, invite(gruu, "a")), PHONE, "INVITE");
+    let ok = respond(&copy, "200 OK", "");
+    let own = ok
+        .lines()
+        .find(|line| line.starts_with("Contact:"))
+        .unwrap();
+    let ok = ok.replace(own, &format!("Contact: <{gruu}>"));
+    let answered = answer(&world.receive(PHONE, ok), CALLER, 200);
+    for (cseq, method) in [(1, "ACK"), (2, "INFO"), (3, "BYE")] {
+        let asked = in_dialog(&answered, method, cseq, false, "");
+        let asked = asked.replacen(&format!("sip:callee@{PBX}"), gruu, 1);
+        let copy = find(&world.receive(CALLER, asked), PHONE, method);
+        assert!(
+            copy.first_line().contains(&format!("sip:bob@{PHONE}")),
+            "{}",
+            copy.first_line()
+        );
+        if method != "ACK" {
+            world.receive(PHONE, respond(&copy, "200 OK", ""));
+        }
+    }
+    world.assert_drained();
 }
