@@ -2,6 +2,7 @@
 
 use super::hop::{Hop, Hops};
 use super::invite::Invite;
+use super::keys::mix;
 use super::overload::Class;
 use super::policy::{Peer, UnknownCallee};
 use super::rejection::Rejection;
@@ -64,7 +65,9 @@ impl Proxy {
         }
     }
 
-    /// What finds the server transaction; an RFC 2543 client has no unique branch, its request is
+    /// What finds the server transaction (§17.2.3). What is sent again comes the same way and, where
+    /// no ACK and no CANCEL has to find it, for the same URI: a client that takes its branch for
+    /// another request, too, gets an answer to that. An RFC 2543 client has no unique branch, its request is
     /// told by what RFC 3261 §17.2.3 lists instead.
     fn server_key(
         &self,
@@ -84,8 +87,14 @@ impl Proxy {
             let number = message.cseq().map_or(0, |cseq| cseq.number);
             u64::from(self.keys.check(self.keys.tag(tag), message.uri(), number))
         };
-        self.keys
-            .transaction(arrival.call_key, via, method, fallback)
+        let key = self
+            .keys
+            .transaction(arrival.call_key, via, method, fallback);
+        let key = mix(key, u64::from(arrival.connection.is_some()));
+        match method {
+            Method::Invite | Method::Ack | Method::Cancel => key,
+            _ => mix(key, self.keys.tag(message.uri())),
+        }
     }
 
     fn on_new_request(&mut self, arrival: &Arrival, message: Message<'_>, via: Via<'_>, key: u64) {

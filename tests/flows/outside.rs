@@ -1,5 +1,7 @@
 //! What a stranger found who tried the built program with messages of their own.
 
+use pointsman::message::Transport;
+
 use crate::harness::*;
 
 const BOB: &str = r#"{"id":"bob","display_name":"Bob","aliases":["102"]}"#;
@@ -19,6 +21,20 @@ fn a_header_without_a_value_is_rewritten_in_its_own_line() {
         assert_eq!(copy.header("Subject").unwrap(), "hello", "{}", copy.text());
         assert!(copy.header("Max-Breadth").unwrap().starts_with("60"));
     }
+}
+
+#[test]
+fn a_branch_that_was_used_before_for_another_uri_or_transport_is_no_retransmission() {
+    let mut policy = policy();
+    policy.listeners.push(listener(Transport::Tcp, PROXY));
+    let mut world = World::new(policy, &[BOB]);
+    let first = request("MESSAGE", URI, "a", "");
+    find(&world.receive(CALLER, &first), PBX, "MESSAGE");
+    assert!(world.receive(CALLER, &first).is_empty());
+    let bad = first.replacen(URI, "sip:2001:db8::10", 1);
+    assert_eq!(statuses(&world.receive(CALLER, bad), CALLER), [400]);
+    let streamed = world.receive_over((7, 1), CALLER, &first);
+    find(&streamed, PBX, "MESSAGE");
 }
 
 #[test]
