@@ -83,7 +83,11 @@ impl<'a> Uri<'a> {
     }
 }
 
-/// The address a host spells, IPv6 without brackets.
+/// The address that a host spells, IPv6 without brackets; `None` for a name.
+pub fn host_address(host: &[u8]) -> Option<IpAddr> {
+    ip(host)
+}
+
 pub(super) fn ip(host: &[u8]) -> Option<IpAddr> {
     let text = || str::from_utf8(host).ok();
     if memchr(b':', host).is_some() {

@@ -133,7 +133,11 @@ impl Proxy {
         let policy = std::sync::Arc::clone(&self.policy);
         let (peer, is_known) = self.peer_of(&policy, arrival);
         let way = self.way(arrival, &request, &routed, is_known);
-        let is_for_us = matches!(way, Ok(Way::Ourselves | Way::Registrar));
+        let is_for_us = match way {
+            Ok(Way::Registrar) => true,
+            Ok(Way::Ourselves) => request.uri.user.is_empty(),
+            _ => false,
+        };
         if request.is_at_its_end() && !is_for_us && request.method != Method::Ack {
             return Err(Rejection::MaxForwardsExhausted);
         }

@@ -24,6 +24,60 @@ fn a_header_without_a_value_is_rewritten_in_its_own_line() {
 }
 
 #[test]
+fn options_for_a_user_at_its_end_is_483_and_for_us_answered() {
+    let mut world = world();
+    for (uri, status) in [(URI, 483), ("sip:example.com", 200)] {
+        let asked = request("OPTIONS", uri, &format!("o{status}"), "");
+        let asked = asked.replace("Max-Forwards: 70", "Max-Forwards: 0");
+        assert_eq!(statuses(&world.receive(CALLER, asked), CALLER), [status]);
+    }
+}
+
+#[test]
+fn a_datagram_is_answered_at_5060_whatever_transport_its_via_claims() {
+    let sips = request("OPTIONS", "sip:example.com", "o", "").replace(
+        &format!("SIP/2.0/UDP {CALLER}"),
+        "SIP/2.0/TLS caller.example.net",
+    );
+    let sent = world().receive("192.0.2.50:40000", sips);
+    assert_eq!(statuses(&sent, "192.0.2.50:5060"), [200]);
+}
+
+#[test]
+fn a_route_with_the_name_of_our_domain_leads_to_us() {
+    let mut world = world();
+    let routed = request("INVITE", URI, "a", "Route: <sip:example.com;lr>\r\n");
+    let copy = find(&world.receive(CALLER, routed), PBX, "INVITE");
+    assert_eq!(copy.headers("Route"), [""; 0]);
+    for route in ["sip:bob@example.com;lr", "sip:example.com:5099;lr"] {
+        let extra = format!("Route: <{route}>\r\n");
+        let sent = world.receive(CALLER, request("INVITE", URI, route, &extra));
+        assert_eq!(statuses(&sent, CALLER), [403], "{route}");
+    }
+}
+
+#[test]
+fn an_ipv6_domain_is_ours_however_it_is_written() {
+    let mut policy = policy();
+    policy.domains = vec!["2001:db8::c000:201".into()];
+    let mut world = World::new(policy, &[BOB]);
+    for (n, host) in [
+        "2001:db8::192.0.2.1",
+        "2001:DB8:0::C000:201",
+        "2001:db8:::192.0.2.1",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let uri = format!("sip:bob@[{host}]");
+        let sent = world.receive(CALLER, invite(&uri, &format!("c{n}")));
+        find(&sent, PBX, "INVITE");
+    }
+    let other = world.receive(CALLER, invite("sip:bob@[2001:db8::1]", "other"));
+    assert_eq!(statuses(&other, CALLER), [403]);
+}
+
+#[test]
 fn a_branch_that_was_used_before_for_another_uri_or_transport_is_no_retransmission() {
     let mut policy = policy();
     policy.listeners.push(listener(Transport::Tcp, PROXY));
