@@ -146,6 +146,7 @@ impl Proxy {
             self.authenticate(arrival, &mut request, side, key)?;
             self.assert_identity(&request, &mut routed);
         }
+        let way = way.map_err(|rejection| self.discreet(arrival, &request, rejection));
         let (way, request) = (way?, &request);
         if request.method == Method::Ack {
             return self.relay_ack(arrival, request, &routed, (&way, key));

@@ -1,9 +1,13 @@
 //! What a stranger found who tried the built program with messages of their own.
 
-use pointsman::message::Transport;
+use pointsman::auth::{BanRules, Methods};
+use pointsman::message::{Method, Transport};
+use pointsman::proxy::Policy;
+use pointsman::proxy::policy::UnknownCallee;
 
 use crate::harness::*;
 
+const ANNA: &str = r#"{"id":"anna","display_name":"Anna","aliases":["101"]}"#;
 const BOB: &str = r#"{"id":"bob","display_name":"Bob","aliases":["102"]}"#;
 const URI: &str = "sip:bob@example.com";
 const PHONE: &str = "192.0.2.70:5060";
@@ -124,6 +128,94 @@ fn an_address_of_record_must_be_a_sip_uri_or_a_number() {
         let sent = world.receive(CALLER, asked);
         assert_eq!(statuses(&sent, CALLER), [status], "{to}");
     }
+}
+
+/// Phones register with us and must prove who they are; unknown names are refused.
+fn secret() -> Policy {
+    let mut policy = Policy {
+        unknown_callee: UnknownCallee::Reject,
+        ..registering()
+    };
+    policy.auth.methods = Methods::of([Method::Register, Method::Subscribe]);
+    policy.auth.registrar_is_local = true;
+    policy.auth.bans = BanRules {
+        failures: 10,
+        window_s: 60,
+        ban_s: 300,
+    };
+    policy
+}
+
+/// What is heard of requests for a name until the time of a transaction is over, without the name.
+fn heard(world: &mut World, method: &str, name: &str) -> Vec<String> {
+    let uri = format!("sip:{name}@example.com");
+    let asked = request(method, &uri, "same", "");
+    let mut sent = world.receive(CALLER, &asked);
+    sent.extend(world.receive(CALLER, &asked));
+    sent.extend(world.advance(40_000));
+    sent.iter().map(|s| s.text().replace(name, "_")).collect()
+}
+
+#[test]
+fn a_stranger_hears_the_same_of_a_name_that_exists_and_of_one_that_does_not() {
+    for method in [
+        "INVITE",
+        "MESSAGE",
+        "OPTIONS",
+        "REFER",
+        "SUBSCRIBE",
+        "NONSENSE",
+    ] {
+        let mut worlds = ["bob", "eve"].map(|name| (World::new(secret(), &[ANNA, BOB]), name));
+        let [known, unknown] = worlds.each_mut().map(|(w, name)| heard(w, method, name));
+        let realm = |lines: Vec<String>| -> Vec<String> {
+            lines.into_iter().filter(|l| !l.contains("nonce")).collect()
+        };
+        assert_eq!(realm(known.clone()), realm(unknown), "{method}");
+        assert!(!known.is_empty(), "{method}");
+        for (world, _) in &mut worlds {
+            world.assert_drained();
+        }
+    }
+}
+
+#[test]
+fn whoever_is_known_and_a_server_without_digest_are_told_404() {
+    let mut trusted = secret();
+    let mut known = peer("trunk", pointsman::routing::Mode::Redirect);
+    known.networks = vec![pointsman::proxy::policy::Network::host(
+        address(CALLER).ip(),
+    )];
+    trusted.peers = vec![known];
+    let mut open = secret();
+    open.auth.methods = Methods::NONE;
+    for policy in [trusted, open] {
+        let mut world = World::new(policy, &[BOB]);
+        let sent = world.receive(CALLER, invite("sip:eve@example.com", "a"));
+        assert_eq!(statuses(&sent, CALLER), [404]);
+        let sent = world.receive(CALLER, invite(URI, "b"));
+        assert_eq!(statuses(&sent, CALLER), [480]);
+    }
+}
+
+#[test]
+fn who_scans_is_shut_out_after_as_many_names_whether_they_exist_or_not() {
+    let subscribers: Vec<String> = (0..60)
+        .map(|n| format!(r#"{{"id":"u{n:02}","display_name":"U"}}"#))
+        .collect();
+    let subscribers: Vec<&str> = subscribers.iter().map(String::as_str).collect();
+    let heard = ["u", "x"].map(|first| {
+        let mut world = World::new(secret(), &subscribers);
+        let answered = (0..60).map(|n| {
+            world.advance(900);
+            let uri = format!("sip:{first}{n:02}@example.com");
+            let sent = world.receive(CALLER, invite(&uri, &format!("c{n}")));
+            statuses(&sent, CALLER)
+        });
+        answered.collect::<Vec<_>>()
+    });
+    assert_eq!(heard[0], heard[1]);
+    assert_eq!((&heard[0][0], &heard[0][59]), (&vec![480], &vec![]));
 }
 
 #[test]
