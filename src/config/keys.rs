@@ -178,7 +178,9 @@ pub(super) const KEYS: &[Key<Config>] = &[
             ("next_hop", UnknownCallee::NextHop),
             ("reject", UnknownCallee::Reject),
         ])?,
-        "A call to nobody we know in a domain of ours: passed on to the PBX, or answered 404."),
+        "A call to nobody we know in a domain of ours: passed on to the PBX, or answered 404. Where \
+         phones register with us and `auth.methods` is not empty, strangers get the 480 of a \
+         subscriber without a phone instead."),
     key!("sip.call_limit", "number, 1 to 100", Toml("1"), true,
         c.sip.call_limit = v => v.integer(1..=100)? as u16,
         "How many open calls make a subscriber busy."),
