@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::calls::{Call, Calls, Stage};
+use super::calls::{Calls, Stage};
 use super::check::Wrong;
 use super::ident::{self, Ident};
 use super::outbox::{Hop, Outbox};
-use super::plan::{Item, Plan, Scenario, Seat, turns};
+use super::plan::{Plan, Scenario, Seat, turns};
 use super::tally::{Sample, Tally};
 use super::timers::{Deadline, Due, Timers};
 use super::writer::{Request, Writer};
@@ -28,6 +28,9 @@ pub struct Generator {
     open: u32,
     pub(super) setting_up: u32,
     answers: u64,
+    right: u64,
+    failed: u64,
+    last_end_ns: u64,
     is_measuring: bool,
 }
 
@@ -55,6 +58,9 @@ impl Generator {
             open: 0,
             setting_up: 0,
             answers: 0,
+            right: 0,
+            failed: 0,
+            last_end_ns: 0,
             is_measuring: false,
             plan,
         }
@@ -78,6 +84,21 @@ impl Generator {
     /// How many messages of the server's have been received.
     pub fn answers(&self) -> u64 {
         self.answers
+    }
+
+    /// How many calls have ended well so far, whether they count or not.
+    pub fn right(&self) -> u64 {
+        self.right
+    }
+
+    /// How many have failed so far, whether they count or not.
+    pub fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// When the last call ended.
+    pub fn last_end_ns(&self) -> u64 {
+        self.last_end_ns
     }
 
     /// What was counted so far.
@@ -119,6 +140,7 @@ impl Generator {
             }
         }
         let Some((slot, call)) = self.calls.take() else {
+            self.failed += 1;
             self.tally.counts.not_placed += u64::from(is_measured);
             return;
         };
@@ -228,7 +250,6 @@ impl Generator {
         self.timers.set(now_ns, wait_ns, deadline);
     }
 
-
     /// The identity that a message bears: in its Call-ID, or in a branch of ours.
     pub(super) fn ident_of(&self, message: &Message<'_>) -> Option<Ident> {
         let seed = self.plan.seed;
@@ -260,6 +281,9 @@ impl Generator {
             let waited_ns = now_ns.saturating_sub(call.request_due_ns);
             counts.late += u64::from(is_right && waited_ns > late_ns);
         }
+        self.right += u64::from(is_right);
+        self.failed += u64::from(!is_right);
+        self.last_end_ns = now_ns;
         counts.completed += u64::from(is_right && self.is_measuring);
         if let Some(outcome) = outcome {
             outcome.right += u64::from(is_right && call.is_measured);

@@ -48,6 +48,11 @@ impl Schedule {
         }
     }
 
+    /// Lets it begin now.
+    pub fn begin(&mut self, now_ns: u64) {
+        self.start_ns = now_ns;
+    }
+
     /// When the next call is due, if it is by now: in an open loop the time by the clock, however
     /// late it has become; in a closed loop, now. Each one that is told counts as placed.
     #[inline]
