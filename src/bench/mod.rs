@@ -21,18 +21,24 @@ mod ident;
 mod outbox;
 mod pace;
 mod plan;
+mod ramp;
+mod reflector;
 mod tally;
 mod targets;
 mod template;
 mod templates;
 mod timers;
 mod writer;
+#[cfg(test)]
+mod tests;
 
 pub use check::Wrong;
 pub use generator::Generator;
 pub use outbox::{Hop, Outbox};
 pub use pace::{Pace, Schedule};
 pub use plan::{Checks, Item, Plan, Scenario, Seat, Times};
+pub use ramp::{Bar, Ramp, Step, StepResult};
+pub use reflector::Reflector;
 pub use tally::{Counts, Outcome, Sample, Tally, Times as Latencies};
 pub use targets::{Targets, TargetsError};
 pub use template::TemplateError;

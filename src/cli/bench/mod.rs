@@ -6,11 +6,16 @@
 //!
 //! Entry point: [`Bench::run`].
 
+mod climb;
+mod compare;
 mod document;
 mod options;
+mod page;
 mod people;
 mod plan;
+mod self_test;
 mod show;
+mod svg;
 
 use std::fs;
 use std::io;
@@ -24,7 +29,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Setting;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::say_json;
-use crate::bench::Sample;
 use crate::net::bench::{BenchError, Found, Run, run};
 use crate::net::Clock;
 use document::Document;
@@ -45,31 +49,58 @@ impl Bench {
         }
         let stop = Arc::new(AtomicBool::new(false));
         let _signals = stop_on_signals(&stop)?;
+        let mut others = Vec::new();
+        for file in &self.output.compare {
+            others.extend(compare::read(file)?);
+        }
+        if self.machine.self_test {
+            let documents = self.self_test(&stop)?;
+            self.write_page(&others, &documents)?;
+            self.write_documents(setting, &documents)?;
+            return documents.iter().try_fold(Exit::Done, |_, document| self.verdict(document));
+        }
+        if self.target.server.is_none() && !others.is_empty() {
+            self.write_page(&others, &[])?;
+            return compare::medians(&others, self.output.markdown);
+        }
         let run = self.plan()?;
-        let (document, samples) = self.play(&run, &stop)?;
-        self.write(setting, &document)?;
-        show::samples(&samples);
-        for warning in show::warnings(&document) {
+        let (document, samples) = match self.load.ramp {
+            true => self.climb(&run, &stop)?,
+            false => {
+                let (document, found) = self.play_one(&run, &self.what(), &stop)?;
+                (document, found.tally.samples)
+            }
+        };
+        let documents = [document];
+        self.write_documents(setting, &documents)?;
+        self.write_page(&others, &documents)?;
+        let [document] = &documents;
+        if !setting.json || self.output.json_file.is_some() {
+            show::tables(document)?;
+        }
+        show::samples(&samples, self.checks.show);
+        for warning in show::warnings(document) {
             eprintln!("warning: {warning}");
         }
-        self.verdict(&document)
+        self.verdict(document)
     }
 
     /// One run, with a line that lives while it does.
-    fn play(&self, run_: &Run, stop: &AtomicBool) -> Result<(Document, Vec<Sample>), CliError> {
+    fn play_one(
+        &self,
+        run_: &Run,
+        what: &str,
+        stop: &AtomicBool,
+    ) -> Result<(Document, Found), CliError> {
         let started = Clock::start().timestamp().to_string();
         let line = show::live_line();
-        let what = self.what();
         let found = run(run_, stop, &mut |glance| {
-            line.set_message(show::glance_line(&what, glance));
+            line.set_message(show::glance_line(what, glance));
         });
         line.finish_and_clear();
-        let found: Found = found.map_err(refused)?;
+        let found = found.map_err(refused)?;
         let label = self.output.label.clone().unwrap_or_default();
-        let document = Document::of(&label, started, run_, &found);
-        let mut samples = found.tally.samples;
-        samples.truncate(self.checks.show);
-        Ok((document, samples))
+        Ok((Document::of(&label, started, run_, &found), found))
     }
 
     fn what(&self) -> String {
@@ -78,18 +109,28 @@ impl Bench {
         names.join("+")
     }
 
-    /// Writes what was asked for, where it was asked for.
-    fn write(&self, setting: &Setting, document: &Document) -> Outcome {
-        let failed = |error: serde_json::Error| CliError::failed(error.to_string());
-        match (setting.json, &self.output.json_file) {
-            (true, Some(file)) => {
-                let text = serde_json::to_string_pretty(document).map_err(failed)?;
-                write_file(file, &text)?;
-                show::tables(document)
-            }
-            (true, None) => say_json(&serde_json::to_value(document).map_err(failed)?),
-            (false, _) => show::tables(document),
+    /// Writes the documents where they were asked for: one as it is, several as a list.
+    fn write_documents(&self, setting: &Setting, documents: &[Document]) -> Outcome {
+        if !setting.json {
+            return super::DONE;
         }
+        let value = match documents {
+            [one] => serde_json::to_value(one),
+            several => serde_json::to_value(several),
+        };
+        let value = value.map_err(|error| CliError::failed(error.to_string()))?;
+        match &self.output.json_file {
+            Some(file) => write_file(file, &format!("{value:#}\n")).map(|()| Exit::Done),
+            None => say_json(&value),
+        }
+    }
+
+    /// Writes the page, where one was asked for: the other runs first, then these.
+    fn write_page(&self, others: &[Document], documents: &[Document]) -> Result<(), CliError> {
+        let Some(file) = &self.output.report else {
+            return Ok(());
+        };
+        write_file(file, &page::page(&[others, documents].concat()))
     }
 
     /// Whether more calls failed than may.

@@ -1,6 +1,7 @@
 //! From options to what is to be run.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,9 +43,21 @@ impl Bench {
     /// # Errors
     /// Options that make no sense together.
     pub(super) fn plan(&self) -> Result<Run, CliError> {
+        let server = self.target.server_address()?;
+        let caller = self.target.local_address(server)?;
+        Ok(Run {
+            server: self.server_processes()?,
+            ..self.plan_for(server, caller)?
+        })
+    }
+
+    /// The same for this server, called from this address.
+    pub(super) fn plan_for(
+        &self,
+        server: SocketAddr,
+        caller: SocketAddr,
+    ) -> Result<Run, CliError> {
         let target = &self.target;
-        let server = target.server_address()?;
-        let caller = target.local_address(server)?;
         let elsewhere = target.voicemail.or(target.forward_to);
         let pace = self.pace();
         let ring_and_hold = self.load.ring + self.load.hold;
@@ -84,7 +97,7 @@ impl Bench {
             drain: self.checks.timeout + ring_and_hold + DRAIN,
             cpus: self.machine.cpus.clone(),
             spins: self.machine.spin,
-            server: self.server_processes()?,
+            server: None,
         })
     }
 

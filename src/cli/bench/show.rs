@@ -207,8 +207,8 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
 }
 
 /// Shows messages that were wrong.
-pub(super) fn samples(samples: &[Sample]) {
-    for sample in samples {
+pub(super) fn samples(samples: &[Sample], most: usize) {
+    for sample in samples.iter().take(most) {
         let text = String::from_utf8_lossy(&sample.message);
         let shown: String = text.chars().take(SHOWN_BYTES).collect();
         eprintln!("\n{}:", sample.what);
