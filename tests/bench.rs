@@ -50,7 +50,10 @@ fn document(output: &Output, code: i32) -> Value {
 }
 
 fn free_port() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 /// A running server with some subscribers; dropping it kills it.
@@ -108,8 +111,19 @@ impl Server {
         let (sip, callee) = (self.sip.to_string(), self.callee.to_string());
         let (voicemail, users) = (self.voicemail.to_string(), self.users());
         let arguments = [
-            "--server", &sip, "--callee", &callee, "--voicemail", &voicemail, "--domain",
-            "127.0.0.1", "--subscribers", path(&users), "--mix", mix, "--json",
+            "--server",
+            &sip,
+            "--callee",
+            &callee,
+            "--voicemail",
+            &voicemail,
+            "--domain",
+            "127.0.0.1",
+            "--subscribers",
+            path(&users),
+            "--mix",
+            mix,
+            "--json",
         ];
         bench(&[&arguments, more].concat())
     }
@@ -128,7 +142,15 @@ fn path(path: &Path) -> &str {
 
 #[test]
 fn the_tool_proves_itself_against_its_reflector() {
-    let output = bench(&["--self-test", "--duration", "1s", "--warm-up", "200ms", "--window", "20"]);
+    let output = bench(&[
+        "--self-test",
+        "--duration",
+        "1s",
+        "--warm-up",
+        "200ms",
+        "--window",
+        "20",
+    ]);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
     for part in ["redirect: ", "call: ", "a whole core would drive"] {
@@ -143,7 +165,14 @@ fn calls_redirects_and_rejections_of_the_real_server_are_right_over_udp_and_tcp(
     let id = server.child.id().to_string();
     for transport in ["udp", "tcp"] {
         let more = [
-            "--transport", transport, "--count", "60", "--window", "2", "--server-pid", &id,
+            "--transport",
+            transport,
+            "--count",
+            "60",
+            "--window",
+            "2",
+            "--server-pid",
+            &id,
         ];
         let output = server.bench("call=2,redirect=1,reject=1,voicemail=1", &more);
         let document = document(&output, 0);
@@ -162,7 +191,10 @@ fn calls_redirects_and_rejections_of_the_real_server_are_right_over_udp_and_tcp(
 #[test]
 fn calls_that_nobody_answers_are_cancelled_and_an_open_loop_keeps_its_rate() {
     let server = Server::start();
-    let output = server.bench("no-answer", &["--count", "10", "--window", "1", "--ring", "50ms"]);
+    let output = server.bench(
+        "no-answer",
+        &["--count", "10", "--window", "1", "--ring", "50ms"],
+    );
     let cancelled = document(&output, 0);
     assert_eq!(cancelled["statuses"]["487"], 10, "{cancelled:#}");
     let more = ["--rate", "50", "--duration", "1s", "--warm-up", "200ms"];
@@ -173,7 +205,10 @@ fn calls_that_nobody_answers_are_cancelled_and_an_open_loop_keeps_its_rate() {
     let output = server.bench("redirect=1", &["--count", "3", "--expect", "301"]);
     let failed = document(&output, 1);
     assert_eq!(failed["counts"]["wrong_status"], 3, "{failed:#}");
-    let output = server.bench("redirect=1", &["--count", "3", "--expect", "301", "--max-failures", "100"]);
+    let output = server.bench(
+        "redirect=1",
+        &["--count", "3", "--expect", "301", "--max-failures", "100"],
+    );
     document(&output, 0);
 }
 
@@ -188,16 +223,29 @@ fn runs_are_written_compared_and_laid_beside_each_other() {
         let more = ["--count", "5", "--label", label, path(&to)];
         let output = server.bench("reject", &more);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        assert!(text(&output.stdout).contains("calls/s over"), "{}", text(&output.stdout));
+        assert!(
+            text(&output.stdout).contains("calls/s over"),
+            "{}",
+            text(&output.stdout)
+        );
     }
     let (before, after) = (file("before.json"), file("after.json"));
     let compared = [
-        "--compare", path(&before), "--compare", path(&after), "--report", path(&page), "--markdown",
+        "--compare",
+        path(&before),
+        "--compare",
+        path(&after),
+        "--report",
+        path(&page),
+        "--markdown",
     ];
     let output = bench(&compared);
     let out = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(out.contains("| load | server |") && out.contains("| after |"), "{out}");
+    assert!(
+        out.contains("| load | server |") && out.contains("| after |"),
+        "{out}"
+    );
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("before") && page.contains("<svg") && !page.contains("http://"));
 }
@@ -207,7 +255,10 @@ fn what_cannot_work_is_said_within_seconds() {
     let nobody = free_port().to_string();
     let output = bench(&["--server", &nobody]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(text(&output.stderr).contains("nothing answers at"), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("nothing answers at"),
+        "{output:?}"
+    );
     let output = bench(&["--server", &nobody, "--transport", "tcp"]);
     assert_eq!(output.status.code(), Some(3));
     // Somebody has the port, and says nothing.
@@ -215,22 +266,52 @@ fn what_cannot_work_is_said_within_seconds() {
     let address = silent.local_addr().unwrap().to_string();
     let output = bench(&["--server", &address]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(text(&output.stderr).contains("has answered none of"), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("has answered none of"),
+        "{output:?}"
+    );
     let output = bench(&["--server", &address, "--callee", &address]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("another program has it"), "{output:?}");
+    assert!(
+        text(&output.stderr).contains("another program has it"),
+        "{output:?}"
+    );
     for (arguments, part) in [
-        (&["--server", "192.0.2.1:5060"][..], "neither loopback nor private"),
+        (
+            &["--server", "192.0.2.1:5060"][..],
+            "neither loopback nor private",
+        ),
         (&[][..], "--server says which server to call"),
-        (&["--server", "127.0.0.1", "--mix", "calls=1"][..], "there are call, redirect"),
-        (&["--server", "127.0.0.1", "--users", "u[1..x]"][..], "is no range"),
-        (&["--server", "127.0.0.1", "--users", "redirect=a"][..], "the mix does not have"),
-        (&["--server", "127.0.0.1", "out.json"][..], "with --json only"),
-        (&["--server", "127.0.0.1", "--to", "sip:{usr}@x"][..], "there is no {usr}"),
-        (&["--server", "127.0.0.1", "--server-pid", "999999999"][..], "no such process"),
+        (
+            &["--server", "127.0.0.1", "--mix", "calls=1"][..],
+            "there are call, redirect",
+        ),
+        (
+            &["--server", "127.0.0.1", "--users", "u[1..x]"][..],
+            "is no range",
+        ),
+        (
+            &["--server", "127.0.0.1", "--users", "redirect=a"][..],
+            "the mix does not have",
+        ),
+        (
+            &["--server", "127.0.0.1", "out.json"][..],
+            "with --json only",
+        ),
+        (
+            &["--server", "127.0.0.1", "--to", "sip:{usr}@x"][..],
+            "there is no {usr}",
+        ),
+        (
+            &["--server", "127.0.0.1", "--server-pid", "999999999"][..],
+            "no such process",
+        ),
     ] {
         let output = bench(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?} {output:?}");
-        assert!(text(&output.stderr).contains(part), "{arguments:?} {output:?}");
+        assert!(
+            text(&output.stderr).contains(part),
+            "{arguments:?} {output:?}"
+        );
     }
 }

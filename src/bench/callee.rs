@@ -100,9 +100,7 @@ impl Generator {
             return;
         };
         if call.is_measured {
-            self.tally
-                .added_ns
-                .note(now_ns.saturating_sub(call.due_ns));
+            self.tally.added_ns.note(now_ns.saturating_sub(call.due_ns));
         }
         let item = self.plan.items.get(usize::from(call.item));
         let scenario = item.map_or(Scenario::Call, |item| item.scenario);

@@ -93,9 +93,7 @@ impl Generator {
             return self.on_repeated_final(ident, status, message);
         }
         if call.is_measured {
-            self.tally
-                .final_ns
-                .note(now_ns.saturating_sub(call.due_ns));
+            self.tally.final_ns.note(now_ns.saturating_sub(call.due_ns));
             self.tally.note_status(status);
         }
         let tag = message.to().ok().and_then(|to| to.tag).unwrap_or_default();
@@ -230,7 +228,9 @@ impl Generator {
         };
         call.next_hop = next_hop;
         let contact = contact.unwrap_or(&call.to_uri);
-        let target = first.filter(|_| is_strict).map_or(contact, |first| first.uri);
+        let target = first
+            .filter(|_| is_strict)
+            .map_or(contact, |first| first.uri);
         call.target.clear();
         call.target.extend_from_slice(target);
         call.routes.clear();
@@ -442,10 +442,23 @@ impl Generator {
         let local = &self.writer.place(Seat::Caller).local;
         let transport = self.plan.transport.token().as_bytes();
         let parts: [&[u8]; 17] = [
-            b"ACK ", uri, b" SIP/2.0\r\nVia: SIP/2.0/", transport, b" ", local, b";branch=",
-            branch, b";rport\r\nMax-Forwards: 70\r\nFrom: ", header(Name::From), b"\r\nTo: ",
-            header(Name::To), b"\r\nCall-ID: ", header(Name::CallId), b"\r\nCSeq: 1 ACK",
-            b"\r\nContent-Length: 0", b"\r\n\r\n",
+            b"ACK ",
+            uri,
+            b" SIP/2.0\r\nVia: SIP/2.0/",
+            transport,
+            b" ",
+            local,
+            b";branch=",
+            branch,
+            b";rport\r\nMax-Forwards: 70\r\nFrom: ",
+            header(Name::From),
+            b"\r\nTo: ",
+            header(Name::To),
+            b"\r\nCall-ID: ",
+            header(Name::CallId),
+            b"\r\nCSeq: 1 ACK",
+            b"\r\nContent-Length: 0",
+            b"\r\n\r\n",
         ];
         self.outbox.push(hop, |out| {
             parts.iter().for_each(|part| out.extend_from_slice(part));

@@ -108,7 +108,8 @@ fn is_our_via(message: &Message<'_>, asked: &Asked<'_>) -> bool {
     let ours = branch(asked.ident, asked.letter);
     let head = via.bytes.len() - via.params().map(|param| param.span.len()).sum::<usize>();
     let protocol = via.bytes.get(..8).unwrap_or_default();
-    let sent_by = via.bytes.get(..head).unwrap_or_default().trim_ascii_end();
+    let head = via.bytes.get(..head).unwrap_or_default().trim_ascii_end();
+    let sent_by = head.rsplit(u8::is_ascii_whitespace).next();
     let known = via.params().all(|param| match param.name.len() {
         5 if param.is(b"rport") => true,
         6 if param.is(b"branch") => true,
@@ -119,7 +120,7 @@ fn is_our_via(message: &Message<'_>, asked: &Asked<'_>) -> bool {
         && via.branch == ours
         && protocol == b"SIP/2.0/"
         && via.transport == asked.transport
-        && sent_by.ends_with(asked.local)
+        && sent_by == Some(asked.local)
         && via
             .rport
             .is_none_or(|port| port.is_none_or(|port| port == asked.address.port()))
@@ -176,9 +177,7 @@ pub(super) fn in_dialog(
     checks: Checks,
 ) -> Checked {
     unless(checks, Wrong::RequestUri, || message.uri() == contact)?;
-    unless(checks, Wrong::LeftRoute, || {
-        message.count(Name::Route) == 0
-    })?;
+    unless(checks, Wrong::LeftRoute, || message.count(Name::Route) == 0)?;
     unless(checks, Wrong::ToTag, || {
         message.to().is_ok_and(|to| to.tag == Some(to_tag))
     })
@@ -261,8 +260,16 @@ mod tests {
             (";rport", ";rport=5072", Wrong::Via),
             (";rport", ";received=10.0.0.1", Wrong::Via),
             (";rport", ";ttl=1", Wrong::Via),
-            ("\r\nFrom", "\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom", Wrong::Via),
-            (";rport\r\n", ";rport, SIP/2.0/UDP a;branch=z9hG4bK1\r\n", Wrong::Via),
+            (
+                "\r\nFrom",
+                "\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom",
+                Wrong::Via,
+            ),
+            (
+                ";rport\r\n",
+                ";rport, SIP/2.0/UDP a;branch=z9hG4bK1\r\n",
+                Wrong::Via,
+            ),
             ("Call-ID: ", "Call-ID: x", Wrong::CallId),
             ("CSeq: 1 ", "CSeq: 2 ", Wrong::CSeq),
             ("1 INVITE", "1 BYE", Wrong::CSeq),
@@ -278,7 +285,10 @@ mod tests {
 
     #[test]
     fn a_100_needs_no_tag_and_a_datagram_no_length() {
-        let trying = |text: String| text.replace(";tag=t\r\n", "\r\n").replace("200 OK", "100 T");
+        let trying = |text: String| {
+            text.replace(";tag=t\r\n", "\r\n")
+                .replace("200 OK", "100 T")
+        };
         assert_eq!(check(trying), Ok(()));
         assert_eq!(check(|t| t.replace("Content-Length: 3\r\n", "")), Ok(()));
     }

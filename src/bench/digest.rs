@@ -43,7 +43,9 @@ pub(super) fn authorization(
         algorithm,
         ..
     } = challenge;
-    let ha1 = algorithm.hash(&[account.user, realm, account.password]).hex();
+    let ha1 = algorithm
+        .hash(&[account.user, realm, account.password])
+        .hex();
     let ha2 = algorithm.hash(&[method.as_str().as_bytes(), uri]).hex();
     let count: &[u8] = b"00000001";
     let proof = match challenge.has_qop {

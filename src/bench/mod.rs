@@ -27,10 +27,10 @@ mod tally;
 mod targets;
 mod template;
 mod templates;
-mod timers;
-mod writer;
 #[cfg(test)]
 mod tests;
+mod timers;
+mod writer;
 
 pub use check::Wrong;
 pub use generator::Generator;

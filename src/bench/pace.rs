@@ -116,8 +116,7 @@ mod tests {
         assert_eq!(schedule.next(5_000_001, 1, 1), None);
         assert_eq!(schedule.due_ns(), Some(6_000_000));
         // A stall of ten milliseconds: the calls missed are due when they were, not now.
-        let late: Vec<_> =
-            std::iter::from_fn(|| schedule.next(15_000_000, 1_000, 1_000)).collect();
+        let late: Vec<_> = std::iter::from_fn(|| schedule.next(15_000_000, 1_000, 1_000)).collect();
         assert_eq!(late.len(), 10);
         assert_eq!((late[0], late[9]), (6_000_000, 15_000_000));
     }
@@ -149,7 +148,13 @@ mod tests {
         let counts: Vec<_> = shares.iter().map(|share| share.count.unwrap()).collect();
         assert_eq!((windows, counts), (vec![4, 4, 3], vec![3, 2, 2]));
         assert_eq!(shares[0].rate, Some(10.0));
-        let mut schedule = Schedule::new(Pace { count: Some(2), ..NONE }, 0);
+        let mut schedule = Schedule::new(
+            Pace {
+                count: Some(2),
+                ..NONE
+            },
+            0,
+        );
         assert!(schedule.next(0, 0, 0).is_some() && schedule.next(0, 0, 0).is_some());
         assert!(schedule.is_over() && schedule.next(0, 0, 0).is_none());
         assert_eq!(schedule.placed(), 2);

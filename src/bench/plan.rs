@@ -234,7 +234,11 @@ mod tests {
         let turns = turns(&[item(7), item(2), item(1)]);
         let count = |index| turns.iter().filter(|turn| **turn == index).count();
         assert_eq!([count(0), count(1), count(2)], [7, 2, 1]);
-        assert!(!turns.windows(4).any(|four| four.iter().all(|turn| *turn == 1)));
+        assert!(
+            !turns
+                .windows(4)
+                .any(|four| four.iter().all(|turn| *turn == 1))
+        );
     }
 
     #[test]

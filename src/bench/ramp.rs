@@ -181,7 +181,10 @@ mod tests {
             for from in [10.0, 1_000.0, 500_000.0] {
                 let (ramp, steps) = search(from, |step| result(step.rate, capacity));
                 let (found, _) = ramp.found().unwrap();
-                assert!(found <= capacity && found >= capacity / NEAR, "{found} {capacity}");
+                assert!(
+                    found <= capacity && found >= capacity / NEAR,
+                    "{found} {capacity}"
+                );
                 assert!(steps < 30);
             }
         }
@@ -190,7 +193,11 @@ mod tests {
     #[test]
     fn a_rate_that_holds_only_for_a_short_step_is_not_confirmed() {
         let (ramp, _) = search(1_000.0, |step| {
-            let capacity = if step.is_confirming { 8_000.0 } else { 10_000.0 };
+            let capacity = if step.is_confirming {
+                8_000.0
+            } else {
+                10_000.0
+            };
             result(step.rate, capacity)
         });
         let (found, _) = ramp.found().unwrap();
@@ -208,10 +215,22 @@ mod tests {
         let good = result(1_000.0, 2_000.0);
         assert!(good.is_sustained(1_000.0, &BAR));
         for bad in [
-            StepResult { retransmitted_percent: 0.2, ..good },
-            StepResult { calls_per_s: 900.0, ..good },
-            StepResult { on_schedule: false, ..good },
-            StepResult { failed_percent: 0.1, ..good },
+            StepResult {
+                retransmitted_percent: 0.2,
+                ..good
+            },
+            StepResult {
+                calls_per_s: 900.0,
+                ..good
+            },
+            StepResult {
+                on_schedule: false,
+                ..good
+            },
+            StepResult {
+                failed_percent: 0.1,
+                ..good
+            },
         ] {
             assert!(!bad.is_sustained(1_000.0, &BAR));
         }

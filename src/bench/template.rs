@@ -176,7 +176,11 @@ fn decimal(value: usize, digits: &mut [u8; 20]) -> &[u8] {
         for (place, digit) in digits.iter_mut().zip(all) {
             *place = b'0' + digit as u8;
         }
-        let skipped = if value < 10 { 2 } else { usize::from(value < 100) };
+        let skipped = if value < 10 {
+            2
+        } else {
+            usize::from(value < 100)
+        };
         return digits.get(skipped..3).unwrap_or_default();
     }
     write_decimal(value as u64, &mut text);
@@ -250,7 +254,9 @@ mod tests {
 
     fn written(text: &str, values: &Values<'_>) -> String {
         let mut out = Vec::new();
-        Template::compile("t", text).unwrap().write(values, &mut out);
+        Template::compile("t", text)
+            .unwrap()
+            .write(values, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -268,7 +274,11 @@ mod tests {
 
     #[test]
     fn a_message_without_a_body_ends_with_an_empty_line() {
-        for text in ["A\nB: {length}", "A\nB: {length}\n", "A\r\nB: {length}\r\n\r\n"] {
+        for text in [
+            "A\nB: {length}",
+            "A\nB: {length}\n",
+            "A\r\nB: {length}\r\n\r\n",
+        ] {
             assert_eq!(written(text, &Values::new()), "A\r\nB: 0\r\n\r\n");
         }
     }
@@ -278,7 +288,10 @@ mod tests {
         for length in [0, 9, 10, 99, 100, 999, 1_000, 12_345] {
             let text = format!("A\nB: {{length}}\n\n{}", "x".repeat(length));
             let expected = format!("B: {length}\r\n\r\n");
-            assert!(written(&text, &Values::new()).contains(&expected), "{length}");
+            assert!(
+                written(&text, &Values::new()).contains(&expected),
+                "{length}"
+            );
         }
     }
 

@@ -161,7 +161,11 @@ mod tests {
     use super::*;
 
     fn compile(name: &str, text: &str) -> Result<Templates, TemplateError> {
-        Templates::compile(&[(name.to_owned(), text.to_owned())], "sip:{user}@x", "sip:b@x")
+        Templates::compile(
+            &[(name.to_owned(), text.to_owned())],
+            "sip:{user}@x",
+            "sip:b@x",
+        )
     }
 
     #[test]
@@ -183,7 +187,10 @@ mod tests {
         templates.invite.write(&values, &mut out);
         assert!((750..900).contains(&out.len()), "{}", out.len());
         assert_eq!(templates.ringing.status, 180);
-        assert_eq!(templates.answer.content_type.as_deref(), Some(&b"application/sdp"[..]));
+        assert_eq!(
+            templates.answer.content_type.as_deref(),
+            Some(&b"application/sdp"[..])
+        );
     }
 
     #[test]

@@ -33,7 +33,9 @@ fn plan(scenario: Scenario, users: &str) -> Plan {
             targets: Arc::new(Targets::of_pattern(users).unwrap().with_password("secret")),
             finals: scenario.usual_finals().to_vec(),
         }],
-        templates: Arc::new(Templates::compile(&[], "sip:{user}@{domain}", "sip:b@{domain}").unwrap()),
+        templates: Arc::new(
+            Templates::compile(&[], "sip:{user}@{domain}", "sip:b@{domain}").unwrap(),
+        ),
         server: SERVER.parse().unwrap(),
         transport: Transport::Udp,
         seats: addresses(),
@@ -117,7 +119,12 @@ impl Stage {
             .collect();
         self.generator.outbox().clear();
         let own = self.generator_server();
-        sent.extend(self.server.outbox().iter().map(|(hop, bytes)| (hop, own, text(bytes))));
+        sent.extend(
+            self.server
+                .outbox()
+                .iter()
+                .map(|(hop, bytes)| (hop, own, text(bytes))),
+        );
         self.server.outbox().clear();
         sent
     }
@@ -160,10 +167,22 @@ fn played(plan: Plan, mut spoil: impl FnMut(String) -> Option<String>) -> Stage 
 
 fn assert_right(stage: &Stage) {
     let counts = stage.counts();
-    assert_eq!((counts.placed, counts.right), (1, 1), "{counts:?} {:?}", stage.generator.tally().samples);
+    assert_eq!(
+        (counts.placed, counts.right),
+        (1, 1),
+        "{counts:?} {:?}",
+        stage.generator.tally().samples
+    );
     assert_eq!(stage.wrongs(), []);
-    assert_eq!((counts.unexpected, counts.invites_again), (0, 0), "{counts:?}");
-    assert_eq!((stage.generator.open(), stage.generator.setting_up()), (0, 0));
+    assert_eq!(
+        (counts.unexpected, counts.invites_again),
+        (0, 0),
+        "{counts:?}"
+    );
+    assert_eq!(
+        (stage.generator.open(), stage.generator.setting_up()),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -192,7 +211,11 @@ fn a_full_call_is_timed_at_every_station() {
     let tally = stage.generator.tally();
     let about = |told_ns: u64, ms: u64| told_ns.abs_diff(ms * MS) <= 15 * MS;
     assert!(about(tally.ringing_ns.max_ns(), 0) && about(tally.added_ns.max_ns(), 0));
-    assert!(about(tally.final_ns.max_ns(), 300), "{}", tally.final_ns.max_ns());
+    assert!(
+        about(tally.final_ns.max_ns(), 300),
+        "{}",
+        tally.final_ns.max_ns()
+    );
     assert!(about(tally.bye_ns.max_ns(), 0), "{}", tally.bye_ns.max_ns());
     assert!(stage.now_ns > 1_300 * MS);
 }
@@ -221,24 +244,30 @@ fn voicemail_and_forwarded_calls_are_answered_elsewhere_while_the_callee_rings()
 fn a_server_that_answers_itself_needs_no_callee_here() {
     let mut plan = plan(Scenario::Call, "anna");
     plan.seats = [plan.seats[0], None, None];
-    let answer = |text: String| {
-        // The server is its own callee: the reflector relays to itself, which plays the UAS.
-        Some(text)
-    };
     let mut stage = Stage::new(plan);
     stage.generator.place(0, 0);
     let invite = stage.take().remove(0).2;
-    assert!(invite.starts_with("INVITE sip:anna@example.com SIP/2.0\r\n"), "{invite}");
+    assert!(
+        invite.starts_with("INVITE sip:anna@example.com SIP/2.0\r\n"),
+        "{invite}"
+    );
     let mut index = Index::new();
     let hop = Hop {
         seat: Seat::Caller,
         to: SERVER.parse().unwrap(),
         connection: None,
     };
-    for (request, contact) in [(invite, "Contact: <sip:uas@127.0.0.9:5060>\r\n"), (String::new(), "")] {
+    for (request, contact) in [
+        (invite, "Contact: <sip:uas@127.0.0.9:5060>\r\n"),
+        (String::new(), ""),
+    ] {
         let request = if request.is_empty() {
             let sent = stage.take();
-            assert!(sent[0].2.starts_with("ACK sip:uas@127.0.0.9:5060 SIP/2.0\r\n"));
+            assert!(
+                sent[0]
+                    .2
+                    .starts_with("ACK sip:uas@127.0.0.9:5060 SIP/2.0\r\n")
+            );
             sent[1].2.clone()
         } else {
             request
@@ -254,43 +283,191 @@ fn a_server_that_answers_itself_needs_no_callee_here() {
         let message = index.parse(&response).unwrap();
         stage.generator.receive(0, hop, &message);
     }
-    let _ = answer;
     assert_right(&stage);
 }
 
 #[test]
 fn each_wrong_message_is_counted_as_such_and_fails_its_call() {
-    let answer = |text: &str| text.starts_with("SIP/2.0 200") && text.contains("INVITE\r\n") && text.matches("Via:").count() == 1;
-    let at_callee = |text: &str, method: &str| text.starts_with(method) && text.matches("Via:").count() == 2;
+    let answer = |text: &str| {
+        text.starts_with("SIP/2.0 200")
+            && text.contains("INVITE\r\n")
+            && text.matches("Via:").count() == 1
+    };
+    let at_callee =
+        |text: &str, method: &str| text.starts_with(method) && text.matches("Via:").count() == 2;
     let cases: Vec<(Wrong, Box<dyn Fn(String) -> String>)> = vec![
-        (Wrong::Via, Box::new(move |t| if answer(&t) { t.replacen("Via: ", "Via: SIP/2.0/UDP x;branch=z9hG4bK1, ", 1) } else { t })),
-        (Wrong::CSeq, Box::new(move |t| if answer(&t) { t.replace("CSeq: 1 INVITE", "CSeq: 7 INVITE") } else { t })),
-        (Wrong::FromTag, Box::new(move |t| if answer(&t) { t.replacen(";tag=c0", ";tag=d0", 1) } else { t })),
-        (Wrong::ToTag, Box::new(move |t| if answer(&t) { t.replacen("p1\r\n", "p9\r\n", 1) } else { t })),
-        (Wrong::RouteSet, Box::new(move |t| if answer(&t) { t.replacen("Record-Route: ", "Record-Route: <sip:x;lr>, ", 1) } else { t })),
-        (Wrong::RouteSet, Box::new(move |t| if answer(&t) { t.replacen("Record-Route", "X-Route", 1) } else { t })),
-        (Wrong::Contact, Box::new(move |t| if answer(&t) { t.replacen("sip:bench@127.0.0.1:5072", "sip:x@127.0.0.1:5072", 1) } else { t })),
-        (Wrong::Body, Box::new(move |t| if answer(&t) { t.replace("m=audio 40002", "m=audio 40004") } else { t })),
-        (Wrong::Length, Box::new(move |t| if answer(&t) { t.replace("Content-Length: ", "Content-Length: 9") } else { t })),
-        (Wrong::Body, Box::new(move |t| if at_callee(&t, "INVITE") { t.replace("m=audio 40000", "m=audio 40006") } else { t })),
-        (Wrong::MaxForwards, Box::new(move |t| if at_callee(&t, "INVITE") { t.replace("Max-Forwards: 69", "Max-Forwards: 70") } else { t })),
-        (Wrong::LeftRoute, Box::new(move |t| if at_callee(&t, "BYE") { t.replace("Max-F", "Route: <sip:y;lr>\r\nMax-F") } else { t })),
-        (Wrong::LeftRoute, Box::new(move |t| if at_callee(&t, "ACK") { t.replace("Max-F", "Route: <sip:y;lr>\r\nMax-F") } else { t })),
-        (Wrong::RequestUri, Box::new(move |t| if at_callee(&t, "BYE") { t.replacen("BYE sip:bench", "BYE sip:bunch", 1) } else { t })),
-        (Wrong::CSeq, Box::new(move |t| if at_callee(&t, "BYE") { t.replace("CSeq: 2", "CSeq: 3") } else { t })),
+        (
+            Wrong::Via,
+            Box::new(move |t| {
+                if answer(&t) {
+                    t.replacen("Via: ", "Via: SIP/2.0/UDP x;branch=z9hG4bK1, ", 1)
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::CSeq,
+            Box::new(move |t| {
+                if answer(&t) {
+                    t.replace("CSeq: 1 INVITE", "CSeq: 7 INVITE")
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::FromTag,
+            Box::new(move |t| {
+                if answer(&t) {
+                    t.replacen(";tag=c0", ";tag=d0", 1)
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::ToTag,
+            Box::new(move |t| {
+                if answer(&t) {
+                    t.replacen("p1\r\n", "p9\r\n", 1)
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::RouteSet,
+            Box::new(move |t| {
+                if answer(&t) {
+                    t.replacen(";lr>", ";lr;x=1>", 1)
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::RouteSet,
+            Box::new(move |t| {
+                if answer(&t) {
+                    t.replacen("Record-Route", "X-Route", 1)
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::Contact,
+            Box::new(move |t| {
+                if answer(&t) {
+                    t.replacen("sip:bench@127.0.0.1:5072", "sip:x@127.0.0.1:5072", 1)
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::Body,
+            Box::new(move |t| {
+                if answer(&t) {
+                    t.replace("m=audio 40002", "m=audio 40004")
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::Length,
+            Box::new(move |t| {
+                if answer(&t) {
+                    t.replace("Content-Length: ", "Content-Length: 9")
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::Body,
+            Box::new(move |t| {
+                if at_callee(&t, "INVITE") {
+                    t.replace("m=audio 40000", "m=audio 40006")
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::MaxForwards,
+            Box::new(move |t| {
+                if at_callee(&t, "INVITE") {
+                    t.replace("Max-Forwards: 69", "Max-Forwards: 70")
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::LeftRoute,
+            Box::new(move |t| {
+                if at_callee(&t, "BYE") {
+                    t.replace("Max-F", "Route: <sip:y;lr>\r\nMax-F")
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::LeftRoute,
+            Box::new(move |t| {
+                if at_callee(&t, "ACK") {
+                    t.replace("Max-F", "Route: <sip:y;lr>\r\nMax-F")
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::RequestUri,
+            Box::new(move |t| {
+                if at_callee(&t, "BYE") {
+                    t.replacen("BYE sip:bench", "BYE sip:bunch", 1)
+                } else {
+                    t
+                }
+            }),
+        ),
+        (
+            Wrong::CSeq,
+            Box::new(move |t| {
+                if at_callee(&t, "BYE") {
+                    t.replace("CSeq: 2", "CSeq: 3")
+                } else {
+                    t
+                }
+            }),
+        ),
     ];
     for (number, (wrong, spoil)) in cases.iter().enumerate() {
         let stage = played(plan(Scenario::Call, "anna"), |text| Some(spoil(text)));
         let counts = stage.counts();
         let told: Vec<_> = stage.wrongs().iter().map(|(wrong, _)| *wrong).collect();
         assert_eq!(told, [*wrong], "case {number}: {counts:?}");
-        assert_eq!((counts.wrong_message, counts.right), (1, 0), "case {number}: {counts:?}");
+        assert_eq!(
+            (counts.wrong_message, counts.right),
+            (1, 0),
+            "case {number}: {counts:?}"
+        );
         assert_eq!(stage.generator.open(), 0, "case {number}");
         // Without the check, nothing is wrong.
         let mut lenient = plan(Scenario::Call, "anna");
         lenient.checks = Checks::ALL.without(*wrong);
         let stage = played(lenient, |text| Some(spoil(text)));
-        assert_eq!(stage.counts().right, 1, "case {number}: {:?}", stage.generator.tally().samples);
+        assert_eq!(
+            stage.counts().right,
+            1,
+            "case {number}: {:?}",
+            stage.generator.tally().samples
+        );
     }
 }
 
@@ -311,11 +488,17 @@ fn another_final_status_fails_the_call_whatever_it_is() {
     // The server refuses whom it should put through, and puts through whom it should refuse.
     let stage = played(plan(Scenario::Call, "reject1"), same);
     assert_eq!((stage.counts().wrong_status, stage.counts().right), (1, 0));
-    assert_eq!(stage.generator.tally().statuses().collect::<Vec<_>>(), [(480, 1)]);
+    assert_eq!(
+        stage.generator.tally().statuses().collect::<Vec<_>>(),
+        [(480, 1)]
+    );
     let mut lenient = plan(Scenario::Reject, "anna");
     lenient.checks = Checks::ALL.without(Wrong::Place);
     let stage = played(lenient, same);
-    assert_eq!((stage.counts().wrong_status, stage.generator.open()), (1, 0));
+    assert_eq!(
+        (stage.counts().wrong_status, stage.generator.open()),
+        (1, 0)
+    );
 }
 
 #[test]
@@ -333,7 +516,9 @@ fn what_is_lost_is_sent_again_and_the_call_ends_well() {
     ];
     for (head, vias) in heads {
         let mut is_lost = false;
-        let stage = played(plan(Scenario::Call, "anna"), |text| {
+        let mut plan = plan(Scenario::Call, "anna");
+        plan.times.hold_ns = 2_000 * MS;
+        let stage = played(plan, |text| {
             let is_it = text.starts_with(head) && text.matches("Via:").count() == vias;
             if is_it && !std::mem::replace(&mut is_lost, true) {
                 return None;
@@ -342,7 +527,11 @@ fn what_is_lost_is_sent_again_and_the_call_ends_well() {
         });
         let counts = stage.counts();
         assert_eq!(counts.right, 1, "{head} {vias}: {counts:?}");
-        assert_eq!(counts.retransmitted_calls, u64::from(head != "SIP/2.0 180"), "{head} {vias}: {counts:?}");
+        assert_eq!(
+            counts.retransmitted_calls,
+            u64::from(head != "SIP/2.0 180"),
+            "{head} {vias}: {counts:?}"
+        );
         assert_eq!(stage.generator.tally().failed(), 0);
     }
 }
@@ -391,9 +580,17 @@ fn a_repeated_failure_is_acknowledged_again_though_its_call_is_over() {
         to: SERVER.parse().unwrap(),
         connection: None,
     };
-    stage.generator.receive(0, hop, &index.parse(refusal.as_bytes()).unwrap());
+    stage
+        .generator
+        .receive(0, hop, &index.parse(refusal.as_bytes()).unwrap());
     let sent = stage.take();
-    assert!(sent[0].2.starts_with("ACK sip:reject1@example.com SIP/2.0\r\n"), "{}", sent[0].2);
+    assert!(
+        sent[0]
+            .2
+            .starts_with("ACK sip:reject1@example.com SIP/2.0\r\n"),
+        "{}",
+        sent[0].2
+    );
     let ack = index.parse(sent[0].2.as_bytes()).unwrap();
     assert!(ack.top_via().unwrap().branch.ends_with(b"i") && ack.to().unwrap().tag.is_some());
     assert_eq!(stage.counts().repeated_answers, 1);
@@ -411,12 +608,18 @@ fn strangers_messages_are_unexpected_and_a_keep_alive_options_is_answered() {
     let text = "OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.9:5060;branch=z9hG4bKx\r\n\
                 From: <sip:p@x>;tag=1\r\nTo: <sip:x>\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n";
     for seat in Seat::ALL {
-        stage.generator.receive(0, hop(seat), &index.parse(text.as_bytes()).unwrap());
+        stage
+            .generator
+            .receive(0, hop(seat), &index.parse(text.as_bytes()).unwrap());
         assert!(stage.take().remove(0).2.starts_with("SIP/2.0 200 OK"));
     }
     assert_eq!(stage.counts().unexpected, 0);
     let other = text.replace("OPTIONS", "BYE");
-    stage.generator.receive(0, hop(Seat::Callee), &index.parse(other.as_bytes()).unwrap());
+    stage.generator.receive(
+        0,
+        hop(Seat::Callee),
+        &index.parse(other.as_bytes()).unwrap(),
+    );
     assert!(stage.take().remove(0).2.starts_with("SIP/2.0 481"));
     assert_eq!(stage.counts().unexpected, 1);
 }

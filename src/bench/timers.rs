@@ -74,7 +74,11 @@ impl Timers {
     #[inline]
     pub(super) fn next(&mut self, now_ns: u64) -> Option<Deadline> {
         for lane in &mut self.lanes {
-            if lane.deadlines.front().is_some_and(|next| next.at_ns <= now_ns) {
+            if lane
+                .deadlines
+                .front()
+                .is_some_and(|next| next.at_ns <= now_ns)
+            {
                 return lane.deadlines.pop_front();
             }
         }

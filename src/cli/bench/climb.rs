@@ -54,7 +54,11 @@ impl Bench {
                 grouped(step.rate),
                 grouped(document.calls_per_s),
                 document.failed_percent,
-                if is_sustained { "sustained" } else { "not sustained" }
+                if is_sustained {
+                    "sustained"
+                } else {
+                    "not sustained"
+                }
             );
             steps.push(Step {
                 rate: step.rate,
@@ -69,8 +73,8 @@ impl Bench {
                 break;
             }
         }
-        let (mut document, samples) = best
-            .ok_or_else(|| CliError::failed("no rate was sustained; see the steps above"))?;
+        let (mut document, samples) =
+            best.ok_or_else(|| CliError::failed("no rate was sustained; see the steps above"))?;
         document.ramp = steps;
         document.interrupted = ramp.found().is_none();
         document.load.text = "highest sustained rate".to_owned();

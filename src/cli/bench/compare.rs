@@ -62,7 +62,10 @@ impl Group<'_> {
         let upper = values.get(middle).copied().unwrap_or_default();
         match values.len() % 2 {
             1 => upper,
-            _ => f64::midpoint(values.get(middle.wrapping_sub(1)).copied().unwrap_or(upper), upper),
+            _ => f64::midpoint(
+                values.get(middle.wrapping_sub(1)).copied().unwrap_or(upper),
+                upper,
+            ),
         }
     }
 
@@ -72,9 +75,24 @@ impl Group<'_> {
 
     /// What the table tells of it: medians, and how they stand to those of `first`.
     fn row(&self, first: &Self) -> Vec<String> {
-        let cpu = |run: &Document| run.server_process.clone().unwrap_or_default().cpu_us_per_call;
-        let user = |run: &Document| run.server_process.clone().unwrap_or_default().user_us_per_call;
-        let system = |run: &Document| run.server_process.clone().unwrap_or_default().system_us_per_call;
+        let cpu = |run: &Document| {
+            run.server_process
+                .clone()
+                .unwrap_or_default()
+                .cpu_us_per_call
+        };
+        let user = |run: &Document| {
+            run.server_process
+                .clone()
+                .unwrap_or_default()
+                .user_us_per_call
+        };
+        let system = |run: &Document| {
+            run.server_process
+                .clone()
+                .unwrap_or_default()
+                .system_us_per_call
+        };
         let latency = |name: &'static str, pick: fn(&super::document::Latency) -> f64| {
             move |run: &Document| run.latency_us.get(name).map_or(0.0, pick)
         };
@@ -87,7 +105,13 @@ impl Group<'_> {
         };
         let again = ["invites_again", "requests_again", "answers_again"];
         let again = |run: &Document| again.iter().map(|name| run.count(name)).sum();
-        let busy = |run: &Document| run.generator.busy_percent.iter().copied().fold(0.0, f64::max);
+        let busy = |run: &Document| {
+            run.generator
+                .busy_percent
+                .iter()
+                .copied()
+                .fold(0.0, f64::max)
+        };
         vec![
             self.what.clone(),
             self.label.to_owned(),
@@ -186,8 +210,14 @@ mod tests {
             run("b", "50 open", 50.0),
         ];
         let groups = groups(&runs);
-        let heads: Vec<_> = groups.iter().map(|group| (group.what.as_str(), group.label)).collect();
-        assert_eq!(heads, [(" 50 open", "a"), (" 50 open", "b"), (" 3000/s", "a")]);
+        let heads: Vec<_> = groups
+            .iter()
+            .map(|group| (group.what.as_str(), group.label))
+            .collect();
+        assert_eq!(
+            heads,
+            [(" 50 open", "a"), (" 50 open", "b"), (" 3000/s", "a")]
+        );
         let [first, second, ..] = groups.as_slice() else {
             panic!("{heads:?}");
         };

@@ -191,7 +191,11 @@ impl Document {
 
     /// What is played, and how: the same for runs that can be compared.
     pub(super) fn what(&self) -> String {
-        let names: Vec<_> = self.scenarios.iter().map(|one| one.scenario.as_str()).collect();
+        let names: Vec<_> = self
+            .scenarios
+            .iter()
+            .map(|one| one.scenario.as_str())
+            .collect();
         format!("{} {}", names.join("+"), self.load.text)
     }
 }
@@ -286,7 +290,10 @@ impl ServerProcess {
     fn of(before: &Used, after: &Used, calls: f64, interval_s: f64) -> Self {
         let since = |value: fn(&Used) -> u64| value(after).saturating_sub(value(before)) as f64;
         let cpu_ns = since(|used| used.cpu_ns);
-        let (user, system) = (since(|used| used.user_ticks), since(|used| used.system_ticks));
+        let (user, system) = (
+            since(|used| used.user_ticks),
+            since(|used| used.system_ticks),
+        );
         // The ticks tell the shares, the scheduler's account the sum.
         let user_share = if user + system > 0.0 {
             user / (user + system)

@@ -29,8 +29,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Setting;
 use super::exit::{CliError, Exit, Outcome};
 use super::output::say_json;
-use crate::net::bench::{BenchError, Found, Run, run};
 use crate::net::Clock;
+use crate::net::bench::{BenchError, Found, Run, run};
 use document::Document;
 pub(super) use options::Bench;
 
@@ -57,7 +57,9 @@ impl Bench {
             let documents = self.self_test(&stop)?;
             self.write_page(&others, &documents)?;
             self.write_documents(setting, &documents)?;
-            return documents.iter().try_fold(Exit::Done, |_, document| self.verdict(document));
+            return documents
+                .iter()
+                .try_fold(Exit::Done, |_, document| self.verdict(document));
         }
         if self.target.server.is_none() && !others.is_empty() {
             self.write_page(&others, &[])?;
@@ -137,7 +139,9 @@ impl Bench {
     fn verdict(&self, document: &Document) -> Outcome {
         let limit = self.max_failed_percent();
         if document.count("placed") == 0 {
-            return Err(CliError::failed("no call was placed in the measured interval"));
+            return Err(CliError::failed(
+                "no call was placed in the measured interval",
+            ));
         }
         if document.failed_percent > limit {
             return Err(CliError::failed(format!(
@@ -163,15 +167,17 @@ fn refused(error: BenchError) -> CliError {
 }
 
 fn write_file(file: &Path, text: &str) -> Result<(), CliError> {
-    fs::write(file, text)
-        .map_err(|error| CliError::failed(format!("{}: {error}", file.display())))
+    fs::write(file, text).map_err(|error| CliError::failed(format!("{}: {error}", file.display())))
 }
 
 /// Lets Ctrl-C and SIGTERM end a run with its tables.
 fn stop_on_signals(stop: &Arc<AtomicBool>) -> Result<Runtime, CliError> {
     let failed = |error: io::Error| CliError::failed(format!("cannot start: {error}"));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(1).thread_name("signals").enable_all();
+    runtime
+        .worker_threads(1)
+        .thread_name("signals")
+        .enable_all();
     let runtime = runtime.build().map_err(failed)?;
     let entered = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

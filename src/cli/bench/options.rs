@@ -99,7 +99,12 @@ pub(in super::super) struct TargetOptions {
     #[arg(long, value_name = "ADDRESS", requires = "callee")]
     pub voicemail: Option<SocketAddr>,
     /// Play who is forwarded to here; the callee then only rings in `forward`
-    #[arg(long, value_name = "ADDRESS", requires = "callee", conflicts_with = "voicemail")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        requires = "callee",
+        conflicts_with = "voicemail"
+    )]
     pub forward_to: Option<SocketAddr>,
     /// Call from this address: IP or IP:PORT
     #[arg(long, value_name = "ADDRESS")]
@@ -381,9 +386,22 @@ mod tests {
 
     #[test]
     fn only_near_hosts_are_called_without_consent() {
-        let near = ["127.50.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "::1", "fd00::1"];
+        let near = [
+            "127.50.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "172.16.0.1",
+            "::1",
+            "fd00::1",
+        ];
         assert!(near.iter().all(|ip| is_near(ip.parse().unwrap())));
-        let far = ["192.0.2.1", "8.8.8.8", "2001:db8::1", "172.32.0.1", "::ffff:8.8.8.8"];
+        let far = [
+            "192.0.2.1",
+            "8.8.8.8",
+            "2001:db8::1",
+            "172.32.0.1",
+            "::ffff:8.8.8.8",
+        ];
         assert!(far.iter().all(|ip| !is_near(ip.parse().unwrap())));
     }
 
@@ -402,7 +420,10 @@ mod tests {
 
     #[test]
     fn a_scenario_in_front_is_told_from_a_name_with_an_equals_sign() {
-        assert_eq!(of_scenario("redirect=a=b"), (Some(Scenario::Redirect), "a=b"));
+        assert_eq!(
+            of_scenario("redirect=a=b"),
+            (Some(Scenario::Redirect), "a=b")
+        );
         assert_eq!(of_scenario("x=y"), (None, "x=y"));
         assert_eq!(weight("call=70"), Ok((Scenario::Call, 70)));
         assert!(weight("call=0").is_err() && weight("calls=1").is_err());

@@ -37,18 +37,42 @@ pub(super) fn page(runs: &[Document]) -> String {
     }
     html.push_str("</style></head><body><h1>pointsman bench</h1>");
     summary(runs, &mut html);
-    section(&mut html, "Due to final answer, by percentile", &percentiles(runs, "final"));
-    section(&mut html, "Due to INVITE at the callee: added latency", &percentiles(runs, "added"));
+    section(
+        &mut html,
+        "Due to final answer, by percentile",
+        &percentiles(runs, "final"),
+    );
+    section(
+        &mut html,
+        "Due to INVITE at the callee: added latency",
+        &percentiles(runs, "added"),
+    );
     section(&mut html, "BYE to its 200", &percentiles(runs, "bye"));
     section(&mut html, "Server CPU per call (user, system)", &cpu(runs));
-    section(&mut html, "Calls that ended well, over time", &over_time(runs, "calls/s", |point| Some(point.calls_per_s)));
-    section(&mut html, "Calls that failed and messages sent again, over time", &over_time(runs, "a second", |point| {
-        Some(point.failed_per_s + point.retransmissions_per_s)
-    }));
-    section(&mut html, "Open calls, over time", &over_time(runs, "calls", |point| Some(point.open as f64)));
-    section(&mut html, "Server's resident memory, over time", &over_time(runs, "MB", |point| {
-        point.rss_bytes.map(|bytes| bytes as f64 / 1e6)
-    }));
+    section(
+        &mut html,
+        "Calls that ended well, over time",
+        &over_time(runs, "calls/s", |point| Some(point.calls_per_s)),
+    );
+    section(
+        &mut html,
+        "Calls that failed and messages sent again, over time",
+        &over_time(runs, "a second", |point| {
+            Some(point.failed_per_s + point.retransmissions_per_s)
+        }),
+    );
+    section(
+        &mut html,
+        "Open calls, over time",
+        &over_time(runs, "calls", |point| Some(point.open as f64)),
+    );
+    section(
+        &mut html,
+        "Server's resident memory, over time",
+        &over_time(runs, "MB", |point| {
+            point.rss_bytes.map(|bytes| bytes as f64 / 1e6)
+        }),
+    );
     latency_table(runs, &mut html);
     counts_table(runs, &mut html);
     ramps(runs, &mut html);
@@ -85,7 +109,12 @@ fn summary(runs: &[Document], html: &mut String) {
         let server = run.server_process.as_ref();
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let latency = run.latency_us.get("final").cloned().unwrap_or_default();
-        let busiest = run.generator.busy_percent.iter().copied().fold(0.0, f64::max);
+        let busiest = run
+            .generator
+            .busy_percent
+            .iter()
+            .copied()
+            .fold(0.0, f64::max);
         let _ = write!(
             html,
             "<tr><td>{}<br><span class=\"dim\">{} · {}</span></td><td>{}</td><td>{}</td>\
@@ -138,7 +167,15 @@ fn percentiles(runs: &[Document], which: &str) -> String {
     let most_nines = all().map(|(x, _)| *x).fold(2.0, f64::max).ceil();
     let least = all().map(|(_, y)| *y).fold(f64::MAX, f64::min);
     let most = all().map(|(_, y)| *y).fold(0.0, f64::max);
-    let names = ["0 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %", "99.9999 %"];
+    let names = [
+        "0 %",
+        "90 %",
+        "99 %",
+        "99.9 %",
+        "99.99 %",
+        "99.999 %",
+        "99.9999 %",
+    ];
     let x = Axis {
         from: 0.0,
         to: most_nines,
@@ -196,7 +233,11 @@ fn over_time(
         return String::new();
     }
     let longest = all().map(|(x, _)| *x).fold(0.0, f64::max);
-    lines(&Axis::linear("s", longest), &Axis::linear(unit, most), &curves)
+    lines(
+        &Axis::linear("s", longest),
+        &Axis::linear(unit, most),
+        &curves,
+    )
 }
 
 fn latency_table(runs: &[Document], html: &mut String) {
@@ -206,7 +247,12 @@ fn latency_table(runs: &[Document], html: &mut String) {
     );
     for (index, run) in runs.iter().enumerate() {
         for (what, latency) in &run.latency_us {
-            let _ = write!(html, "<tr><td>{}</td><td>{}</td>", key(run, index), escaped(what));
+            let _ = write!(
+                html,
+                "<tr><td>{}</td><td>{}</td>",
+                key(run, index),
+                escaped(what)
+            );
             let values = [
                 latency.count as f64,
                 latency.mean,
@@ -234,8 +280,14 @@ fn counts_table(runs: &[Document], html: &mut String) {
     let mut names: Vec<(&str, String)> = Vec::new();
     for run in runs {
         let counts = run.counts.iter().map(|(name, count)| ("", name, count));
-        let statuses = run.statuses.iter().map(|(name, count)| ("final ", name, count));
-        let wrong = run.wrong.iter().map(|(name, count)| ("wrong: ", name, count));
+        let statuses = run
+            .statuses
+            .iter()
+            .map(|(name, count)| ("final ", name, count));
+        let wrong = run
+            .wrong
+            .iter()
+            .map(|(name, count)| ("wrong: ", name, count));
         for (kind, name, count) in counts.chain(statuses).chain(wrong) {
             let entry = (kind, name.clone());
             if *count > 0 && !names.contains(&entry) {
@@ -244,7 +296,11 @@ fn counts_table(runs: &[Document], html: &mut String) {
         }
     }
     for (kind, entry) in &names {
-        let _ = write!(html, "<tr><td>{kind}{}</td>", escaped(&entry.replace('_', " ")));
+        let _ = write!(
+            html,
+            "<tr><td>{kind}{}</td>",
+            escaped(&entry.replace('_', " "))
+        );
         for run in runs {
             let counts = match *kind {
                 "" => &run.counts,
@@ -260,7 +316,11 @@ fn counts_table(runs: &[Document], html: &mut String) {
 }
 
 fn ramps(runs: &[Document], html: &mut String) {
-    for (index, run) in runs.iter().enumerate().filter(|(_, run)| !run.ramp.is_empty()) {
+    for (index, run) in runs
+        .iter()
+        .enumerate()
+        .filter(|(_, run)| !run.ramp.is_empty())
+    {
         let _ = write!(
             html,
             "<h2>{}: search for the highest rate</h2><div class=\"scroll\"><table><tr><th>rate</th>\
@@ -328,7 +388,9 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}");
         }
-        for other in ["http://", "https://", "<script", "src=", "<after>", "@import", "url("] {
+        for other in [
+            "http://", "https://", "<script", "src=", "<after>", "@import", "url(",
+        ] {
             assert!(!page.contains(other), "{other}");
         }
         assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());

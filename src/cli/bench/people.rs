@@ -92,7 +92,9 @@ fn of_file(
             "nobody in it is fit for {what}; --users {what}=… or --subscribers {what}=FILE names who is"
         )));
     }
-    let users = chosen.iter().map(|(name, password)| (name.as_str(), password.as_str()));
+    let users = chosen
+        .iter()
+        .map(|(name, password)| (name.as_str(), password.as_str()));
     Targets::of_list(users).map_err(|error| failed(error.to_string()))
 }
 
@@ -200,7 +202,10 @@ mod tests {
     fn a_subscriber_is_called_by_id_or_alias() {
         let document = json!({"id": "anna", "aliases": ["101", "102"], "password": "p"});
         let name = |by_alias| Subscriber::read(&document, by_alias).unwrap().name;
-        assert_eq!((name(false), name(true)), ("anna".to_owned(), "101".to_owned()));
+        assert_eq!(
+            (name(false), name(true)),
+            ("anna".to_owned(), "101".to_owned())
+        );
         assert!(Subscriber::read(&json!({"x": 1}), false).is_none());
     }
 

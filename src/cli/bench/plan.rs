@@ -52,11 +52,7 @@ impl Bench {
     }
 
     /// The same for this server, called from this address.
-    pub(super) fn plan_for(
-        &self,
-        server: SocketAddr,
-        caller: SocketAddr,
-    ) -> Result<Run, CliError> {
+    pub(super) fn plan_for(&self, server: SocketAddr, caller: SocketAddr) -> Result<Run, CliError> {
         let target = &self.target;
         let elsewhere = target.voicemail.or(target.forward_to);
         let pace = self.pace();
@@ -131,7 +127,11 @@ impl Bench {
 
     fn items(&self) -> Result<Vec<Item>, CliError> {
         let mix = self.mix();
-        for texts in [&self.target.users, &self.target.subscribers, &self.checks.expect] {
+        for texts in [
+            &self.target.users,
+            &self.target.subscribers,
+            &self.checks.expect,
+        ] {
             for (scenario, rest) in texts.iter().map(|text| of_scenario(text)) {
                 if let Some(scenario) = scenario
                     && !mix.iter().any(|(played, _)| *played == scenario)

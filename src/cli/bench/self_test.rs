@@ -25,7 +25,11 @@ impl Bench {
     pub(super) fn self_test(&self, stop: &AtomicBool) -> Result<Vec<Document>, CliError> {
         let scenarios = match self.target.scenario {
             None if self.target.mix.is_empty() => vec![Scenario::Redirect, Scenario::Call],
-            _ => self.mix().into_iter().map(|(scenario, _)| scenario).collect(),
+            _ => self
+                .mix()
+                .into_iter()
+                .map(|(scenario, _)| scenario)
+                .collect(),
         };
         let mut documents = Vec::new();
         for scenario in scenarios {

@@ -131,7 +131,11 @@ fn facts(document: &Document) -> comfy_table::Table {
         row(&format!("wrong: {name}"), grouped(*count as f64), text);
     }
     for (status, count) in &document.statuses {
-        row(status, grouped(*count as f64), "final answers to INVITE or REGISTER");
+        row(
+            status,
+            grouped(*count as f64),
+            "final answers to INVITE or REGISTER",
+        );
     }
     if let Some(server) = &document.server_process {
         row(
@@ -201,7 +205,10 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
         );
     }
     if document.open_at_end > 0 && document.load.rate.is_some() && document.interrupted {
-        warnings.push(format!("{} calls were open at the end", document.open_at_end));
+        warnings.push(format!(
+            "{} calls were open at the end",
+            document.open_at_end
+        ));
     }
     warnings
 }

@@ -237,7 +237,10 @@ mod tests {
     #[test]
     fn text_of_others_is_escaped() {
         assert_eq!(escaped("a<b>&\"\u{1b}"), "a&lt;b&gt;&amp;&quot;\u{fffd}");
-        let svg = bars("µs", &[("<x>".to_owned(), vec![("user", 1.0), ("system", 2.0)])]);
+        let svg = bars(
+            "µs",
+            &[("<x>".to_owned(), vec![("user", 1.0), ("system", 2.0)])],
+        );
         assert!(svg.contains("&lt;x&gt;") && !svg.contains("<x>"));
     }
 }

@@ -65,7 +65,10 @@ impl fmt::Display for BenchError {
                 Ok(())
             }
             Self::Refused { server, source } => {
-                write!(f, "nothing answers at {server}: {source}; is the server running?")
+                write!(
+                    f,
+                    "nothing answers at {server}: {source}; is the server running?"
+                )
             }
             Self::Silent {
                 server,

@@ -156,7 +156,11 @@ fn join(threads: Vec<JoinHandle<std::io::Result<Worked>>>) -> Result<Vec<Worked>
         match thread.join() {
             Ok(Ok(one)) => worked.push(one),
             Ok(Err(error)) => return Err(BenchError::Thread(error)),
-            Err(_) => return Err(BenchError::Thread(std::io::Error::other("a thread ended early"))),
+            Err(_) => {
+                return Err(BenchError::Thread(std::io::Error::other(
+                    "a thread ended early",
+                )));
+            }
         }
     }
     Ok(worked)

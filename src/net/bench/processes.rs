@@ -79,7 +79,9 @@ impl Processes {
     pub fn is_running(&self) -> bool {
         let stat = self.ids.first().map(|id| read(&format!("/proc/{id}/stat")));
         stat.is_some_and(|stat| {
-            let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            let state = stat
+                .rsplit_once(") ")
+                .and_then(|(_, rest)| rest.chars().next());
             !matches!(state, None | Some('Z' | 'X'))
         })
     }
@@ -105,7 +107,10 @@ fn drops_of_row(row: &str, sockets: &HashSet<String>) -> Option<u64> {
     let mut fields = row.split_whitespace();
     let inode = fields.nth(9)?;
     let drops = fields.last()?;
-    sockets.contains(inode).then(|| drops.parse().ok()).flatten()
+    sockets
+        .contains(inode)
+        .then(|| drops.parse().ok())
+        .flatten()
 }
 
 /// The inodes of a process's sockets.
@@ -167,7 +172,9 @@ fn tasks(id: u32) -> Vec<u32> {
 fn line(text: &str, head: &str) -> u64 {
     let found = text.lines().find_map(|line| line.strip_prefix(head));
     let number = found.and_then(|rest| rest.split_whitespace().next());
-    number.and_then(|number| number.parse().ok()).unwrap_or_default()
+    number
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default()
 }
 
 fn read(path: &str) -> String {

@@ -43,7 +43,11 @@ impl Reflecting {
         let parts = (Arc::clone(&stop), Arc::clone(&busy));
         let thread = Builder::new().name("reflector".to_owned()).spawn(move || {
             let (stop, busy) = parts;
-            reflect(&socket, Reflector::new(address, Some(callee)), (&stop, &busy));
+            reflect(
+                &socket,
+                Reflector::new(address, Some(callee)),
+                (&stop, &busy),
+            );
         })?;
         Ok(Self {
             address,

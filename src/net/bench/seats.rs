@@ -5,9 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::Socket;
-
-use super::datagrams::{self, Datagrams};
+use super::datagrams::{self, Datagrams, SeatSocket};
 use super::error::BenchError;
 use super::streams::{self, Streams};
 use super::wires::{Inboxes, Wires};
@@ -25,7 +23,7 @@ pub(super) struct Seated {
 
 /// What becomes a thread's wires, in that thread.
 pub(super) enum Sockets {
-    Datagrams(Vec<(Seat, Socket)>),
+    Datagrams(Vec<SeatSocket>),
     Streams(Streams),
 }
 
@@ -57,7 +55,11 @@ pub(super) fn take(plan: &Plan, inboxes: &Arc<Inboxes>) -> Result<Vec<Seated>, B
 /// open and mean nothing (RFC 5626 §3.5.1), would be refused.
 #[expect(clippy::disallowed_methods, reason = "sockets belong here")]
 fn refused(server: SocketAddr) -> Result<(), BenchError> {
-    let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let any = if server.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
     let failed = |source| BenchError::Refused { server, source };
     let probe = UdpSocket::bind(any).map_err(failed)?;
     probe.connect(server).map_err(failed)?;
@@ -93,20 +95,19 @@ fn take_datagrams(plan: &Plan) -> Result<Vec<Seated>, BenchError> {
                 address,
                 source,
             };
-            let is_shared = seat != Seat::Caller && plan.threads > 1;
-            if is_shared && thread == 0 && address.port() != 0 {
-                // A port that is shared is shared with every program that asks for it.
-                datagrams::bind(address, false).map_err(failed)?;
-            }
-            let socket = datagrams::bind(address, is_shared).map_err(failed)?;
-            let local = socket.local_addr().map_err(failed)?.as_socket();
+            let socket = match seat {
+                Seat::Caller => SeatSocket::towards(plan.server, address),
+                _ => bind_called(seat, address, (thread, plan.threads)),
+            };
+            let socket = socket.map_err(failed)?;
+            let local = socket.address().map_err(failed)?;
             *bound = local;
             if let Some(place) = plan.seats.get_mut(seat as usize)
                 && seat != Seat::Caller
             {
                 *place = local;
             }
-            sockets.push((seat, socket));
+            sockets.push(socket);
         }
         seated.push(Seated {
             addresses,
@@ -114,6 +115,20 @@ fn take_datagrams(plan: &Plan) -> Result<Vec<Seated>, BenchError> {
         });
     }
     Ok(seated)
+}
+
+/// The socket of a seat that is called, which all threads have on the same port.
+fn bind_called(
+    seat: Seat,
+    address: SocketAddr,
+    (thread, threads): (u8, u8),
+) -> io::Result<SeatSocket> {
+    let is_shared = threads > 1;
+    if is_shared && thread == 0 && address.port() != 0 {
+        // A port that is shared is shared with every program that asks for it.
+        datagrams::bind(address, false)?;
+    }
+    Ok(SeatSocket::new(seat, datagrams::bind(address, is_shared)?))
 }
 
 fn take_streams(plan: &Plan, inboxes: &Arc<Inboxes>) -> Result<Vec<Seated>, BenchError> {
@@ -143,7 +158,9 @@ fn take_streams(plan: &Plan, inboxes: &Arc<Inboxes>) -> Result<Vec<Seated>, Benc
             }
             listeners.push((seat, listener));
         }
-        let from = plan.seat(Seat::Caller).map(|seat| SocketAddr::new(seat.ip(), 0));
+        let from = plan
+            .seat(Seat::Caller)
+            .map(|seat| SocketAddr::new(seat.ip(), 0));
         let from = from.unwrap_or(server);
         let stream = streams::connect(from, server)
             .map_err(|source| BenchError::Refused { server, source })?;

@@ -198,7 +198,9 @@ impl Streams {
     /// Writes what peers have not taken yet; how many of them took something.
     pub(super) fn push_on(&mut self) -> usize {
         let connections = self.connections.iter_mut().flatten();
-        connections.map(|connection| usize::from(connection.write())).sum()
+        connections
+            .map(|connection| usize::from(connection.write()))
+            .sum()
     }
 
     /// Waits until something arrives, or the time is over.
@@ -235,7 +237,11 @@ impl Connection {
 
     /// Writes what waits; whether anything went.
     fn write(&mut self) -> bool {
-        let Some(rest) = self.waiting.get(self.written..).filter(|rest| !rest.is_empty()) else {
+        let Some(rest) = self
+            .waiting
+            .get(self.written..)
+            .filter(|rest| !rest.is_empty())
+        else {
             return false;
         };
         let Ok(count) = self.stream.write(rest) else {

@@ -38,7 +38,11 @@ pub(super) struct Inboxes(Vec<ArrayQueue<Handed>>);
 
 impl Inboxes {
     pub(super) fn new(threads: u8) -> Self {
-        Self((0..threads).map(|_| ArrayQueue::new(HANDED_LIMIT)).collect())
+        Self(
+            (0..threads)
+                .map(|_| ArrayQueue::new(HANDED_LIMIT))
+                .collect(),
+        )
     }
 
     /// Whether there is anybody to hand to.
@@ -98,7 +102,7 @@ impl Wires {
     }
 
     /// Waits until something arrives, or the time is over.
-    pub(super) fn wait(&self, timeout_ns: u64) {
+    pub(super) fn wait(&mut self, timeout_ns: u64) {
         match self {
             Self::Datagrams(datagrams) => datagrams.wait(timeout_ns),
             Self::Streams(streams) => streams.wait(timeout_ns),

@@ -235,7 +235,7 @@ impl Worker {
     }
 
     /// Nothing to do: looks again for a while, as a wake-up costs more than a look, then waits.
-    fn idle(&self, account: &mut Account, now_ns: u64) {
+    fn idle(&mut self, account: &mut Account, now_ns: u64) {
         let since_ns = *account.idle_since_ns.get_or_insert(now_ns);
         if self.spins || now_ns.saturating_sub(since_ns) < SPIN_NS {
             std::hint::spin_loop();
@@ -300,5 +300,7 @@ fn take(
 
 /// RFC 5626 §3.5.1: line ends that only keep a path open; some send other blanks or a zero.
 fn is_keep_alive(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| byte.is_ascii_whitespace() || *byte == 0)
+    bytes
+        .iter()
+        .all(|byte| byte.is_ascii_whitespace() || *byte == 0)
 }
