@@ -63,7 +63,8 @@ impl Generator {
     }
 
     fn on_request_of_ended_call(&mut self, hop: Hop, method: Method, message: &Message<'_>) {
-        self.tally.counts.repeated_requests += 1;
+        // The ACK of a 487 comes beside the 487 that ended the call.
+        self.tally.counts.repeated_requests += u64::from(method != Method::Ack);
         match method {
             Method::Bye | Method::Cancel => self.answer(hop, message, 200),
             Method::Invite => self.answer(hop, message, 487),

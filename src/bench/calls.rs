@@ -107,30 +107,39 @@ impl Leg {
     }
 }
 
+/// How many slots rest before one is used again, so that what comes late for its last call finds
+/// no other.
+const RESTING: usize = 1_024;
+
 /// The slab.
 #[derive(Debug)]
 pub(super) struct Calls {
     calls: Vec<Call>,
     free: VecDeque<u32>,
+    limit: usize,
     thread: u8,
 }
 
 impl Calls {
     /// Room for so many calls; entries are made when they are first used.
     pub(super) fn new(slots: u32, thread: u8) -> Self {
-        let mut calls = Vec::new();
-        calls.resize_with(slots as usize, Call::default);
         Self {
-            calls,
-            free: (0..slots).collect(),
+            calls: Vec::new(),
+            free: VecDeque::new(),
+            limit: slots as usize,
             thread,
         }
     }
 
-    /// A free slot: the one that was free longest, so that what comes late for its last call finds
-    /// no other.
+    /// A free slot: the one that was free longest, or a new one while too few rest.
     pub(super) fn take(&mut self) -> Option<(u32, &mut Call)> {
-        let slot = self.free.pop_front()?;
+        let may_grow = self.calls.len() < self.limit && self.free.len() < RESTING;
+        let slot = if may_grow {
+            self.calls.push(Call::default());
+            u32::try_from(self.calls.len() - 1).ok()?
+        } else {
+            self.free.pop_front()?
+        };
         let call = self.calls.get_mut(slot as usize)?;
         call.generation = call.generation.wrapping_add(1);
         (call.is_wrong, call.is_retransmitted, call.has_rung) = (false, false, false);

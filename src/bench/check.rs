@@ -110,6 +110,8 @@ fn is_our_via(message: &Message<'_>, asked: &Asked<'_>) -> bool {
     let protocol = via.bytes.get(..8).unwrap_or_default();
     let head = via.bytes.get(..head).unwrap_or_default().trim_ascii_end();
     let sent_by = head.rsplit(u8::is_ascii_whitespace).next();
+    // A connection comes from another port than the one that is listened on.
+    let is_stream = asked.transport != b"UDP";
     let known = via.params().all(|param| match param.name.len() {
         5 if param.is(b"rport") => true,
         6 if param.is(b"branch") => true,
@@ -121,9 +123,11 @@ fn is_our_via(message: &Message<'_>, asked: &Asked<'_>) -> bool {
         && protocol == b"SIP/2.0/"
         && via.transport == asked.transport
         && sent_by == Some(asked.local)
-        && via
-            .rport
-            .is_none_or(|port| port.is_none_or(|port| port == asked.address.port()))
+        && (is_stream
+            || via
+                .rport
+                .flatten()
+                .is_none_or(|port| port == asked.address.port()))
         && (via.received.is_none() || via.received_ip() == Some(asked.address.ip()))
         && is_alone(message)
 }

@@ -207,6 +207,24 @@ impl Generator {
         }
     }
 
+    /// Forgets all calls that are still open, as if they had never been due: of a run that was
+    /// interrupted.
+    pub fn forget(&mut self) {
+        for ident in self.calls.open() {
+            if let Some(call) = self.calls.get(ident)
+                && call.is_measured
+            {
+                self.tally.counts.placed -= 1;
+                let outcome = self.tally.outcomes.get_mut(usize::from(call.item));
+                if let Some(outcome) = outcome {
+                    outcome.placed -= 1;
+                }
+            }
+            self.calls.release(ident.slot);
+        }
+        (self.open, self.setting_up) = (0, 0);
+    }
+
     /// Sends a request for the first time.
     pub(super) fn send_first(&mut self, now_ns: u64, ident: Ident, request: Request) {
         let wait_ns = self.plan.times.t1_ns;

@@ -29,14 +29,9 @@ pub(super) fn live_line() -> ProgressBar {
 
 /// How a run stands, on one line.
 pub(super) fn glance_line(what: &str, glance: &Glance) -> String {
-    let phase = if glance.is_measuring {
-        "measuring"
-    } else {
-        "warming up"
-    };
     format!(
         "{what}: {} {:.0} s · {}/s · {} open · {} right · {} failed · {} sent again",
-        phase,
+        glance.phase,
         glance.at_s,
         grouped(glance.right_per_s),
         glance.open,

@@ -101,7 +101,12 @@ pub fn run(
         threads.push(spawned.map_err(BenchError::Thread)?);
     }
     let watched = watch::watch(run, &shared, (start, stop), &threads, glance);
-    shared.set(Phase::Over);
+    let is_interrupted = matches!(watched, Ok((_, true)));
+    shared.set(if is_interrupted {
+        Phase::Interrupted
+    } else {
+        Phase::Over
+    });
     let worked = join(threads)?;
     let (mut measured, is_interrupted) = watched?;
     let mut tally = Tally::new(run.plan.items.len());

@@ -24,8 +24,8 @@ const MOST_MOMENTS: usize = 2_400;
 pub struct Glance {
     /// Since its start.
     pub at_s: f64,
-    /// Whether calls count by now.
-    pub is_measuring: bool,
+    /// What it is doing.
+    pub phase: &'static str,
     /// Calls that ended well, a second.
     pub right_per_s: f64,
     /// Calls that ended well so far.
@@ -200,7 +200,7 @@ impl Watch<'_> {
         let sum = |count: fn(&super::worker::Live) -> u64| self.shared.sum(count);
         let mut now = Glance {
             at_s: self.at().as_secs_f64(),
-            is_measuring: self.measured.from_s > 0.0 && self.measured.interval_s == 0.0,
+            phase: self.shared.phase().name(),
             right_per_s: self.last.right_per_s,
             right: sum(|live| live.right.load(Relaxed)),
             failed: sum(|live| live.failed.load(Relaxed)),

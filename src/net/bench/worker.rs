@@ -31,6 +31,19 @@ pub(super) enum Phase {
     Draining,
     /// It is over.
     Over,
+    /// It was ended early.
+    Interrupted,
+}
+
+impl Phase {
+    /// What it is called while people watch.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::WarmUp => "warming up",
+            Self::Measuring => "measuring",
+            Self::Draining | Self::Over | Self::Interrupted => "ending",
+        }
+    }
 }
 
 /// What the threads and the one that watches them share.
@@ -68,12 +81,13 @@ impl Shared {
         self.phase.store(phase as u8, Relaxed);
     }
 
-    fn phase(&self) -> Phase {
+    pub(super) fn phase(&self) -> Phase {
         match self.phase.load(Relaxed) {
             0 => Phase::WarmUp,
             1 => Phase::Measuring,
             2 => Phase::Draining,
-            _ => Phase::Over,
+            3 => Phase::Over,
+            _ => Phase::Interrupted,
         }
     }
 
@@ -144,8 +158,16 @@ impl Worker {
             let now_ns = self.now_ns();
             let phase = self.shared.phase();
             self.account(&mut account, now_ns, phase);
-            if phase == Phase::Over {
-                break;
+            match phase {
+                Phase::Over => {
+                    self.generator.abandon(now_ns);
+                    break;
+                }
+                Phase::Interrupted => {
+                    self.generator.forget();
+                    break;
+                }
+                _ => {}
             }
             self.generator.set_measuring(phase == Phase::Measuring);
             let mut worked = self.receive(&mut index)?;
@@ -162,8 +184,6 @@ impl Worker {
                 account.idle_since_ns = None;
             }
         }
-        let now_ns = self.now_ns();
-        self.generator.abandon(now_ns);
         Ok(Worked {
             last_end_ns: self.generator.last_end_ns(),
             tally: self.generator.tally().clone(),
@@ -257,9 +277,10 @@ impl Worker {
             (Phase::Measuring, Some(_)) if account.was_busy => {
                 account.busy.busy_ns += now_ns - account.round_ns;
             }
-            (Phase::Draining | Phase::Over, Some((from_ns, cpu_ns, drops)))
-                if account.busy.measured_ns == 0 =>
-            {
+            (
+                Phase::Draining | Phase::Over | Phase::Interrupted,
+                Some((from_ns, cpu_ns, drops)),
+            ) if account.busy.measured_ns == 0 => {
                 account.busy.measured_ns = (now_ns - from_ns).max(1);
                 account.busy.cpu_ns = thread_cpu_ns("/proc/thread-self").saturating_sub(cpu_ns);
                 account.busy.drops = self.wires.drops().saturating_sub(drops);
