@@ -12,6 +12,7 @@ mod bans;
 mod bindings;
 mod calls;
 mod changes;
+mod colleagues;
 mod document;
 pub mod events;
 mod explain;
@@ -153,6 +154,7 @@ fn routes() -> OpenApiRouter<ApiState> {
             subscribers::delete
         ))
         .routes(routes!(status::read, status::set, status::clear))
+        .routes(routes!(colleagues::colleagues))
         .routes(routes!(layers::overrule, layers::take_back))
         .routes(routes!(layers::signals, layers::report))
         .routes(routes!(layers::withdraw))

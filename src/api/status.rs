@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::auth::{Caller, Origin, Via};
 use super::changes;
+use super::colleagues::Viewer;
 use super::document::{StatusDocument, find};
 use super::extract::{Body, Path, if_match};
 use super::problem::{Failure, Kind};
@@ -85,7 +86,8 @@ impl StatusWish {
 
 /// Read a subscriber's status
 ///
-/// Colleagues see status, message and end; not since when, nor who set it.
+/// Colleagues see status, message and end, or less (`shows`: `full`, `status`, `free_busy`), as
+/// configured and as the subscriber wants; never since when, nor who set it.
 #[utoipa::path(
     get, path = "/subscribers/{id}/status", tag = "status",
     params(("id" = String, Path, description = "Id of the subscriber")),
@@ -97,8 +99,8 @@ pub(super) async fn read(
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
     let profile = find(&state, &id)?;
-    let is_own = caller.owns(&id).is_ok();
-    let document = StatusDocument::of(&state, &profile, is_own);
+    let seen = Viewer::of(&state, &caller).see(&state, &profile);
+    let document = seen.ok_or_else(|| Failure::no_subscriber(&id))?;
     Ok((etag(profile.version()), Json(document)).into_response())
 }
 

@@ -167,6 +167,7 @@ fn policy() -> Policy {
         health: Default::default(),
         zone: jiff::tz::TimeZone::UTC,
         holidays: Default::default(),
+        visibility: Default::default(),
     }
 }
 

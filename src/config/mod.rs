@@ -36,6 +36,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use reference::reference;
 
 use crate::message::Transport;
+use crate::presence::{Level, Visibility};
 use crate::proxy::Wanted;
 use crate::proxy::policy::Network;
 
@@ -115,9 +116,19 @@ pub struct Sip {
 #[expect(missing_docs, reason = "each key is described once, in `keys`")]
 pub struct Presence {
     pub time_zone: Option<String>,
+    pub team_sees: Level,
+    pub others_see: Level,
 }
 
 impl Presence {
+    /// What colleagues see of each other.
+    pub const fn visibility(&self) -> Visibility {
+        Visibility {
+            team: Some(self.team_sees),
+            others: Some(self.others_see),
+        }
+    }
+
     /// The time zone in which hours are meant that name none.
     pub fn zone(&self) -> TimeZone {
         self.time_zone

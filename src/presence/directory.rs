@@ -280,6 +280,17 @@ impl Directory {
     /// At most `limit` subscribers whose ids come after `after`, in the order of their ids. With
     /// `search`, those whose id, name or aliases contain the text. Looks at every subscriber.
     pub fn list(&self, after: Option<&str>, search: Option<&str>, limit: usize) -> Page {
+        self.list_of(after, search, limit, |_| true)
+    }
+
+    /// The same of those who are `wanted`.
+    pub fn list_of(
+        &self,
+        after: Option<&str>,
+        search: Option<&str>,
+        limit: usize,
+        wanted: impl Fn(&Profile) -> bool,
+    ) -> Page {
         let after = after.map(str::to_ascii_lowercase);
         let search = search
             .map(str::to_lowercase)
@@ -290,6 +301,7 @@ impl Directory {
             if search
                 .as_ref()
                 .is_some_and(|text| !contains(&profile, text))
+                || !wanted(&profile)
             {
                 continue;
             }

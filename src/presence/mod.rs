@@ -28,6 +28,7 @@ pub(crate) mod sample;
 mod settings;
 mod stored;
 mod validate;
+pub mod visibility;
 mod writer;
 
 pub use change::{Change, ChangeError, Changed, Conflict, StatusChanged};
@@ -49,3 +50,4 @@ pub use roster::{Clock, Roster};
 pub use settings::{Layer, Moment, Rules, Step, Target, UriParts};
 pub use stored::LoadError;
 pub use validate::is_id;
+pub use visibility::{Level, Visibility};

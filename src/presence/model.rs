@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::exceptions::Exceptions;
 use super::layers::{Override, Signal, Triggers};
 use super::password::PasswordWish;
+use super::visibility::Visibility;
 
 /// What a subscriber shows to colleagues. All five always exist.
 #[derive(
@@ -228,6 +229,14 @@ pub struct Subscriber {
     #[serde(skip_serializing_if = "is_unset")]
     #[schema(required = false)]
     pub triggers: Triggers,
+    /// The teams the person belongs to, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub teams: Vec<String>,
+    /// What colleagues see.
+    #[serde(skip_serializing_if = "is_unset")]
+    #[schema(required = false)]
+    pub visibility: Visibility,
     /// Colleagues who may order a status, by their ids, at most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]

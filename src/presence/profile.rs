@@ -10,6 +10,7 @@ use super::model::{CallerClass, Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::password::PasswordWish;
 use super::settings::{Layer, Moment, Rules, Step};
+use super::visibility::Visibility;
 use crate::auth::Credentials;
 
 /// Between the aliases in the packed text; no alias contains it.
@@ -52,6 +53,8 @@ struct More {
     overruled: Option<Override>,
     signals: Box<[Signal]>,
     triggers: Triggers,
+    teams: Box<[String]>,
+    visibility: Visibility,
     delegates: Box<[String]>,
 }
 
@@ -315,6 +318,29 @@ impl Profile {
             .map_or_else(Triggers::default, |more| more.triggers.clone())
     }
 
+    /// The teams the person belongs to.
+    pub fn teams(&self) -> &[String] {
+        self.more.as_ref().map_or(&[], |more| &more.teams)
+    }
+
+    /// Whether both belong to a team.
+    pub fn shares_a_team_with(&self, other: &Self) -> bool {
+        self.teams().iter().any(|team| other.is_in(team))
+    }
+
+    /// Whether the person belongs to that team.
+    pub fn is_in(&self, team: &str) -> bool {
+        let mut teams = self.teams().iter();
+        teams.any(|own| own.to_lowercase() == team.to_lowercase())
+    }
+
+    /// What colleagues see, as the person wants it.
+    pub fn visibility(&self) -> Visibility {
+        self.more
+            .as_ref()
+            .map_or_else(Visibility::default, |more| more.visibility)
+    }
+
     /// Who may order a status beside the administrator.
     pub fn delegates(&self) -> &[String] {
         self.more.as_ref().map_or(&[], |more| &more.delegates)
@@ -449,6 +475,8 @@ impl Profile {
             overruled: self.overruled().cloned(),
             signals: self.signals().to_vec(),
             triggers: self.triggers(),
+            teams: self.teams().to_vec(),
+            visibility: self.visibility(),
             delegates: self.delegates().to_vec(),
             password: PasswordWish::Unsaid.over(self.credentials()),
         }
@@ -478,6 +506,8 @@ impl More {
             overruled: subscriber.overruled.clone(),
             signals: subscriber.signals.as_slice().into(),
             triggers: subscriber.triggers.clone(),
+            teams: subscriber.teams.as_slice().into(),
+            visibility: subscriber.visibility,
             delegates: subscriber.delegates.as_slice().into(),
         };
         more.was_in_meeting = more.is_in_meeting(now_unix_s);

@@ -17,6 +17,7 @@ use super::model::{Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::password::PasswordWish;
 use super::profile::Profile;
+use super::visibility::Visibility;
 use crate::auth::Credentials;
 use crate::store::{Store, StoreError};
 
@@ -111,6 +112,10 @@ struct Document<'a> {
     #[serde(default)]
     triggers: Triggers,
     #[serde(default)]
+    teams: Vec<String>,
+    #[serde(default)]
+    visibility: Visibility,
+    #[serde(default)]
     delegates: Vec<String>,
 }
 
@@ -139,6 +144,8 @@ pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
             overruled: subscriber.overruled,
             signals: subscriber.signals,
             triggers: subscriber.triggers,
+            teams: subscriber.teams,
+            visibility: subscriber.visibility,
             delegates: subscriber.delegates,
             password: kept(credentials.as_ref())?,
         }),

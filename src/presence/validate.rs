@@ -14,6 +14,7 @@ const TARGET_LIMIT_BYTES: usize = 256;
 const ALIASES_LIMIT: usize = 32;
 const RULES_LIMIT: usize = 50;
 const CALLERS_LIMIT: usize = 200;
+const TEAMS_LIMIT: usize = 16;
 const DELEGATES_LIMIT: usize = 16;
 const ACTIVITIES_LIMIT: usize = 16;
 const SIGNAL_ID_LIMIT_BYTES: usize = 128;
@@ -141,6 +142,16 @@ impl Subscriber {
             signal.normalise(&format!("signals.{position}."), problems);
         }
         self.triggers.normalise("triggers.", problems);
+        let is_long = |team: &String| team.is_empty() || team.len() > DISPLAY_NAME_LIMIT_BYTES;
+        if self.teams.len() > TEAMS_LIMIT || self.teams.iter().any(is_long) {
+            let text =
+                format!("at most {TEAMS_LIMIT} names of 1 to {DISPLAY_NAME_LIMIT_BYTES} bytes");
+            problems.push(Problem::new("teams", text));
+        }
+        for (position, team) in self.teams.iter().enumerate() {
+            let field = format!("teams.{position}");
+            check_text(&field, team, DISPLAY_NAME_LIMIT_BYTES, problems);
+        }
         if self.delegates.len() > DELEGATES_LIMIT {
             let text = format!("{}; at most {DELEGATES_LIMIT}", self.delegates.len());
             problems.push(Problem::new("delegates", text));

@@ -25,6 +25,7 @@ mod identity;
 mod naming;
 mod nodes;
 mod originating;
+mod outside;
 mod overload;
 mod paths;
 mod publishing;

@@ -218,3 +218,50 @@ async fn exceptions_are_read_replaced_and_warned_about() {
         );
     }
 }
+
+#[tokio::test]
+async fn colleagues_are_seen_as_far_as_configured_and_wanted() {
+    let world = world().await;
+    let mut anna = world.get("/api/v1/subscribers/anna").await.json();
+    anna["teams"] = json!(["Sales"]);
+    anna["visibility"] = json!({"others": "free_busy"});
+    world
+        .send(Method::PUT, "/api/v1/subscribers/anna", anna.clone())
+        .await;
+    let away = json!({"status": "away", "message": "Lunch"});
+    world.send(Method::PUT, STATUS, away).await;
+    let bob = world.with_token(Some(&world.token_of("bob").await));
+    let seen = bob.get(STATUS).await.json();
+    assert_eq!(
+        (&seen["shows"], &seen["free"]),
+        (&json!("free_busy"), &json!(false))
+    );
+    assert!(
+        seen.get("status").is_none() && seen.get("message").is_none(),
+        "{seen}"
+    );
+    let listed = bob.get("/api/v1/colleagues?team=sales").await.json();
+    assert_eq!(listed["total"], 1);
+    assert_eq!(listed["colleagues"][0]["free"], false);
+    assert_eq!(listed["colleagues"][0]["teams"], json!(["Sales"]));
+
+    let team = json!({"id": "bob", "teams": ["sales"]});
+    world
+        .send(Method::PUT, "/api/v1/subscribers/bob", team)
+        .await;
+    let seen = bob.get(STATUS).await.json();
+    assert_eq!(
+        (&seen["shows"], &seen["message"]),
+        (&json!("full"), &json!("Lunch"))
+    );
+
+    anna["visibility"] = json!({"team": "none"});
+    world
+        .send(Method::PUT, "/api/v1/subscribers/anna", anna)
+        .await;
+    assert_problem(&bob.get(STATUS).await, 404, "not-found");
+    let listed = bob.get("/api/v1/colleagues").await.json();
+    assert_eq!(listed["total"], 1, "oneself: {listed}");
+    let listed = world.get("/api/v1/colleagues?search=ANNA").await.json();
+    assert_eq!(listed["colleagues"][0]["shows"], "full");
+}
