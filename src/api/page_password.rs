@@ -143,13 +143,18 @@ pub(super) async fn check(
 
 fn check_now(state: &ApiState, id: &str, password: &str) -> Option<(String, Proof)> {
     let profile = state.directory().get(id);
-    let of_page = profile.as_ref().and_then(|p| state.sessions().passwords.of(p.id()));
+    let of_page = profile
+        .as_ref()
+        .and_then(|p| state.sessions().passwords.of(p.id()));
     let stands_for_nobody = || nobodys_hash().to_owned();
     let hash = of_page.clone().unwrap_or_else(stands_for_nobody);
     let is_of_page = admits(&hash, password) && of_page.is_some();
     let credentials = profile.as_ref().and_then(|profile| profile.credentials());
     let realm = credentials.map_or("", |credentials| credentials.realm());
-    let name = profile.as_ref().map_or(id, |profile| profile.id()).as_bytes();
+    let name = profile
+        .as_ref()
+        .map_or(id, |profile| profile.id())
+        .as_bytes();
     let given = Algorithm::Sha256.hash(&[name, realm.as_bytes(), password.as_bytes()]);
     let kept = credentials.and_then(|kept| kept.digest(name, realm, Algorithm::Sha256));
     let is_of_phones = kept.is_some_and(|kept| kept == given) && of_page.is_none();
@@ -163,8 +168,11 @@ fn check_now(state: &ApiState, id: &str, password: &str) -> Option<(String, Proo
 }
 
 fn admits(hash: &str, password: &str) -> bool {
-    PasswordHash::new(hash)
-        .is_ok_and(|kept| Argon2::default().verify_password(password.as_bytes(), &kept).is_ok())
+    PasswordHash::new(hash).is_ok_and(|kept| {
+        Argon2::default()
+            .verify_password(password.as_bytes(), &kept)
+            .is_ok()
+    })
 }
 
 fn hash_of(password: &str, salt: &[u8]) -> Option<String> {
@@ -282,7 +290,10 @@ async fn require_old(
     if !has_one {
         return Ok(Ok(()));
     }
-    let attempt = state.sessions().throttle.attempt(origin.source, id, state.now_s());
+    let attempt = state
+        .sessions()
+        .throttle
+        .attempt(origin.source, id, state.now_s());
     let attempt = match attempt {
         Ok(attempt) => attempt,
         Err(wait_s) => return Ok(Err(session::too_many(wait_s))),

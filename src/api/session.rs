@@ -85,7 +85,11 @@ pub(super) async fn sign_in(
         return Err(Failure::new(Kind::Invalid, text));
     }
     let throttle = &state.sessions().throttle;
-    let claimed = if token.is_empty() { id.as_str() } else { "\ntoken" };
+    let claimed = if token.is_empty() {
+        id.as_str()
+    } else {
+        "\ntoken"
+    };
     let attempt = match throttle.attempt(origin.source, claimed, state.now_s()) {
         Ok(attempt) => attempt,
         Err(wait_s) => return Ok(too_many(wait_s)),
@@ -108,7 +112,10 @@ pub(super) async fn sign_in(
     };
     throttle.forgive(attempt);
     let cookie = opened(&state, &headers, &origin, caller.clone(), proof).await?;
-    let ends_at = state.now().as_second().saturating_add(super::sessions::IDLE_S);
+    let ends_at = state
+        .now()
+        .as_second()
+        .saturating_add(super::sessions::IDLE_S);
     let document = document(&state, &caller, Via::Page, Some(ends_at));
     Ok((cookie, Json(document)).into_response())
 }
@@ -191,15 +198,16 @@ pub(super) fn expired(origin: &Origin) -> SetCookie {
 pub(super) fn too_many(wait_s: u32) -> Response {
     let text = format!("too many attempts; try again in {wait_s} seconds");
     let mut response = Failure::new(Kind::TooManyAttempts, text).into_response();
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait_s));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(wait_s));
     response
 }
 
 fn set_cookie(secret: &str, life_s: i64, origin: &Origin) -> SetCookie {
     let secure = if origin.is_secure { "; Secure" } else { "" };
-    let text = format!(
-        "{COOKIE}={secret}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Strict{secure}"
-    );
+    let text =
+        format!("{COOKIE}={secret}; Path=/; Max-Age={life_s}; HttpOnly; SameSite=Strict{secure}");
     [(SET_COOKIE, text)]
 }
 
@@ -212,12 +220,7 @@ fn by_token(state: &ApiState, token: &str) -> Option<(Caller, Proof)> {
     Some((Caller::Subscriber(owner), Proof::Token(id)))
 }
 
-fn document(
-    state: &ApiState,
-    caller: &Caller,
-    via: Via,
-    ends_s: Option<i64>,
-) -> SessionDocument {
+fn document(state: &ApiState, caller: &Caller, via: Via, ends_s: Option<i64>) -> SessionDocument {
     let profile = match caller {
         Caller::Administrator => None,
         Caller::Subscriber(id) => state.directory().get(id),
@@ -228,7 +231,9 @@ fn document(
             Caller::Subscriber(_) => "subscriber",
         },
         id: profile.as_ref().map(|profile| profile.id().to_owned()),
-        display_name: profile.as_ref().map(|profile| profile.display_name().to_owned()),
+        display_name: profile
+            .as_ref()
+            .map(|profile| profile.display_name().to_owned()),
         language: profile.as_ref().and_then(|profile| profile.language()),
         via: via.name(),
         expires_at: ends_s.and_then(|at| Timestamp::from_second(at).ok()),
@@ -260,7 +265,11 @@ pub(super) fn refuse_foreign_changes(
                     Sec-Fetch-Site); programs send a token";
         return Err(Failure::new(Kind::Forbidden, text));
     }
-    let kinds = ["application/json", "application/x-ndjson", "application/jsonl"];
+    let kinds = [
+        "application/json",
+        "application/x-ndjson",
+        "application/jsonl",
+    ];
     match headers.contains_key(CONTENT_TYPE) {
         true => super::extract::require_type(headers, &kinds),
         false => Ok(()),

@@ -227,9 +227,9 @@ impl Sessions {
 /// Whether what opened a session still opens one.
 fn is_in_force(state: &ApiState, caller: &Caller, proof: &Proof) -> bool {
     match (proof, caller) {
-        (Proof::AdminToken(_), Caller::Administrator) => {
-            state.admin_token().is_some_and(|hash| admin_proof(&hash) == *proof)
-        }
+        (Proof::AdminToken(_), Caller::Administrator) => state
+            .admin_token()
+            .is_some_and(|hash| admin_proof(&hash) == *proof),
         (Proof::Token(id), Caller::Subscriber(own)) => state.tokens().is_of(id, own),
         (Proof::PagePassword(_), Caller::Subscriber(own)) => {
             let kept = state.sessions().passwords.of(own);

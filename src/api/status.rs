@@ -143,7 +143,8 @@ pub(super) async fn set(
             "lies in the past; a status ends in the future or has no end",
         ));
     }
-    let written = changes::set_status(&state, &id, wish, source(&caller, &origin), expected).await?;
+    let written =
+        changes::set_status(&state, &id, wish, source(&caller, &origin), expected).await?;
     let document = StatusDocument::of(&state, &written.profile, true);
     Ok((etag(written.profile.version()), Json(document)).into_response())
 }

@@ -113,7 +113,8 @@ impl Tokens {
             .split_once('_')?;
         let kept = self.by_id.get(id)?;
         let hash = SecretHash::from_hex(&kept.hash)?;
-        hash.admits(secret).then(|| (id.to_owned(), kept.subscriber.clone()))
+        hash.admits(secret)
+            .then(|| (id.to_owned(), kept.subscriber.clone()))
     }
 
     /// Whether there is a token of that id, and that subscriber's.

@@ -109,6 +109,13 @@ export function listen() {
   };
 }
 
+/** Follows again where nobody does, and has everything read afresh. */
+export function wake() {
+  if (source) return;
+  pause = Math.max(pause, 1001);
+  listen();
+}
+
 export function hangUp() {
   clearTimeout(again);
   source?.close();

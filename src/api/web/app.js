@@ -1,5 +1,5 @@
 // The frame: who is signed in, the menu, and which view is shown.
-import { get, ask, on, listen, hangUp } from './api.js';
+import { get, ask, on, listen, hangUp, wake } from './api.js';
 import { LANGUAGES, language, preferred, speak, t } from './words.js';
 import { avatar, fill, h, icon, mark, say, statusWord, toast, tool, button, wrong } from './ui.js';
 import { signIn, changePassword } from './signin.js';
@@ -141,7 +141,7 @@ async function show(isFirst = false) {
     href: `#/${view}`, 'aria-current': (at.isOf ? view === 'people' : view === at.view) ? 'page' : null,
   }, icon(ICON_OF[view] ?? view), h('span', null, t('view.' + view)))))));
   fill(tabs, at.isOf && h('nav', { 'aria-label': at.of }, h('a', { href: '#/people', class: 'back' }, t('view.people')), h('strong', null, at.of),
-    OF_PERSON.map((view) => h('a', { href: `#/of/${encodeURIComponent(at.of)}/${view}`, 'aria-current': view === at.view ? 'page' : null }, t('view.' + view)))));
+    OF_PERSON.map((view) => h('a', { href: `#/of/${encodeURIComponent(at.of)}/${view}`, 'aria-current': view === at.view ? 'page' : null }, view === 'status' ? t('status') : t('view.' + view)))));
   stop();
   stop = () => {};
   const room = h('div', { class: `view view-${at.view}` }, h('p', { class: 'wait' }, t('wait')));
@@ -161,6 +161,15 @@ async function show(isFirst = false) {
 }
 
 addEventListener('hashchange', () => show());
+
+// A browser has few connections to one server: a page that nobody sees gives its own back.
+let rest;
+document.addEventListener('visibilitychange', () => {
+  clearTimeout(rest);
+  if (!session) return;
+  if (document.hidden) rest = setTimeout(hangUp, 20000);
+  else wake();
+});
 addEventListener('signed-out', () => {
   if (!session) return;
   showSignIn();

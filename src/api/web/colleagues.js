@@ -4,6 +4,8 @@ import { count, t } from './words.js';
 import { avatar, button, calmly, empty, ending, fill, h, heading, icon, mark, statusWord, wrong } from './ui.js';
 
 const PAGE = 200;
+/** What is known of somebody: the status, or only whether calls are welcome. */
+const shownAs = (one) => one.effective_status ?? (one.free === undefined ? null : one.free ? 'free' : 'busy');
 const RANK = ['available', 'in_call', 'break', 'away', 'dnd'];
 
 /** Reads colleagues; the administrator's list of subscribers serves where there is none. */
@@ -63,11 +65,11 @@ export async function colleagues(room, { isAdmin, session }) {
   }
 
   const entry = (one) => h('li', { 'data-id': one.id },
-    avatar(one.display_name ?? one.id, one.effective_status),
+    avatar(one.display_name ?? one.id, shownAs(one)),
     h('div', { class: 'words' },
       h('p', { class: 'name' }, one.display_name ?? one.id, one.id === session.id && h('span', { class: 'tag' }, t('you'))),
-      h('p', { class: 'state' }, one.effective_status
-        ? [mark(one.effective_status, 'tiny'), statusWord(one.effective_status), one.until && h('span', { class: 'hint' }, ending(one.until))]
+      h('p', { class: 'state' }, shownAs(one)
+        ? [mark(shownAs(one), 'tiny'), statusWord(shownAs(one)), one.until && h('span', { class: 'hint' }, ending(one.until))]
         : h('span', { class: 'hint' }, t('colleagues.hidden'))),
       one.message && h('p', { class: 'message' }, one.message),
       one.teams?.length > 0 && h('p', { class: 'hint' }, one.teams.map((name) => name.name ?? name).join(', '))));

@@ -49,33 +49,39 @@ export async function people(room) {
   });
 
   async function edit(known) {
-    const path = `subscribers/${encodeURIComponent(known ?? '')}`;
-    const seen = known ? await get(path) : { data: {} };
+    const path = () => `subscribers/${encodeURIComponent(known)}`;
+    const seen = known ? await get(path()) : { data: {} };
     const one = seen.data;
     const id = h('input', { value: one.id ?? '', readonly: Boolean(known), autocomplete: 'off', autocapitalize: 'none', spellcheck: 'false' });
     const name = h('input', { value: one.display_name ?? '', autocomplete: 'off' });
     const aliases = h('textarea', { rows: 3, spellcheck: 'false', value: (one.aliases ?? []).join('\n') });
     const tongue = select([['', t('people.language_any')], ['de', 'Deutsch'], ['en', 'English']], one.language ?? '');
     const delegates = h('input', { value: (one.delegates ?? []).join(', '), autocomplete: 'off', spellcheck: 'false' });
+    const teams = h('input', { value: (one.teams ?? []).join(', '), autocomplete: 'off' });
+    const levels = [['', t('level.configured')], ...['full', 'status', 'free_busy', 'none'].map((level) => [level, t('level.' + level)])];
+    const seenBy = { team: select(levels, one.visibility?.team ?? ''), others: select(levels, one.visibility?.others ?? '') };
     const page = h('input', { type: 'password', autocomplete: 'new-password', placeholder: known ? t('people.keep') : '' });
     const phone = h('input', { type: 'password', autocomplete: 'new-password', placeholder: one.has_password ? t('people.keep') : '' });
     dialog(known ? t('people.edit', { name: one.display_name }) : t('people.new'), [
       h('div', { class: 'pair' }, field(t('people.id'), id, { name: 'id', hint: known ? '' : t('people.id_hint') }), field(t('name'), name, { name: 'display_name' })),
       field(t('people.aliases'), aliases, { name: 'aliases', hint: t('people.aliases_hint') }),
       h('div', { class: 'pair' }, field(t('language'), tongue, { name: 'language' }), field(t('people.delegates'), delegates, { name: 'delegates', hint: t('people.delegates_hint') })),
+      field(t('people.teams'), teams, { name: 'teams', hint: t('people.teams_hint') }),
+      h('div', { class: 'pair' }, field(t('people.seen_team'), seenBy.team, { name: 'visibility.team' }), field(t('people.seen_others'), seenBy.others, { name: 'visibility.others' })),
       h('div', { class: 'pair' }, field(t('people.page_password'), page, { name: 'page_password', hint: t('people.page_password_hint') }), field(t('people.phone_password'), phone, { name: 'password' })),
     ], {
       done: t('save'),
       submit: async () => {
         const { effective_status, calls, has_password, warnings: odd, version, ...document } = one;
-        const body = { ...document, id: id.value.trim(), display_name: name.value.trim(), aliases: linesOf(aliases), delegates: linesOf(delegates) };
+        const body = { ...document, id: id.value.trim(), display_name: name.value.trim(), aliases: linesOf(aliases), delegates: linesOf(delegates), teams: linesOf(teams) };
+        body.visibility = Object.fromEntries(Object.entries(seenBy).map(([who, choice]) => [who, choice.value]).filter(([, level]) => level));
         delete body.language;
         if (tongue.value) body.language = tongue.value;
         if (phone.value) body.password = phone.value;
-        const part = (whole) => [whole.display_name, whole.aliases, whole.language, whole.delegates, whole.settings, whole.exceptions, whole.status, whole.status_message, whole.until, whole.triggers];
+        const part = (whole) => [whole.display_name, whole.aliases, whole.language, whole.delegates, whole.teams, whole.visibility, whole.settings, whole.exceptions, whole.status, whole.status_message, whole.until, whole.triggers];
         let saved;
         try {
-          saved = known ? await replace(path, seen, body, { part }) : await ask('POST', 'subscribers', body);
+          saved = known ? await replace(path(), seen, body, { part }) : await ask('POST', 'subscribers', body);
         } catch (problem) {
           if (!(problem instanceof Overtaken)) throw problem;
           toast(t('overtaken'), 'bad');
@@ -88,7 +94,7 @@ export async function people(room) {
             await ask('PUT', `subscribers/${encodeURIComponent(saved.data.id)}/page-password`, { password: page.value });
           } catch (problem) {
             known ??= saved.data.id;
-            seen.etag = saved.etag;
+            Object.assign(seen, saved);
             throw Object.assign(problem, { problems: problem.problems.map(({ text }) => ({ field: 'page_password', text })) });
           }
         }

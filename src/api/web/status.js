@@ -93,12 +93,15 @@ export async function status(room, { of, isOf, isAdmin, session }) {
         data.until && h('p', { class: 'hint' }, ending(data.until)),
         sentence(data) && h('p', { class: 'sentence' }, sentence(data))));
     if (isFocused) face.querySelector('#pick').focus();
+    const meetings = signals.filter((one) => one.kind === 'meeting' && !one.dismissed && !data.layers.some((layer) => layer.layer === 'event' && layer.cause === (one.title ?? one.id))
+      && Date.parse(one.from ?? 0) <= Date.now() && (!one.until || Date.parse(one.until) > Date.now()));
     const dismissed = signals.filter((one) => one.dismissed);
     fill(layers, h('h2', null, t('layers')), h('p', { class: 'hint' }, t('layers.hint')),
-      h('ol', { class: 'layers' }, data.layers.map((layer, at) => h('li', { class: at ? '' : 'top' },
+      h('ol', { class: 'layers' }, data.layers.map((layer, at) => h('li', { class: at ? '' : 'now' },
         mark(layer.status), h('div', null, h('strong', null, statusWord(layer.status)), h('span', null, why(layer)),
           h('small', null, [layer.message && `“${layer.message}”`, ending(layer.until)].filter(Boolean).join(' · '))),
-        at === 0 && h('span', { class: 'tag' }, t('layers.now')), tools(layer)))),
+        at === 0 && h('span', { class: 'tag' }, t('layers.now')), tools(layer))),
+        meetings.map((one) => h('li', null, mark('in_call'), h('div', null, h('strong', null, statusWord('in_call')), h('span', null, t('why.meeting', { cause: one.title ?? one.id })), h('small', null, ending(one.until))), tools({ layer: 'event', cause: one.title ?? one.id })))),
       dismissed.length > 0 && h('h3', null, t('dismissed')),
       dismissed.length > 0 && h('ul', { class: 'layers' }, dismissed.map((signal) => h('li', null, mark(signal.status ?? 'dnd'),
         h('div', null, h('strong', null, signal.title ?? signal.id), h('small', null, ending(signal.until))),

@@ -33,6 +33,8 @@ const GLYPHS = {
   available: 'M5.8 10.4l2.8 2.8 5.6-6',
   away: 'M10 5.6V10l3 2',
   break: 'M8 6.6v6.8M12 6.6v6.8',
+  free: 'M5.8 10.4l2.8 2.8 5.6-6',
+  busy: 'M6 10h.01M10 10h.01M14 10h.01',
   dnd: 'M6 10h8',
   in_call: 'M6.6 6.2c.4 3.8 3.4 6.8 7.2 7.2l.6-2.2-2.1-1-1 .9a5 5 0 0 1-2.4-2.4l.9-1-1-2.1z',
 };
@@ -175,6 +177,7 @@ export function dialog(title, body, { className = '', done, submit, close } = {}
   box.addEventListener('click', (event) => { if (event.target === box) box.close(); });
   document.body.append(box);
   box.showModal();
+  box.querySelector('input:not([disabled], [readonly]), select, textarea, .primary')?.focus();
   return box;
 }
 

@@ -36,7 +36,7 @@ export const count = (key, n) => words[`${key}.${n === 1 ? 'one' : 'many'}`].rep
 export const has = (key) => key in words;
 
 const format = (options) => (at) => new Intl.DateTimeFormat(language, options).format(new Date(at));
-export const clock = (at) => format({ hour: '2-digit', minute: '2-digit' })(at);
+export const clock = (at) => format({ timeStyle: 'short' })(at);
 export const day = (at) => format({ weekday: 'long', day: 'numeric', month: 'long' })(at);
 
 /** A time as briefly as it is clear: the hour today, else the day too. */
