@@ -752,6 +752,20 @@ mod tests {
     }
 
     #[test]
+    fn a_connected_socket_needs_no_address_for_its_peer() {
+        let (socket, peer, local) = pair("127.0.0.1");
+        socket.connect(&peer.local_addr().unwrap().into()).unwrap();
+        let messages = [&b"one"[..], b"two"];
+        let sent = Sender::new().send_to_peer(socket.as_fd(), messages.into_iter());
+        assert_eq!((sent.datagrams, sent.calls), (2, 1));
+        for message in messages {
+            let mut buffer = [0; 16];
+            let (length, from) = peer.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..length], from), (message, local));
+        }
+    }
+
+    #[test]
     fn what_the_kernel_drops_is_counted() {
         let buffers = Buffers { bytes: 8_192 };
         let socket = bind("127.0.0.1:0".parse().unwrap(), buffers, false).unwrap();

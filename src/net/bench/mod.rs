@@ -13,6 +13,8 @@ mod processes;
 mod reflect;
 mod seats;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod wires;
 mod worker;
