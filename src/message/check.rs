@@ -6,7 +6,7 @@ use super::lexeme::{Elements, number, part, tail};
 use super::limits;
 use super::name::{Method, Name};
 use super::start::Start;
-use super::uri::{Scheme, Uri, has_illegal_byte, has_scheme};
+use super::uri::{Scheme, Uri, has_illegal_byte};
 use super::via::{MAGIC_COOKIE, Via};
 use super::view::Message;
 
@@ -141,8 +141,8 @@ fn vias(message: &Message<'_>) -> Result<(), Fault> {
             if via.branch.len() > limits::BRANCH_BYTES {
                 return Err(Fault::BranchTooLong);
             }
-            let is_bare = count == 1 && via.branch == MAGIC_COOKIE;
-            if is_bare || has_illegal_byte(via.branch) {
+            let is_bare = via.branch == MAGIC_COOKIE || via.has_unclear_branch;
+            if count == 1 && is_bare || has_illegal_byte(via.branch) {
                 return Err(Fault::MalformedVia);
             }
         }
@@ -157,12 +157,13 @@ fn parties(message: &Message<'_>) -> Result<(), Fault> {
 
 fn party(address: &NameAddr<'_>, malformed: Fault, two_tags: Fault) -> Result<(), Fault> {
     let (uri, mut tags) = (address.uri, 0);
-    if !address.is_strict() || has_illegal_byte(uri) || !has_scheme(uri) {
+    if !address.is_strict() || has_illegal_byte(uri) || Uri::parse(uri).is_err() {
         return Err(malformed);
     }
     for tag in address.params().filter(|param| param.is(b"tag")) {
         let value = tag.value.unwrap_or_default();
-        if value.is_empty() || has_illegal_byte(value) {
+        let is_plain = value.is_ascii() && !has_illegal_byte(value);
+        if value.is_empty() || !is_plain {
             return Err(malformed);
         }
         if value.len() > limits::TAG_BYTES {

@@ -1,7 +1,7 @@
 //! One Via element: who sent the request, and where the response goes (RFC 3261 §18.2, §20.42).
 
 use super::fault::Fault;
-use super::lexeme::{Params, is_space, part, port, skip_space, tail, trimmed};
+use super::lexeme::{Params, is_space, is_token, part, port, skip_space, tail, trimmed};
 use super::uri;
 use memchr::memchr;
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +29,8 @@ pub struct Via<'a> {
     /// The element's place in the message.
     pub span: Range<usize>,
     params_at: usize,
+    /// Whether the branch has no value, or there are two: others may read another one.
+    pub(super) has_unclear_branch: bool,
 }
 
 /// What every branch of an RFC 3261 element begins with (§8.1.1.7).
@@ -56,8 +58,9 @@ impl<'a> Via<'a> {
             bytes,
             span: offset..offset + bytes.len(),
             params_at,
+            has_unclear_branch: false,
         };
-        if via.transport.is_empty() {
+        if via.transport.is_empty() || !via.transport.iter().copied().all(is_token) {
             return Err(Fault::MalformedVia);
         }
         via.read_params();
@@ -126,6 +129,9 @@ impl<'a> Via<'a> {
                 8 if param.is(b"received") => &mut self.received,
                 _ => continue,
             };
+            let is_branch = param.name.len() == 6;
+            let is_clear = slot.is_none() && param.value.is_some_and(|value| !value.is_empty());
+            self.has_unclear_branch |= is_branch && !is_clear;
             *slot = slot.or(Some(param.value.unwrap_or_default()));
         }
         self.branch = branch.unwrap_or(self.branch);
