@@ -13,7 +13,7 @@ use super::worker::{Phase, Shared, Worked};
 /// How often it is looked.
 const TICK: Duration = Duration::from_millis(20);
 /// How long a server may answer nothing at all.
-const SILENCE: Duration = Duration::from_secs(3);
+const SILENCE: Duration = Duration::from_secs(5);
 /// How far apart the moments are that a report shows.
 const MOMENT: Duration = Duration::from_millis(500);
 /// The most moments that are kept; of a longer run every second one is dropped, again and again.
