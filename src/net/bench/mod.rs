@@ -148,7 +148,7 @@ fn worker(
         thread,
         generator: Generator::new(plan),
         schedule: Schedule::new(run.pace.share(thread, run.plan.threads), 0),
-        wires: seated.sockets.into_wires(),
+        wires: seated.into_wires(),
         inboxes: Arc::clone(inboxes),
         shared: Arc::clone(shared),
         start,
