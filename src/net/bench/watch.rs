@@ -123,7 +123,7 @@ pub(super) fn watch(
         is_interrupted = watch.wait_until(end, glance)?;
     }
     shared.set(Phase::Draining);
-    let after = run.server.as_ref().map(super::Processes::used);
+    let after = run.server.as_ref().map(super::Processes::used_with_pss);
     watch.measured.interval_s = watch.at().as_secs_f64() - watch.measured.from_s;
     watch.measured.server = before.zip(after);
     watch.measured.open_at_end = shared.sum(|live| live.open.load(Relaxed).into());
