@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::health::HealthRules;
 use super::names::Wanted;
 use crate::auth::AuthPolicy;
-use crate::message::Transport;
+use crate::message::{Transport, is_same};
 use crate::presence::NumberPlan;
 use crate::registrar::Rules;
 use crate::routing::Mode;
@@ -364,18 +364,17 @@ impl Policy {
     pub fn is_ours(&self, host: &[u8]) -> bool {
         self.domains
             .iter()
-            .any(|domain| domain.as_bytes().eq_ignore_ascii_case(host))
+            .any(|domain| is_same(domain.as_bytes(), host))
             || self
                 .listeners
                 .iter()
-                .any(|l| l.host.as_bytes().eq_ignore_ascii_case(host))
+                .any(|l| is_same(l.host.as_bytes(), host))
     }
 
     /// Whether `host:port` names one of our listeners (a Route or Via of ours).
     pub fn is_our_address(&self, host: &[u8], port: Option<u16>) -> bool {
         self.listeners.iter().any(|l| {
-            l.port == port.unwrap_or(l.transport.default_port())
-                && l.host.as_bytes().eq_ignore_ascii_case(host)
+            l.port == port.unwrap_or(l.transport.default_port()) && is_same(l.host.as_bytes(), host)
         })
     }
 
