@@ -54,7 +54,7 @@ mod timeout;
 mod token;
 
 pub use counters::{Counter, Counters, LabelCounters};
-pub use facts::{CallEvent, Outcome, Trace};
+pub use facts::{CallEvent, Outcome, Trace, TraceTexts};
 pub use health::{
     Check, Health, HealthRules, Standing, StandingChange, TargetHealth, TargetKey, Trouble,
 };
