@@ -170,6 +170,7 @@ struct Scratch {
     tail: Vec<u8>,
     uri: Vec<u8>,
     record: Vec<u8>,
+    closed: Vec<u8>,
     stored: Index,
 }
 
