@@ -136,8 +136,9 @@ pub struct Proxy {
     /// The configuration of the batch being handled.
     policy: Arc<Policy>,
     keys: Keys,
-    invites: SlotMap<InviteKey, Invite>,
-    relays: SlotMap<RelayKey, Relay>,
+    /// Each in memory of its own: a table of slots never shrinks, and grows by moving all of them.
+    invites: SlotMap<InviteKey, Box<Invite>>,
+    relays: SlotMap<RelayKey, Box<Relay>>,
     answers: SlotMap<AnswerKey, register::Answered>,
     servers: HashMap<u64, Owner, BuildHasherDefault<Identity>>,
     calls: Calls,

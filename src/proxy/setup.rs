@@ -190,7 +190,7 @@ impl Proxy {
             ring_for_s: None,
             is_divert: false,
         };
-        let targets = vec![target::Target::at(hops)];
+        let targets = std::iter::once(target::Target::at(hops)).collect();
         self.try_targets(key, &source, routed, &attempt, targets);
         Ok(())
     }
@@ -228,7 +228,7 @@ impl Proxy {
         (server_key, check): Identifiers,
         story: Option<Box<Story>>,
     ) -> InviteKey {
-        let key = self.invites.insert(Invite {
+        let key = self.invites.insert(Box::new(Invite {
             server_key,
             call_key: arrival.call_key,
             check,
@@ -244,7 +244,7 @@ impl Proxy {
             answered: SmallVec::new(),
             armed: Ms::MAX,
             story,
-        });
+        }));
         self.servers.insert(server_key, Owner::Invite(key));
         key
     }
