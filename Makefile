@@ -8,7 +8,7 @@ NODE_TOOLS := node npm
 NODE_PACKAGES := nodejs npm
 FUZZ_S := 60
 
-.PHONY: help build demo check lint test bench deny deps fuzz
+.PHONY: help build demo check lint test bench deny deps fuzz compare
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ test: deps ## all tests, with real peers; installs what they need when it may
 
 bench: ## the criterion benches; benches/README.md has figures
 	cargo bench
+
+compare: ## pointsman and Kamailio in turn on one core: a table and a page in target/compare
+	benches/compare/run
 
 fuzz: ## each fuzz target for a minute (FUZZ_S seconds); installs cargo-fuzz when it is missing
 	@command -v cargo-fuzz >/dev/null || { \

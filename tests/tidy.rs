@@ -30,6 +30,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    ("bench", &["auth", "message"]),
     ("engine", &["message", "presence", "proxy", "store"]),
     (
         "config",

@@ -103,6 +103,7 @@ pub(super) async fn set_status(
         status: wish.status,
         message: wish.message,
         until: wish.until,
+        hold: wish.hold,
         source,
         if_version,
     };
@@ -221,7 +222,12 @@ fn outcome_name(is_created: bool, changed: &Changed) -> &'static str {
     }
 }
 
-async fn written(state: &ApiState, change: Change, is_created: bool) -> Result<Written, Failure> {
+/// Makes one change and tells how it went.
+pub(super) async fn written(
+    state: &ApiState,
+    change: Change,
+    is_created: bool,
+) -> Result<Written, Failure> {
     answer(state.roster().change(change).await, is_created)
 }
 

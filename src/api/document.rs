@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::problem::Failure;
 use super::state::ApiState;
-use crate::presence::{Profile, Status, Subscriber};
+use crate::presence::{Profile, Source, Standing, Status, StatusLayer, Subscriber};
 
 /// A subscriber's document, and how the subscriber is right now.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -38,9 +38,9 @@ pub(super) struct StatusDocument {
     pub id: String,
     /// The name for people.
     pub display_name: String,
-    /// The status that was set, `available` where none is.
+    /// The base status in force: that of the highest layer.
     pub status: Status,
-    /// What colleagues see: the status, or `in_call` during calls unless it is `dnd`.
+    /// What colleagues see: the status, or `in_call` during calls and meetings unless it is `dnd`.
     pub effective_status: Status,
     /// Shown with the status.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,15 +51,69 @@ pub(super) struct StatusDocument {
     pub until: Option<Timestamp>,
     /// Who set it; told to the subscriber and the administrator only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<crate::presence::Source>,
+    pub source: Option<Source>,
     /// Since when; told to the subscriber and the administrator only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
+    /// Whether what was chosen holds against what comes by itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub hold: bool,
+    /// Every layer that is present, the highest first; told to the subscriber and the administrator
+    /// only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub layers: Vec<LayerDocument>,
     /// How many calls are open.
     pub calls: u16,
     /// Grows with every change.
     pub version: u64,
+}
+
+/// One layer of a subscriber's status.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(super) struct LayerDocument {
+    /// Which.
+    pub layer: StatusLayer,
+    /// What it says.
+    pub status: Status,
+    /// Shown with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Since when it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// When it ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// Who says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// An event, `idle` or `locked`, or who ordered it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub cause: String,
+}
+
+impl LayerDocument {
+    fn of(standing: &Standing<'_>) -> Self {
+        Self {
+            layer: standing.layer,
+            status: standing.status,
+            message: standing.message.map(str::to_owned),
+            since: standing.since_unix_s.and_then(second),
+            until: standing.until_unix_s.and_then(second),
+            source: standing.source,
+            cause: standing.cause.to_owned(),
+        }
+    }
+}
+
+fn second(unix_s: i64) -> Option<Timestamp> {
+    Timestamp::from_second(unix_s).ok()
 }
 
 impl SubscriberDocument {
@@ -71,6 +125,7 @@ impl SubscriberDocument {
             subscriber.status = Status::Available;
             subscriber.status_message = None;
             subscriber.until = None;
+            subscriber.hold = false;
         }
         let (effective_status, calls) = presence(state, profile, now_s);
         Self {
@@ -87,20 +142,26 @@ impl StatusDocument {
     /// The status of a profile as it is at this moment; with `is_own`, what colleagues are not told.
     pub(super) fn of(state: &ApiState, profile: &Profile, is_own: bool) -> Self {
         let now_s = state.now_s();
-        let is_expired = profile.is_expired(now_s);
-        let status = profile.status_at(now_s);
+        let standing = profile.standing(now_s);
         let (effective_status, calls) = presence(state, profile, now_s);
-        let set = profile.status_message().filter(|_| !is_expired);
-        let message = set.or_else(|| profile.message_for(effective_status));
+        let layers = profile.standings(now_s);
         Self {
             id: profile.id().to_owned(),
             display_name: profile.display_name().to_owned(),
-            status,
+            status: standing.status,
             effective_status,
-            message: message.map(str::to_owned),
-            until: profile.until().filter(|_| !is_expired),
-            source: profile.source().filter(|_| is_own && !is_expired),
-            since: profile.since().filter(|_| is_own && !is_expired),
+            message: profile
+                .message_at(now_s, effective_status)
+                .map(str::to_owned),
+            until: standing.until_unix_s.and_then(second),
+            source: standing.source.filter(|_| is_own),
+            since: standing.since_unix_s.and_then(second).filter(|_| is_own),
+            hold: is_own && profile.is_held() && !profile.is_expired(now_s),
+            layers: layers
+                .iter()
+                .filter(|_| is_own)
+                .map(LayerDocument::of)
+                .collect(),
             calls,
             version: profile.version(),
         }

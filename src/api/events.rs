@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 /// How many events are kept for listeners that are behind or come back.
 pub const BACKLOG: usize = 1_024;
 /// How many listeners there may be at once.
-pub const LISTENER_LIMIT: usize = 256;
+pub const LISTENER_LIMIT: usize = 4_096;
 
 /// The kinds of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]

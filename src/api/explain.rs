@@ -254,6 +254,8 @@ impl<'a> Scene<'a> {
         question.voicemail_available = self.policy.voicemail.is_some();
         question.call_limit = self.policy.call_limit;
         question.hop_limit = self.policy.hop_limit;
+        question.zone = &self.policy.zone;
+        question.holidays = &self.policy.holidays;
         let around = self.around();
         let decision = decide(&question, &around);
         let afterwards = self.afterwards(&question, &decision.plan);
@@ -296,7 +298,7 @@ impl<'a> Scene<'a> {
     }
 
     fn plan(&self, decision: &Decision) -> ExplainedPlan {
-        let names = DisplayNames(self.directory);
+        let names = DisplayNames(self.directory, self.policy);
         let plan = &decision.plan;
         let mut explained = self.explained(plan.label(), plan.describe(self.language, &names));
         explained.reasons = self.reasons(&decision.reasons);
@@ -346,7 +348,7 @@ impl<'a> Scene<'a> {
     }
 
     fn reasons(&self, reasons: &Reasons) -> Vec<ExplainedReason> {
-        let names = DisplayNames(self.directory);
+        let names = DisplayNames(self.directory, self.policy);
         reasons
             .iter()
             .map(|reason| ExplainedReason {
@@ -432,7 +434,7 @@ impl<'a> Scene<'a> {
 }
 
 /// Subscribers by their display names, times in the zone of the server.
-struct DisplayNames<'a>(&'a Directory);
+struct DisplayNames<'a>(&'a Directory, &'a Policy);
 
 impl Names for DisplayNames<'_> {
     fn name(&self, handle: Handle) -> String {
@@ -444,7 +446,7 @@ impl Names for DisplayNames<'_> {
     }
 
     fn zone(&self) -> TimeZone {
-        TimeZone::system()
+        self.1.zone.clone()
     }
 }
 

@@ -12,6 +12,7 @@ mod bans;
 mod bindings;
 mod calls;
 mod changes;
+mod colleagues;
 mod document;
 pub mod events;
 mod explain;
@@ -19,6 +20,7 @@ mod extract;
 pub mod gazette;
 mod health;
 mod journal;
+mod layers;
 mod list;
 pub mod metrics;
 mod page;
@@ -147,6 +149,13 @@ fn routes() -> OpenApiRouter<ApiState> {
             subscribers::delete
         ))
         .routes(routes!(status::read, status::set, status::clear))
+        .routes(routes!(colleagues::colleagues))
+        .routes(routes!(layers::overrule, layers::take_back))
+        .routes(routes!(layers::signals, layers::report))
+        .routes(routes!(layers::withdraw))
+        .routes(routes!(layers::dismiss, layers::count_again))
+        .routes(routes!(layers::triggers, layers::replace_triggers))
+        .routes(routes!(layers::exceptions, layers::replace_exceptions))
         .routes(routes!(
             settings::read_all,
             settings::replace_all,

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::auth::PeerAddress;
 
 /// How many connections are open at once; further ones wait to be accepted.
-pub const CONNECTION_LIMIT: usize = 1_024;
+pub const CONNECTION_LIMIT: usize = 8_192;
 /// How long a client may take over a request's head, or stay idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most bytes of a request's head.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::changes;
+use super::colleagues::Viewer;
 use super::document::{StatusDocument, find};
 use super::extract::{Body, Path, if_match};
 use super::problem::{Failure, Kind};
@@ -29,6 +30,9 @@ pub(super) struct StatusWish {
     /// When the status ends by itself (RFC 3339, in the future).
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
+    /// Whether it holds against what comes by itself: meetings, calendar, hours, idle.
+    #[schema(required = false)]
+    pub hold: bool,
 }
 
 impl StatusWish {
@@ -37,7 +41,7 @@ impl StatusWish {
     /// # Errors
     /// Unknown keys, wrong kinds, an `until` that is no instant; `in_call` is a conflict.
     fn read(body: &Value) -> Result<Self, Failure> {
-        let map = require_keys(body, &["status", "message", "until"])?;
+        let map = require_keys(body, &["status", "message", "until", "hold"])?;
         let mut problems = Vec::new();
         let mut text = |key: &str| match map.get(key) {
             None | Some(Value::Null) => None,
@@ -48,6 +52,14 @@ impl StatusWish {
             }
         };
         let (status, message, until) = (text("status"), text("message"), text("until"));
+        let hold = match map.get("hold") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(hold)) => *hold,
+            Some(_) => {
+                problems.push(Problem::new("hold", "must be true or false"));
+                false
+            }
+        };
         let named = status.as_deref().and_then(Status::from_name);
         if named.is_none() && problems.is_empty() {
             problems.push(Problem::new(
@@ -65,6 +77,7 @@ impl StatusWish {
                 status,
                 message,
                 until,
+                hold,
             }),
             _ => Err(Problems(problems).into()),
         }
@@ -73,7 +86,8 @@ impl StatusWish {
 
 /// Read a subscriber's status
 ///
-/// Colleagues see status, message and end; not since when, nor who set it.
+/// Colleagues see status, message and end, or less (`shows`: `full`, `status`, `free_busy`), as
+/// configured and as the subscriber wants; never since when, nor who set it.
 #[utoipa::path(
     get, path = "/subscribers/{id}/status", tag = "status",
     params(("id" = String, Path, description = "Id of the subscriber")),
@@ -85,8 +99,8 @@ pub(super) async fn read(
     Path(id): Path<String>,
 ) -> Result<Response, Failure> {
     let profile = find(&state, &id)?;
-    let is_own = caller.owns(&id).is_ok();
-    let document = StatusDocument::of(&state, &profile, is_own);
+    let seen = Viewer::of(&state, &caller).see(&state, &profile);
+    let document = seen.ok_or_else(|| Failure::no_subscriber(&id))?;
     Ok((etag(profile.version()), Json(document)).into_response())
 }
 

@@ -1,7 +1,6 @@
 //! `GET /api/v1/events`: server-sent events of status and call changes.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -9,12 +8,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Frame, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Refusals;
 use super::auth::Caller;
-use super::events::{Event, EventKind, Events, Heard, Listener};
+use super::colleagues::{Viewer, mask};
+use super::events::{Event, EventKind, Heard, Listener};
 use super::problem::{Failure, Kind};
 use super::serve::ended;
 use super::state::ApiState;
@@ -30,8 +31,8 @@ const FRAMES: usize = 16;
 /// `until`, `calls` and `at`; `call` has `state` (`began` or `ended`), the call as in `GET /calls`,
 /// and `at`; `peer` has the `name`, `transport` and `address` of a system that is `up` or `down` by
 /// `state`, the `status` that decided, and `at`. A reader that falls behind or comes back too late (`Last-Event-ID`) gets `lagged` with
-/// the number it missed, and should read afresh. Subscribers see everybody's status, calls of
-/// their own only, and no peers.
+/// the number it missed, and should read afresh. Subscribers see of everybody's
+/// status what they may (`shows`), calls of their own only, and no peers.
 #[utoipa::path(
     get, path = "/events", tag = "calls",
     params(("Last-Event-ID" = Option<String>, Header,
@@ -82,8 +83,10 @@ async fn forward(
             () = ended(&mut ending) => return,
         };
         let frame = match heard {
-            Some(Heard::Event(event)) if may_see(&caller, &event) => frame(state.events(), &event),
-            Some(Heard::Event(_)) => continue,
+            Some(Heard::Event(event)) => match frame(&state, &caller, &event) {
+                Some(frame) => frame,
+                None => continue,
+            },
             Some(Heard::Gap(gap)) => {
                 let document = serde_json::to_string(&gap).unwrap_or_default();
                 Frame::default().event("lagged").data(document)
@@ -96,24 +99,34 @@ async fn forward(
     }
 }
 
-fn may_see(caller: &Caller, event: &Event) -> bool {
-    match caller {
-        Caller::Administrator => true,
-        Caller::Subscriber(id) => {
-            event.kind == EventKind::Status
-                || event.subscribers.iter().any(|s| s.eq_ignore_ascii_case(id))
-        }
-    }
-}
-
-fn frame(events: &Arc<Events>, event: &Event) -> Frame {
+/// The event as the caller may see it.
+fn frame(state: &ApiState, caller: &Caller, event: &Event) -> Option<Frame> {
     let kind = match event.kind {
         EventKind::Status => "status",
         EventKind::Call => "call",
         EventKind::Peer => "peer",
     };
-    Frame::default()
-        .event(kind)
-        .id(events.id(event))
-        .data(event.document.to_string())
+    let text = match (caller, event.kind) {
+        (Caller::Administrator, _) => event.document.to_string(),
+        (Caller::Subscriber(_), EventKind::Status) => seen(state, caller, event)?.to_string(),
+        (Caller::Subscriber(id), _) => {
+            let mut named = event.subscribers.iter();
+            named.find(|name| name.eq_ignore_ascii_case(id))?;
+            event.document.to_string()
+        }
+    };
+    let id = state.events().id(event);
+    Some(Frame::default().event(kind).id(id).data(text))
+}
+
+/// Somebody's status, as far as the caller sees it. That somebody is gone everybody may know.
+fn seen(state: &ApiState, caller: &Caller, event: &Event) -> Option<Value> {
+    let about = event.subscribers.first()?;
+    match state.directory().get(about) {
+        Some(profile) => {
+            let level = Viewer::of(state, caller).level(state, &profile);
+            mask(event.document.clone(), level)
+        }
+        None => Some(event.document.clone()),
+    }
 }

@@ -4,6 +4,7 @@ mod access;
 mod bindings;
 mod calls;
 mod events;
+mod layers;
 mod passwords;
 mod peers;
 mod subscribers;
@@ -163,6 +164,9 @@ fn policy() -> Policy {
         udp_limit_bytes: 1_300,
         ring_for_s: 30,
         health: Default::default(),
+        zone: jiff::tz::TimeZone::UTC,
+        holidays: Default::default(),
+        visibility: Default::default(),
     }
 }
 

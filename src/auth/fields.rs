@@ -5,13 +5,15 @@ const FIELDS_LIMIT: usize = 32;
 
 /// One `name=value`; the value without its quotes, escapes as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Field<'a> {
+pub struct Field<'a> {
+    /// The name as written.
     pub name: &'a [u8],
+    /// The value.
     pub value: &'a [u8],
 }
 
 /// The scheme of a header value and the text behind it.
-pub(super) fn scheme(value: &[u8]) -> (&[u8], &[u8]) {
+pub fn scheme(value: &[u8]) -> (&[u8], &[u8]) {
     let value = value.trim_ascii();
     let end = value
         .iter()
@@ -22,7 +24,7 @@ pub(super) fn scheme(value: &[u8]) -> (&[u8], &[u8]) {
 
 /// Reads all fields, or none where one is broken: credentials that are cut off say nothing. Commas
 /// may be missing, doubled or trailing, and blanks may stand around everything.
-pub(super) fn fields<'a>(text: &'a [u8], mut each: impl FnMut(Field<'a>)) -> Option<()> {
+pub fn fields<'a>(text: &'a [u8], mut each: impl FnMut(Field<'a>)) -> Option<()> {
     let mut rest = text;
     for _ in 0..FIELDS_LIMIT {
         let start = rest.iter().position(|byte| !is_between(*byte));

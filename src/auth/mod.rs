@@ -26,6 +26,7 @@ pub use bans::{Answer, Ban, BanRules, Bans, Offence, Source};
 pub use challenge::{Challenge, Side};
 pub use credentials::{Credentials, Hashing, PASSWORD_LIMIT_BYTES, Password};
 pub use digest::matches;
+pub use fields::{Field, fields, scheme};
 pub use guard::{Guard, Judged, Presentation, Verdict};
 pub use nonce::{NonceId, NonceState, Nonces};
 pub use policy::{AuthPolicy, Methods};

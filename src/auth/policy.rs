@@ -96,6 +96,12 @@ impl AuthPolicy {
         self.methods.holds(method) && (self.registrar_is_local || !is_registrars)
     }
 
+    /// Whether strangers must not learn which names there are: phones register with us, and prove
+    /// who they are.
+    pub fn hides_names(&self) -> bool {
+        self.registrar_is_local && !self.methods.is_empty()
+    }
+
     /// How passwords are kept under this policy.
     pub fn hashing(&self) -> Hashing {
         Hashing {

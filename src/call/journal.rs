@@ -21,11 +21,15 @@ pub enum EntryKind {
     RejectedDnd,
     /// Their rule rejected it for another reason.
     Rejected,
+    /// Their block list refused it.
+    Blocked,
+    /// They answered a call that an exception let ring through; the reasons name which.
+    RangThrough,
 }
 
 impl EntryKind {
     /// Every kind, in the order of its code on disk.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Answered,
         Self::AnsweredElsewhere,
         Self::Missed,
@@ -33,6 +37,8 @@ impl EntryKind {
         Self::Voicemail,
         Self::RejectedDnd,
         Self::Rejected,
+        Self::Blocked,
+        Self::RangThrough,
     ];
 
     /// The name used by the API.
@@ -45,6 +51,8 @@ impl EntryKind {
             Self::Voicemail => "voicemail",
             Self::RejectedDnd => "rejected_dnd",
             Self::Rejected => "rejected",
+            Self::Blocked => "blocked",
+            Self::RangThrough => "rang_through",
         }
     }
 

@@ -8,6 +8,7 @@
 //! Entry point: [`run`].
 
 mod bans;
+mod bench;
 mod bindings;
 mod calls;
 mod check_config;
@@ -121,6 +122,8 @@ enum Command {
     Reload(reload::Reload),
     /// Route calls between simulated phones, on this machine, to see what pointsman does
     Demo(demo::Demo),
+    /// Drive calls at any SIP proxy, check every answer, measure
+    Bench(Box<bench::Bench>),
     /// Write completions for a shell
     Completions(completions::Completions),
 }
@@ -151,6 +154,7 @@ pub fn run() -> ExitCode {
         Command::Watch(command) => command.run(&setting),
         Command::Reload(command) => command.run(&setting),
         Command::Demo(command) => command.run(&setting),
+        Command::Bench(command) => command.run(&setting),
         Command::Completions(command) => command.run(),
     };
     end(outcome)

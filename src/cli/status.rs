@@ -43,6 +43,9 @@ pub(super) struct Set {
     /// When it ends by itself: RFC 3339, local `2026-12-24 18:00`, `18:00`, `+90m`
     #[arg(long, short, value_parser = time::parse, value_name = "TIME")]
     until: Option<Timestamp>,
+    /// Let it hold against what comes by itself: meetings, calendar, hours, idle
+    #[arg(long)]
+    hold: bool,
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +114,9 @@ impl Set {
         }
         if let Some(until) = &self.until {
             set(&mut document, "until", until.to_string());
+        }
+        if self.hold {
+            set(&mut document, "hold", true);
         }
         let answer = setting
             .client()?

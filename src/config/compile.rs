@@ -8,7 +8,7 @@ use super::address::PLACEHOLDER;
 use super::{
     Config, ConfigError, ConfigErrors, Forwarding, HostPort, Listen, RegistrarMode, UnknownCallee,
 };
-use crate::presence::NumberPlan;
+use crate::presence::{Holidays, NumberPlan};
 use crate::proxy::policy::{
     Limits, Listener, Network, NextHop, Node, Overload, Peer, Policy, Timers,
     UnknownCallee as Unknown, Voicemail,
@@ -76,6 +76,9 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
         plan: Arc::new(plan),
         peers: peers(config, &hops),
         health: health(config),
+        zone: config.presence.zone(),
+        holidays: Holidays::default(),
+        visibility: config.presence.visibility(),
         stranger: stranger(config),
         voicemail: voicemail_hop.and_then(|hop| voicemail(config, hop)),
         next_hop,

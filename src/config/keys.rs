@@ -7,13 +7,21 @@ use super::auth::{method, realm};
 use super::error::Fault;
 use super::readers::{
     addresses, certificates, check_s, level, listeners, max_delay, peer_name, region,
-    session_expires, token, udp_limit,
+    session_expires, time_zone, token, udp_limit,
 };
 use super::value::Value;
 use super::{
     Config, Forwarding, LogFormat, Node, Peer, RegistrarMode, Secret, StoreEngine, TlsVersion,
     UnknownCallee,
 };
+use crate::presence::Level;
+
+const LEVELS: &[(&str, Level)] = &[
+    ("full", Level::Full),
+    ("status", Level::Status),
+    ("free_busy", Level::FreeBusy),
+    ("none", Level::None),
+];
 
 /// One key of `T`, which is the whole configuration or one `[[peer]]`.
 pub(super) struct Key<T> {
@@ -52,6 +60,7 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
         "What is done about systems that do not answer: see [next hops](next-hops.md).",
     ),
     ("dns", "How host names are resolved (RFC 3263)."),
+    ("presence", "How people can be reached."),
     (
         "registrar",
         "Who keeps the bindings of phones: we, so that calls go to the phones themselves, or the PBX. \
@@ -169,7 +178,9 @@ pub(super) const KEYS: &[Key<Config>] = &[
             ("next_hop", UnknownCallee::NextHop),
             ("reject", UnknownCallee::Reject),
         ])?,
-        "A call to nobody we know in a domain of ours: passed on to the PBX, or answered 404."),
+        "A call to nobody we know in a domain of ours: passed on to the PBX, or answered 404. Where \
+         phones register with us and `auth.methods` is not empty, strangers get the 480 of a \
+         subscriber without a phone instead."),
     key!("sip.call_limit", "number, 1 to 100", Toml("1"), true,
         c.sip.call_limit = v => v.integer(1..=100)? as u16,
         "How many open calls make a subscriber busy."),
@@ -228,6 +239,18 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.dns.timeout_ms = v => v.integer(100..=30_000)? as u32,
         "How long a name server has to answer one query; it is asked twice. Calls do not wait that \
          long: what was resolved before stays in use until there is a new answer."),
+    key!("presence.time_zone", "IANA time zone, `Europe/Berlin`", Words("that of the system"), true,
+        c.presence.time_zone = v => Some(v.parsed(time_zone)?),
+        "In which time zone hours are meant that name none, and times are told."),
+    key!("presence.team_sees", "`\"full\"`, `\"status\"`, `\"free_busy\"` or `\"none\"`",
+        Toml(r#""full""#), true,
+        c.presence.team_sees = v => v.word(LEVELS)?,
+        "What people see of those with whom they share a team: the status with its message and end, the \
+         status, whether a call is welcome, or nothing. A subscriber's `visibility` may show less."),
+    key!("presence.others_see", "`\"full\"`, `\"status\"`, `\"free_busy\"` or `\"none\"`",
+        Toml(r#""full""#), true,
+        c.presence.others_see = v => v.word(LEVELS)?,
+        "The same of everybody else."),
     key!("registrar.mode", "`\"local\"` or `\"pass\"`",
         Words("`\"pass\"` with a `next_hop`, else `\"local\"`"), true,
         c.registrar.mode = v => Some(v.word(&[

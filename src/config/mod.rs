@@ -26,6 +26,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
 pub use address::{HostPort, Listen, VoicemailTemplate};
@@ -35,6 +36,7 @@ pub use error::{ConfigError, ConfigErrors, Place};
 pub use reference::reference;
 
 use crate::message::Transport;
+use crate::presence::{Level, Visibility};
 use crate::proxy::Wanted;
 use crate::proxy::policy::Network;
 
@@ -53,6 +55,8 @@ pub struct Config {
     pub health: Health,
     /// `[dns]`
     pub dns: Dns,
+    /// `[presence]`
+    pub presence: Presence,
     /// `[registrar]`
     pub registrar: Registrar,
     /// `[tls]`
@@ -105,6 +109,33 @@ pub struct Sip {
     #[serde(serialize_with = "networks_as_text")]
     pub proxy_protocol: Vec<Network>,
     pub reuse_tcp: bool,
+}
+
+/// `[presence]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Presence {
+    pub time_zone: Option<String>,
+    pub team_sees: Level,
+    pub others_see: Level,
+}
+
+impl Presence {
+    /// What colleagues see of each other.
+    pub const fn visibility(&self) -> Visibility {
+        Visibility {
+            team: Some(self.team_sees),
+            others: Some(self.others_see),
+        }
+    }
+
+    /// The time zone in which hours are meant that name none.
+    pub fn zone(&self) -> TimeZone {
+        self.time_zone
+            .as_deref()
+            .and_then(|name| TimeZone::get(name).ok())
+            .unwrap_or_else(TimeZone::system)
+    }
 }
 
 /// `[tls]`

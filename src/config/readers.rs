@@ -1,5 +1,7 @@
 //! How the values of single keys are read, where a kind of value is not enough.
 
+use jiff::tz::TimeZone;
+
 use super::Listen;
 use super::address::network;
 use super::auth::identity;
@@ -61,6 +63,15 @@ pub(super) fn region(text: &str) -> Result<String, String> {
         Ok(_) => Ok(text.to_ascii_uppercase()),
         Err(_) => Err(format!(
             "{text:?} is not a region; allowed: an ISO 3166 code such as \"DE\""
+        )),
+    }
+}
+
+pub(super) fn time_zone(text: &str) -> Result<String, String> {
+    match TimeZone::get(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(format!(
+            "{text:?} is no time zone; allowed: an IANA name such as \"Europe/Berlin\""
         )),
     }
 }

@@ -6,7 +6,7 @@ use super::lexeme::{Elements, number, part, tail};
 use super::limits;
 use super::name::{Method, Name};
 use super::start::Start;
-use super::uri::{Scheme, has_illegal_byte, has_scheme};
+use super::uri::{Scheme, Uri, has_illegal_byte};
 use super::via::MAGIC_COOKIE;
 use super::view::Message;
 
@@ -146,8 +146,8 @@ fn vias(message: &Message<'_>) -> Result<(), Fault> {
             if via.branch.len() > limits::BRANCH_BYTES {
                 return Err(Fault::BranchTooLong);
             }
-            let is_bare = count == 1 && via.branch == MAGIC_COOKIE;
-            if is_bare || has_illegal_byte(via.branch) {
+            let is_bare = via.branch == MAGIC_COOKIE || via.has_unclear_branch;
+            if count == 1 && is_bare || has_illegal_byte(via.branch) {
                 return Err(Fault::MalformedVia);
             }
         }
@@ -163,18 +163,26 @@ fn elements(value: &[u8], is_alone: bool) -> impl Iterator<Item = std::ops::Rang
 }
 
 fn parties(message: &Message<'_>) -> Result<(), Fault> {
-    party(&message.from_()?, Fault::MalformedFrom, Fault::TwoFromTags)?;
-    party(&message.to()?, Fault::MalformedTo, Fault::TwoToTags)
+    let (from, has_uri) = (message.from_()?, message.from_uri().is_ok());
+    party(&from, has_uri, (Fault::MalformedFrom, Fault::TwoFromTags))?;
+    let to = message.to()?;
+    let has_uri = Uri::parse(to.uri).is_ok();
+    party(&to, has_uri, (Fault::MalformedTo, Fault::TwoToTags))
 }
 
-fn party(address: &NameAddr<'_>, malformed: Fault, two_tags: Fault) -> Result<(), Fault> {
+fn party(
+    address: &NameAddr<'_>,
+    has_uri: bool,
+    (malformed, two_tags): (Fault, Fault),
+) -> Result<(), Fault> {
     let (uri, mut tags) = (address.uri, 0);
-    if !address.is_strict() || has_illegal_byte(uri) || !has_scheme(uri) {
+    if !address.is_strict() || has_illegal_byte(uri) || !has_uri {
         return Err(malformed);
     }
     for tag in address.params().filter(|param| param.is(b"tag")) {
         let value = tag.value.unwrap_or_default();
-        if value.is_empty() || has_illegal_byte(value) {
+        let is_plain = value.is_ascii() && !has_illegal_byte(value);
+        if value.is_empty() || !is_plain {
             return Err(malformed);
         }
         if value.len() > limits::TAG_BYTES {

@@ -30,6 +30,8 @@ pub struct Framer {
     after_line_end: bool,
     /// The stream is of no more use.
     broken: Option<Unframed>,
+    /// The start line and header section of the message that made it so, where they are whole.
+    refused: Option<Bytes>,
 }
 
 /// One piece of a stream.
@@ -55,6 +57,7 @@ impl Framer {
             length: None,
             after_line_end: false,
             broken: None,
+            refused: None,
         }
     }
 
@@ -93,6 +96,12 @@ impl Framer {
             self.searched = 0;
             Frame::Message(self.buffer.split_to(length).freeze())
         }))
+    }
+
+    /// After an error, the start line and header section of the message that cannot be cut out, if
+    /// they came whole: a request can be answered with them (RFC 3261 §18.3).
+    pub fn take_refused(&mut self) -> Option<Bytes> {
+        self.refused.take()
     }
 
     /// How many bytes wait for the rest of their message.
@@ -143,11 +152,20 @@ impl Framer {
                 Ok(None)
             };
         };
+        let length = self.whole_length(body_at);
+        if length.is_err() {
+            self.refused = Some(self.buffer.split_to(body_at).freeze());
+        }
+        length.map(Some)
+    }
+
+    /// The length of the message whose body begins at that offset.
+    fn whole_length(&self, body_at: usize) -> Result<usize, Unframed> {
         let length = content_length(part(&self.buffer, 0..body_at))?;
         let length = usize::try_from(length).ok();
         let whole = length.and_then(|length| length.checked_add(body_at));
         let fits = whole.filter(|whole| *whole <= self.limit_bytes);
-        fits.map(Some).ok_or(Unframed::TooLong)
+        fits.ok_or(Unframed::TooLong)
     }
 
     /// The offset after the empty line, as the index finds it: a line end and then another, with or

@@ -50,12 +50,16 @@ const fn token_bytes() -> [bool; 256] {
     bytes
 }
 
-/// The range without white space at its ends.
+/// The range without white space at its ends. Of nothing but white space, the empty range at its
+/// beginning: what is written there stays in the line that the white space is of.
 #[inline]
 pub(super) fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
     let Range { mut start, mut end } = range;
     while start < end && bytes.get(start).copied().is_some_and(is_space) {
         start += 1;
+    }
+    if start == end {
+        return range.start..range.start;
     }
     while end > start && bytes.get(end - 1).copied().is_some_and(is_space) {
         end -= 1;

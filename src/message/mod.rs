@@ -41,6 +41,6 @@ pub use name::{Method, Name};
 pub use respond::{Reply, reason_phrase, write_response};
 pub use start::Start;
 pub use transport::Transport;
-pub use uri::{Scheme, Uri};
+pub use uri::{Scheme, Uri, host_address};
 pub use via::{MAGIC_COOKIE, Via};
 pub use view::{CSeq, Header, Message, Value};

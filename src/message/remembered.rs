@@ -55,6 +55,7 @@ pub(super) struct Remembered {
     pub(super) via: Slot<<Via<'static> as Field<'static>>::Places>,
     pub(super) from: Slot<<NameAddr<'static> as Field<'static>>::Places>,
     pub(super) to: Slot<<NameAddr<'static> as Field<'static>>::Places>,
+    pub(super) from_uri: Slot<<Uri<'static> as Field<'static>>::Places>,
     pub(super) uri: Slot<<Uri<'static> as Field<'static>>::Places>,
 }
 
@@ -65,6 +66,7 @@ impl Remembered {
         self.via.set(None);
         self.from.set(None);
         self.to.set(None);
+        self.from_uri.set(None);
         self.uri.set(None);
     }
 }

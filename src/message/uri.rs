@@ -131,7 +131,11 @@ impl<'a> Field<'a> for Uri<'a> {
     }
 }
 
-/// The address a host spells, IPv6 without brackets.
+/// The address that a host spells, IPv6 without brackets; `None` for a name.
+pub fn host_address(host: &[u8]) -> Option<IpAddr> {
+    ip(host)
+}
+
 pub(super) fn ip(host: &[u8]) -> Option<IpAddr> {
     let text = || str::from_utf8(host).ok();
     if memchr(b':', host).is_some() {
@@ -161,12 +165,6 @@ fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
 fn is_reference(text: &[u8]) -> bool {
     let zone = memchr(b'%', text).unwrap_or(text.len());
     ipv6(part(text, 0..zone)).is_some() && zone + 1 != text.len()
-}
-
-/// Whether the bytes begin with a scheme and a colon, as every URI does.
-pub(super) fn has_scheme(uri: &[u8]) -> bool {
-    uri.starts_with(b"sip:")
-        || memchr(b':', uri).is_some_and(|colon| scheme(part(uri, 0..colon)).is_some())
 }
 
 fn scheme(text: &[u8]) -> Option<Scheme> {

@@ -1,7 +1,7 @@
 //! One Via element: who sent the request, and where the response goes (RFC 3261 §18.2, §20.42).
 
 use super::fault::Fault;
-use super::lexeme::{Params, is_space, part, port, skip_space, tail, trimmed};
+use super::lexeme::{Params, is_space, is_token, part, port, skip_space, tail, trimmed};
 use super::remembered::{Field, Place};
 use super::uri;
 use memchr::memchr;
@@ -32,6 +32,8 @@ pub struct Via<'a> {
     /// The element's place in the message.
     pub span: Range<usize>,
     params_at: usize,
+    /// Whether the branch has no value, or there are two: others may read another one.
+    pub(super) has_unclear_branch: bool,
 }
 
 /// What every branch of an RFC 3261 element begins with (§8.1.1.7).
@@ -60,8 +62,9 @@ impl<'a> Via<'a> {
             bytes,
             span: offset..offset + bytes.len(),
             params_at,
+            has_unclear_branch: false,
         };
-        if via.transport.is_empty() {
+        if via.transport.is_empty() || !via.transport.iter().copied().all(is_token) {
             return Err(Fault::MalformedVia);
         }
         via.read_params();
@@ -134,6 +137,9 @@ impl<'a> Via<'a> {
                 8 if param.is(b"received") => &mut self.received,
                 _ => continue,
             };
+            let is_branch = param.name.len() == 6;
+            let is_clear = slot.is_none() && param.value.is_some_and(|value| !value.is_empty());
+            self.has_unclear_branch |= is_branch && !is_clear;
             *slot = slot.or(Some(param.value.unwrap_or_default()));
         }
         self.branch = branch.unwrap_or(self.branch);
@@ -155,6 +161,7 @@ pub(super) struct ViaPlaces {
     rport: Option<Option<u16>>,
     start: u16,
     params_at: u16,
+    has_unclear_branch: bool,
 }
 
 impl<'a> Field<'a> for Via<'a> {
@@ -174,6 +181,7 @@ impl<'a> Field<'a> for Via<'a> {
             rport: self.rport,
             start: self.span.start as u16,
             params_at: self.params_at as u16,
+            has_unclear_branch: self.has_unclear_branch,
         }
     }
 
@@ -194,6 +202,7 @@ impl<'a> Field<'a> for Via<'a> {
             bytes,
             span: start..start + bytes.len(),
             params_at: places.params_at.into(),
+            has_unclear_branch: places.has_unclear_branch,
         }
     }
 }

@@ -209,6 +209,13 @@ impl<'a> Message<'a> {
         })
     }
 
+    /// The URI of the From in its parts.
+    pub fn from_uri(&self) -> Result<Uri<'a>, Fault> {
+        once(&self.index.remembered.from_uri, self.bytes, || {
+            Uri::parse(self.from_()?.uri)
+        })
+    }
+
     /// The To header.
     pub fn to(&self) -> Result<NameAddr<'a>, Fault> {
         once(&self.index.remembered.to, self.bytes, || {

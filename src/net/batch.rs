@@ -240,6 +240,29 @@ impl Sender {
         datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])>,
         failed: &mut dyn FnMut(SocketAddr, &io::Error),
     ) -> Sent {
+        let named = datagrams.map(|(to, bytes)| (to_name(to), bytes));
+        self.send_named(socket, named, failed)
+    }
+
+    /// As `send`, to the peer that the socket is connected to, which spares the kernel the way to
+    /// each; what cannot be sent is missing in the count.
+    pub(super) fn send_to_peer<'a>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        datagrams: impl Iterator<Item = &'a [u8]>,
+    ) -> Sent {
+        // SAFETY: all bytes zero is a valid value of this plain structure: no address.
+        let nobody: Name = unsafe { mem::zeroed() };
+        let named = datagrams.map(|bytes| (nobody, bytes));
+        self.send_named(socket, named, &mut |_, _| {})
+    }
+
+    fn send_named<'a>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        datagrams: impl Iterator<Item = (Name, &'a [u8])>,
+        failed: &mut dyn FnMut(SocketAddr, &io::Error),
+    ) -> Sent {
         let mut sent = Sent::default();
         let mut datagrams = datagrams.fuse();
         let mut patience = PATIENCE_MS;
@@ -247,7 +270,7 @@ impl Sender {
             self.names.clear();
             self.vectors.clear();
             for (to, bytes) in datagrams.by_ref().take(BATCH) {
-                self.names.push(to_name(to));
+                self.names.push(to);
                 let iov_base = bytes.as_ptr().cast_mut().cast();
                 self.vectors.push(libc::iovec {
                     iov_base,
@@ -268,8 +291,10 @@ impl Sender {
         for (name, vector) in self.names.iter_mut().zip(&mut self.vectors) {
             // SAFETY: all bytes zero is a header without anything.
             let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
-            header.msg_hdr.msg_namelen = name_len(name);
-            header.msg_hdr.msg_name = ptr::from_mut(name).cast();
+            if i32::from(name.sin6_family) != libc::AF_UNSPEC {
+                header.msg_hdr.msg_namelen = name_len(name);
+                header.msg_hdr.msg_name = ptr::from_mut(name).cast();
+            }
             header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;
             self.headers.push(header);

@@ -8,6 +8,7 @@
 
 mod background;
 mod batch;
+pub mod bench;
 mod chronicle;
 mod clock;
 mod counters;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::exceptions::Exceptions;
+use super::layers::{Override, Signal, SignalKind, Triggers};
 use super::model::{Problems, Source, Status, StatusSettings, Subscriber};
 use super::profile::Profile;
 
@@ -44,6 +46,8 @@ pub enum Change {
         message: Option<String>,
         /// When it ends by itself; not in the past.
         until: Option<Timestamp>,
+        /// Whether it holds against whatever comes by itself.
+        hold: bool,
         /// Who chooses.
         source: Source,
         /// The version it changes.
@@ -69,7 +73,61 @@ pub enum Change {
         /// The version it changes.
         if_version: Option<u64>,
     },
-    /// Drops a status whose `until` has come; changes nothing if it has not.
+    /// Orders a status from above, or takes the order back.
+    Overrule {
+        /// Whose.
+        id: String,
+        /// What is ordered; `None` to take it back.
+        order: Option<Box<Override>>,
+        /// The version it changes.
+        if_version: Option<u64>,
+    },
+    /// Somebody reports of a person. The same kind and id again replaces what was said before.
+    Report {
+        /// Of whom.
+        id: String,
+        /// What is reported; that it was dismissed stays.
+        signal: Box<Signal>,
+    },
+    /// What was reported is over.
+    Withdraw {
+        /// Of whom.
+        id: String,
+        /// Of what kind it was.
+        kind: SignalKind,
+        /// Its id.
+        signal: String,
+    },
+    /// The subscriber wants a signal not to count, or to count again.
+    Dismiss {
+        /// Whose.
+        id: String,
+        /// Of what kind it is.
+        kind: SignalKind,
+        /// Its id.
+        signal: String,
+        /// Whether it is dismissed from now on.
+        dismissed: bool,
+    },
+    /// Replaces which signals change the status.
+    PutTriggers {
+        /// Whose.
+        id: String,
+        /// Which do from now on.
+        triggers: Box<Triggers>,
+        /// The version it changes.
+        if_version: Option<u64>,
+    },
+    /// Replaces who is treated otherwise than the status says.
+    PutExceptions {
+        /// Whose.
+        id: String,
+        /// Who is from now on.
+        exceptions: Box<Exceptions>,
+        /// The version it changes.
+        if_version: Option<u64>,
+    },
+    /// Drops what has ended, and tells what has begun; changes nothing if nothing has.
     Expire {
         /// Whose.
         id: String,
@@ -136,7 +194,7 @@ pub enum Conflict {
 pub struct StatusChanged {
     /// Whose.
     pub id: String,
-    /// The base status.
+    /// The base status in force.
     pub status: Status,
     /// Shown with it.
     pub message: Option<String>,
@@ -161,6 +219,12 @@ impl Change {
             | Self::SetStatus { id, .. }
             | Self::ClearStatus { id, .. }
             | Self::PutSettings { id, .. }
+            | Self::Overrule { id, .. }
+            | Self::Report { id, .. }
+            | Self::Withdraw { id, .. }
+            | Self::Dismiss { id, .. }
+            | Self::PutTriggers { id, .. }
+            | Self::PutExceptions { id, .. }
             | Self::Expire { id } => id,
         }
     }
@@ -172,22 +236,32 @@ impl Change {
             | Self::Delete { if_version, .. }
             | Self::SetStatus { if_version, .. }
             | Self::ClearStatus { if_version, .. }
+            | Self::Overrule { if_version, .. }
+            | Self::PutTriggers { if_version, .. }
+            | Self::PutExceptions { if_version, .. }
             | Self::PutSettings { if_version, .. } => *if_version,
-            Self::Create { .. } | Self::Expire { .. } => None,
+            Self::Create { .. }
+            | Self::Report { .. }
+            | Self::Withdraw { .. }
+            | Self::Dismiss { .. }
+            | Self::Expire { .. } => None,
         }
     }
 }
 
 impl StatusChanged {
-    pub(super) fn of(profile: &Profile, is_removed: bool) -> Self {
-        let status = profile.status();
+    pub(super) fn of(profile: &Profile, now_unix_s: i64, is_removed: bool) -> Self {
+        let standing = profile.standing(now_unix_s);
+        let instant = |at: i64| Timestamp::from_second(at).ok();
         Self {
             id: profile.id().to_owned(),
-            status,
-            message: profile.message_for(status).map(str::to_owned),
-            until: profile.until(),
-            since: profile.since(),
-            source: profile.source(),
+            status: standing.status,
+            message: profile
+                .message_at(now_unix_s, standing.status)
+                .map(str::to_owned),
+            until: standing.until_unix_s.and_then(instant),
+            since: standing.since_unix_s.and_then(instant),
+            source: standing.source,
             version: profile.version(),
             is_removed,
         }

@@ -147,17 +147,18 @@ impl Directory {
         profile.id().eq_ignore_ascii_case(id).then_some(handle)
     }
 
-    /// What colleagues see: `in_call` during calls, unless it is `dnd`, which no call lifts.
+    /// What colleagues see: `in_call` during calls and meetings, unless it is `dnd`, which none of
+    /// them lifts.
     pub fn effective_status(&self, handle: Handle, now_unix_s: i64) -> Status {
         let routing = self.routing(handle);
-        let base = if routing.has_until {
-            self.records
-                .guard(handle)
-                .map_or(routing.status, |p| p.status_at(now_unix_s))
-        } else {
-            routing.status
-        };
-        effective_status(base, routing.calls)
+        match self.records.guard(handle).filter(|_| routing.is_timed) {
+            Some(profile) => {
+                let is_in_meeting = profile.is_in_meeting(now_unix_s);
+                let occupied = routing.calls.saturating_add(u16::from(is_in_meeting));
+                effective_status(profile.status_at(now_unix_s), occupied)
+            }
+            None => effective_status(routing.status, routing.calls),
+        }
     }
 
     /// Marks a call. A subscriber who has been removed meanwhile is marked in vain.
@@ -186,7 +187,7 @@ impl Directory {
     /// # Errors
     /// Nothing has changed when a key belongs to somebody else or there is no room.
     pub fn put(&self, subscriber: &Subscriber, plan: &NumberPlan) -> Result<Handle, PutError> {
-        self.put_profile(Arc::new(Profile::new(subscriber, plan)))
+        self.put_profile(Arc::new(Profile::new(subscriber, plan, i64::MIN)))
     }
 
     /// As [`Directory::put`], with a document that is already compiled.
@@ -252,14 +253,14 @@ impl Directory {
         self.make_room(keys, &mut writer);
     }
 
-    /// Whose status has ended by itself at that time.
-    pub fn expired(&self, now_unix_s: i64) -> Vec<Handle> {
+    /// Whose status has changed by itself at that time: something has begun or ended.
+    pub fn due(&self, now_unix_s: i64) -> Vec<Handle> {
         let end = self.end.load(Ordering::Acquire);
-        let with_until = self.records.handles(end, |routing| routing.has_until);
+        let with_until = self.records.handles(end, |routing| routing.is_timed);
         let is_expired = |handle: &Handle| {
             self.records
                 .guard(*handle)
-                .is_some_and(|profile| profile.is_expired(now_unix_s))
+                .is_some_and(|profile| profile.is_due(now_unix_s))
         };
         with_until.filter(is_expired).collect()
     }
@@ -279,6 +280,17 @@ impl Directory {
     /// At most `limit` subscribers whose ids come after `after`, in the order of their ids. With
     /// `search`, those whose id, name or aliases contain the text. Looks at every subscriber.
     pub fn list(&self, after: Option<&str>, search: Option<&str>, limit: usize) -> Page {
+        self.list_of(after, search, limit, |_| true)
+    }
+
+    /// The same of those who are `wanted`.
+    pub fn list_of(
+        &self,
+        after: Option<&str>,
+        search: Option<&str>,
+        limit: usize,
+        wanted: impl Fn(&Profile) -> bool,
+    ) -> Page {
         let after = after.map(str::to_ascii_lowercase);
         let search = search
             .map(str::to_lowercase)
@@ -289,6 +301,7 @@ impl Directory {
             if search
                 .as_ref()
                 .is_some_and(|text| !contains(&profile, text))
+                || !wanted(&profile)
             {
                 continue;
             }
@@ -624,8 +637,8 @@ mod tests {
         };
         let anna = directory.put(&away, &plan()).unwrap();
         directory.put(&named("bob", &[]), &plan()).unwrap();
-        assert_eq!(directory.expired(599), []);
-        assert_eq!(directory.expired(600), [anna]);
+        assert_eq!(directory.due(599), []);
+        assert_eq!(directory.due(600), [anna]);
         assert_eq!(directory.effective_status(anna, 599), Status::Away);
         assert_eq!(directory.effective_status(anna, 600), Status::Available);
     }

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde_json::{Map, Value};
 
+use super::exceptions::{Exception, Exceptions};
 use super::model::{
     Action, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status, StatusSettings,
     Subscriber,
@@ -27,6 +28,14 @@ const SUBSCRIBER_KEYS: &[&str] = &[
     "source",
     "since",
     "settings",
+    "exceptions",
+    "hold",
+    "override",
+    "signals",
+    "triggers",
+    "teams",
+    "visibility",
+    "delegates",
     "password",
     "credentials",
     "version",
@@ -43,6 +52,8 @@ const PART_KEYS: &[&str] = &[
     "declined",
     "ring_for_s",
 ];
+const EXCEPTIONS_KEYS: &[&str] = &["blocked", "vips", "call_through_dnd", "rules"];
+const EXCEPTION_KEYS: &[&str] = &["name", "callers", "when", "action", "until"];
 const CLASS_KEYS: &[&str] = &["internal", "external", "anonymous"];
 const ACTIONS: &str =
     r#""connect", "reject", "missed", "voicemail" or {"forward": "<number or SIP URI>"}"#;
@@ -71,6 +82,18 @@ impl Settings {
     }
 }
 
+impl Exceptions {
+    /// Reads exceptions.
+    ///
+    /// # Errors
+    /// As [`Subscriber::from_json`], with fields relative to the exceptions.
+    pub fn from_json(value: &Value) -> Result<Self, Problems> {
+        let mut reader = Reader::default();
+        let exceptions = reader.exceptions(value);
+        reader.finish(exceptions)
+    }
+}
+
 impl StatusSettings {
     /// Reads the settings of one status.
     ///
@@ -94,7 +117,7 @@ macro_rules! deserialize_by_value {
     )+};
 }
 
-deserialize_by_value!(Subscriber, Settings, StatusSettings);
+deserialize_by_value!(Subscriber, Settings, StatusSettings, Exceptions);
 
 macro_rules! deserialize_by_name {
     ($($named:ty),+) => {$(
@@ -162,6 +185,18 @@ impl Reader {
                     Some(reader.settings(value))
                 })
                 .unwrap_or_default(),
+            exceptions: self
+                .key(map, "exceptions", |reader, value| {
+                    Some(reader.exceptions(value))
+                })
+                .unwrap_or_default(),
+            hold: self.key(map, "hold", Self::plain).unwrap_or_default(),
+            overruled: self.key(map, "override", Self::plain),
+            signals: self.key(map, "signals", Self::plain).unwrap_or_default(),
+            triggers: self.key(map, "triggers", Self::plain).unwrap_or_default(),
+            teams: self.key(map, "teams", Self::texts).unwrap_or_default(),
+            visibility: self.key(map, "visibility", Self::plain).unwrap_or_default(),
+            delegates: self.key(map, "delegates", Self::texts).unwrap_or_default(),
             password: self.password(map),
             id,
         }
@@ -215,6 +250,56 @@ impl Reader {
             }
         }
         settings
+    }
+
+    fn exceptions(&mut self, value: &Value) -> Exceptions {
+        let Some(map) = self.object(value, "the exceptions", EXCEPTIONS_KEYS) else {
+            return Exceptions::default();
+        };
+        Exceptions {
+            blocked: self.key(map, "blocked", Self::texts).unwrap_or_default(),
+            vips: self.key(map, "vips", Self::texts).unwrap_or_default(),
+            call_through_dnd: self
+                .key(map, "call_through_dnd", Self::plain)
+                .unwrap_or_default(),
+            rules: self
+                .key(map, "rules", Self::exception_list)
+                .unwrap_or_default(),
+        }
+    }
+
+    fn exception_list(&mut self, value: &Value) -> Option<Vec<Exception>> {
+        let Some(items) = value.as_array() else {
+            self.problem(format!("expected a list of rules, found {}", kind(value)));
+            return None;
+        };
+        let mut rules = Vec::with_capacity(items.len());
+        for (position, item) in items.iter().enumerate() {
+            self.path.push(position.to_string());
+            rules.extend(self.exception(item));
+            self.path.pop();
+        }
+        Some(rules)
+    }
+
+    fn exception(&mut self, value: &Value) -> Option<Exception> {
+        let map = self.object(value, "a rule", EXCEPTION_KEYS)?;
+        for key in ["name", "action"] {
+            if !map.contains_key(key) {
+                self.problem_at(key, "missing");
+            }
+        }
+        let callers = self.key(map, "callers", Self::texts).unwrap_or_default();
+        let when = self.key(map, "when", Self::plain);
+        let until = self.key(map, "until", Self::instant);
+        let action = self.key(map, "action", Self::action);
+        Some(Exception {
+            name: self.key(map, "name", Self::text)?,
+            callers,
+            when,
+            action: action?,
+            until,
+        })
     }
 
     fn part(&mut self, value: &Value) -> StatusSettings {
@@ -346,6 +431,13 @@ impl Reader {
             ));
         }
         seconds
+    }
+
+    /// A value whose type says by itself what is wrong with it.
+    fn plain<T: DeserializeOwned>(&mut self, value: &Value) -> Option<T> {
+        T::deserialize(value)
+            .map_err(|error| self.problem(error.to_string()))
+            .ok()
     }
 
     fn texts(&mut self, value: &Value) -> Option<Vec<String>> {

@@ -14,7 +14,9 @@ mod change;
 mod circles;
 mod directory;
 mod document;
+pub mod exceptions;
 mod index;
+pub mod layers;
 pub mod model;
 pub mod numbers;
 mod password;
@@ -26,20 +28,26 @@ pub(crate) mod sample;
 mod settings;
 mod stored;
 mod validate;
+pub mod visibility;
 mod writer;
 
 pub use change::{Change, ChangeError, Changed, Conflict, StatusChanged};
 pub use directory::{Directory, Handle, Mark, Page, PutError, effective_status};
 pub use document::MAX_PROBLEMS;
+pub use exceptions::{
+    Exception, ExceptionRules, Exceptions, Holidays, Hours, Matched, Occasion, Pattern,
+};
+pub use layers::{Override, Signal, SignalKind, StatusLayer, Triggers};
 pub use model::{
     Action, CallerClass, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status,
     StatusSettings, Subscriber,
 };
 pub use numbers::{NumberPlan, SmallBuf, UnknownRegion};
 pub use password::PasswordWish;
-pub use profile::Profile;
+pub use profile::{Profile, Standing};
 pub use record::{MarkKind, ProfileGuard, Routing, SUBSCRIBER_LIMIT};
 pub use roster::{Clock, Roster};
 pub use settings::{Layer, Moment, Rules, Step, Target, UriParts};
 pub use stored::LoadError;
 pub use validate::is_id;
+pub use visibility::{Level, Visibility};

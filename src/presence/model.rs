@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::exceptions::Exceptions;
+use super::layers::{Override, Signal, Triggers};
 use super::password::PasswordWish;
+use super::visibility::Visibility;
 
 /// What a subscriber shows to colleagues. All five always exist.
 #[derive(
@@ -182,7 +185,7 @@ pub struct Subscriber {
     /// The language in which the subscriber is addressed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<Language>,
-    /// The base status, never `in_call`.
+    /// The status chosen by hand, never `in_call`.
     #[schema(required = false)]
     pub status: Status,
     /// Shown with the status, at most 500 bytes.
@@ -192,6 +195,10 @@ pub struct Subscriber {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub until: Option<Timestamp>,
+    /// Whether the chosen status holds against whatever comes by itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub hold: bool,
     /// Where the status came from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
@@ -207,6 +214,33 @@ pub struct Subscriber {
     #[serde(skip_serializing_if = "Settings::is_empty")]
     #[schema(required = false)]
     pub settings: Settings,
+    /// Who is treated otherwise than the status says.
+    #[serde(skip_serializing_if = "Exceptions::is_empty")]
+    #[schema(required = false)]
+    pub exceptions: Exceptions,
+    /// What an administrator or a delegate ordered. Left out it stays as it is.
+    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
+    pub overruled: Option<Override>,
+    /// What clients and calendars report, at most 64. Left out they stay as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub signals: Vec<Signal>,
+    /// Which signals change the status.
+    #[serde(skip_serializing_if = "is_unset")]
+    #[schema(required = false)]
+    pub triggers: Triggers,
+    /// The teams the person belongs to, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub teams: Vec<String>,
+    /// What colleagues see.
+    #[serde(skip_serializing_if = "is_unset")]
+    #[schema(required = false)]
+    pub visibility: Visibility,
+    /// Colleagues who may order a status, by their ids, at most 16.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub delegates: Vec<String>,
     /// With what phones authenticate, at most 256 bytes; never written. Left out it stays as it
     /// is, `null` removes it. Only its digests are kept.
     #[serde(skip_serializing)]
@@ -457,6 +491,10 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+fn is_unset<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 const fn is_zero(version: &u64) -> bool {
     *version == 0

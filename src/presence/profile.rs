@@ -4,10 +4,13 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
+use super::exceptions::ExceptionRules;
+use super::layers::{self, Claim, Override, Signal, StatusLayer, Triggers};
 use super::model::{CallerClass, Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::password::PasswordWish;
 use super::settings::{Layer, Moment, Rules, Step};
+use super::visibility::Visibility;
 use crate::auth::Credentials;
 
 /// Between the aliases in the packed text; no alias contains it.
@@ -28,20 +31,55 @@ pub struct Profile {
     name_end: u16,
     message_end: u16,
     status: Status,
+    hold: bool,
+    /// What was in force when this was made.
+    settled: Status,
     source: Option<Source>,
     language: Option<Language>,
 }
 
 /// What only some have: the others pay one empty pointer for it.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug, Default)]
 struct More {
     rules: Option<Rules>,
     credentials: Option<Credentials>,
+    exceptions: Option<ExceptionRules>,
+    /// What claims a status beside the choice, the highest first.
+    claims: Box<[Claim]>,
+    /// When the person is in meetings.
+    meetings: Box<[(i64, i64)]>,
+    /// Whether a meeting was on when this was made.
+    was_in_meeting: bool,
+    overruled: Option<Override>,
+    signals: Box<[Signal]>,
+    triggers: Triggers,
+    teams: Box<[String]>,
+    visibility: Visibility,
+    delegates: Box<[String]>,
+}
+
+/// The base status in force at a time, and why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing<'p> {
+    /// The highest layer that is present.
+    pub layer: StatusLayer,
+    /// What it says.
+    pub status: Status,
+    /// What was given with it.
+    pub message: Option<&'p str>,
+    /// When it ends, in unix seconds.
+    pub until_unix_s: Option<i64>,
+    /// Since when it holds, in unix seconds.
+    pub since_unix_s: Option<i64>,
+    /// Who says so.
+    pub source: Option<Source>,
+    /// An event, a client's state or a person that it goes back to; empty for a choice.
+    pub cause: &'p str,
 }
 
 impl Profile {
-    /// Compiles a document that has been validated.
-    pub fn new(subscriber: &Subscriber, plan: &NumberPlan) -> Self {
+    /// Compiles a document that has been validated, as it is at that time.
+    pub fn new(subscriber: &Subscriber, plan: &NumberPlan, now_unix_s: i64) -> Self {
         let mut text = String::with_capacity(packed_length(subscriber));
         let mut end_of = |part: &str| {
             text.push_str(part);
@@ -56,9 +94,9 @@ impl Profile {
             }
             text.push_str(alias);
         }
-        Self {
+        let mut profile = Self {
             text: text.into(),
-            more: More::of(subscriber, plan),
+            more: More::of(subscriber, plan, now_unix_s),
             until_s: subscriber.until.map_or(NEVER, Timestamp::as_second),
             since_s: subscriber.since.map_or(NEVER, Timestamp::as_second),
             version: subscriber.version,
@@ -66,9 +104,13 @@ impl Profile {
             name_end,
             message_end,
             status: subscriber.status,
+            hold: subscriber.hold,
+            settled: subscriber.status,
             source: subscriber.source,
             language: subscriber.language,
-        }
+        };
+        profile.settled = profile.status_at(now_unix_s);
+        profile
     }
 
     /// The one that stands where no subscriber is.
@@ -83,6 +125,8 @@ impl Profile {
             name_end: 0,
             message_end: 0,
             status: Status::Available,
+            hold: false,
+            settled: Status::Available,
             source: None,
             language: None,
         }
@@ -144,21 +188,165 @@ impl Profile {
         self.language
     }
 
-    /// The base status as it was set, `until` notwithstanding.
+    /// The status chosen by hand, `until` and other layers notwithstanding.
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// The base status in force at that time: `available` once `until` has come.
+    /// Whether the choice holds against whatever comes by itself.
+    pub fn is_held(&self) -> bool {
+        self.hold
+    }
+
+    /// The base status that was in force when this was made.
+    pub(super) fn settled(&self) -> Status {
+        self.settled
+    }
+
+    /// Whether the base status may be another at another time.
+    pub fn is_timed(&self) -> bool {
+        self.until_s != NEVER || !self.claims().is_empty() || !self.meetings().is_empty()
+    }
+
+    /// Whether something has begun or ended since this was made.
+    pub(super) fn is_due(&self, now_unix_s: i64) -> bool {
+        self.is_expired(now_unix_s)
+            || self.status_at(now_unix_s) != self.settled
+            || self.more.as_ref().is_some_and(|more| {
+                more.is_over(now_unix_s) || more.is_in_meeting(now_unix_s) != more.was_in_meeting
+            })
+    }
+
+    /// The base status in force at that time.
     pub fn status_at(&self, now_unix_s: i64) -> Status {
-        if self.is_expired(now_unix_s) {
-            Status::Available
-        } else {
-            self.status
+        let chosen = self.choice(now_unix_s);
+        match self.claim_at(now_unix_s) {
+            Some(claim) if claim.layer < chosen.1 => claim.status,
+            _ => chosen.0,
         }
     }
 
-    /// Whether the status has ended by itself.
+    /// The base status in force at that time, and why.
+    pub fn standing(&self, now_unix_s: i64) -> Standing<'_> {
+        let (status, layer) = self.choice(now_unix_s);
+        match self.claim_at(now_unix_s) {
+            Some(claim) if claim.layer < layer => claim.standing(),
+            _ if self.is_expired(now_unix_s) => Standing::AVAILABLE,
+            _ => Standing {
+                layer,
+                status,
+                message: self.status_message(),
+                until_unix_s: self.until_unix_s(),
+                since_unix_s: Some(self.since_s).filter(|at| *at != NEVER),
+                source: self.source,
+                cause: "",
+            },
+        }
+    }
+
+    /// Every layer that is present at that time, the highest first.
+    pub fn standings(&self, now_unix_s: i64) -> Vec<Standing<'_>> {
+        let claims = self.claims().iter();
+        let mut present: Vec<Standing<'_>> = claims
+            .filter(|claim| claim.is_present(now_unix_s))
+            .map(Claim::standing)
+            .collect();
+        let chosen = if self.is_expired(now_unix_s) {
+            Standing::AVAILABLE
+        } else {
+            let (status, layer) = self.choice(now_unix_s);
+            Standing {
+                layer,
+                status,
+                message: self.status_message(),
+                until_unix_s: self.until_unix_s(),
+                since_unix_s: Some(self.since_s).filter(|at| *at != NEVER),
+                source: self.source,
+                cause: "",
+            }
+        };
+        let at = present.partition_point(|standing| standing.layer < chosen.layer);
+        present.insert(at, chosen);
+        present
+    }
+
+    /// What was chosen and has not ended, and the layer it belongs to.
+    fn choice(&self, now_unix_s: i64) -> (Status, StatusLayer) {
+        if self.is_expired(now_unix_s) {
+            (Status::Available, StatusLayer::Available)
+        } else {
+            let layer = StatusLayer::of_choice(self.status, self.hold);
+            (self.status, layer)
+        }
+    }
+
+    fn claim_at(&self, now_unix_s: i64) -> Option<&Claim> {
+        self.claims()
+            .iter()
+            .find(|claim| claim.is_present(now_unix_s))
+    }
+
+    fn claims(&self) -> &[Claim] {
+        self.more.as_ref().map_or(&[], |more| &more.claims)
+    }
+
+    fn meetings(&self) -> &[(i64, i64)] {
+        self.more.as_ref().map_or(&[], |more| &more.meetings)
+    }
+
+    /// Whether the person is in a meeting at that time: as good as in a call.
+    pub fn is_in_meeting(&self, now_unix_s: i64) -> bool {
+        self.more
+            .as_ref()
+            .is_some_and(|more| more.is_in_meeting(now_unix_s))
+    }
+
+    /// What an administrator or a delegate ordered.
+    pub fn overruled(&self) -> Option<&Override> {
+        self.more.as_ref()?.overruled.as_ref()
+    }
+
+    /// What clients and calendars report.
+    pub fn signals(&self) -> &[Signal] {
+        self.more.as_ref().map_or(&[], |more| &more.signals)
+    }
+
+    /// Which signals change the status.
+    pub fn triggers(&self) -> Triggers {
+        self.more
+            .as_ref()
+            .map_or_else(Triggers::default, |more| more.triggers.clone())
+    }
+
+    /// The teams the person belongs to.
+    pub fn teams(&self) -> &[String] {
+        self.more.as_ref().map_or(&[], |more| &more.teams)
+    }
+
+    /// Whether both belong to a team.
+    pub fn shares_a_team_with(&self, other: &Self) -> bool {
+        self.teams().iter().any(|team| other.is_in(team))
+    }
+
+    /// Whether the person belongs to that team.
+    pub fn is_in(&self, team: &str) -> bool {
+        let mut teams = self.teams().iter();
+        teams.any(|own| own.to_lowercase() == team.to_lowercase())
+    }
+
+    /// What colleagues see, as the person wants it.
+    pub fn visibility(&self) -> Visibility {
+        self.more
+            .as_ref()
+            .map_or_else(Visibility::default, |more| more.visibility)
+    }
+
+    /// Who may order a status beside the administrator.
+    pub fn delegates(&self) -> &[String] {
+        self.more.as_ref().map_or(&[], |more| &more.delegates)
+    }
+
+    /// Whether the choice has ended by itself.
     pub fn is_expired(&self, now_unix_s: i64) -> bool {
         self.until_s != NEVER && self.until_s <= now_unix_s
     }
@@ -191,13 +379,13 @@ impl Profile {
         self.version
     }
 
-    /// What colleagues read beside `status`: the message given with it, else the one in its
-    /// settings.
-    pub fn message_for(&self, status: Status) -> Option<&str> {
-        let given = self.status_message().filter(|_| status == self.status);
+    /// What colleagues read beside `shown` at that time: the message given with the status in force,
+    /// else the one in the settings of what is shown.
+    pub fn message_at(&self, now_unix_s: i64, shown: Status) -> Option<&str> {
         let rules = self.rules();
-        given
-            .or_else(|| rules?.message(Layer::Of(status)))
+        self.standing(now_unix_s)
+            .message
+            .or_else(|| rules?.message(Layer::Of(shown)))
             .or_else(|| rules?.message(Layer::All))
     }
 
@@ -243,14 +431,21 @@ impl Profile {
 
     /// Whether a call can meet a rule while `status` is in force.
     pub fn has_rules_for(&self, status: Status) -> bool {
-        self.rules().is_some_and(|rules| {
-            rules.touches_calls(Layer::Of(status)) || rules.touches_calls(Layer::All)
-        })
+        let has_exceptions = self.exceptions().is_some();
+        has_exceptions
+            || self.rules().is_some_and(|rules| {
+                rules.touches_calls(Layer::Of(status)) || rules.touches_calls(Layer::All)
+            })
     }
 
     /// The compiled settings, where anything is set.
     pub fn rules(&self) -> Option<&Rules> {
         self.more.as_ref()?.rules.as_ref()
+    }
+
+    /// Who is treated otherwise than the status says, where anybody is.
+    pub fn exceptions(&self) -> Option<&ExceptionRules> {
+        self.more.as_ref()?.exceptions.as_ref()
     }
 
     /// What is kept of the password, where there is one.
@@ -272,6 +467,17 @@ impl Profile {
             since: self.since(),
             version: self.version,
             settings: self.settings(),
+            exceptions: self
+                .exceptions()
+                .map(|rules| rules.written().clone())
+                .unwrap_or_default(),
+            hold: self.hold,
+            overruled: self.overruled().cloned(),
+            signals: self.signals().to_vec(),
+            triggers: self.triggers(),
+            teams: self.teams().to_vec(),
+            visibility: self.visibility(),
+            delegates: self.delegates().to_vec(),
             password: PasswordWish::Unsaid.over(self.credentials()),
         }
     }
@@ -289,11 +495,64 @@ impl Profile {
 }
 
 impl More {
-    fn of(subscriber: &Subscriber, plan: &NumberPlan) -> Option<Box<Self>> {
-        let rules = Rules::compile(&subscriber.settings, plan);
-        let credentials = subscriber.password.credentials().cloned();
-        let is_needed = rules.is_some() || credentials.is_some();
-        is_needed.then(|| Box::new(Self { rules, credentials }))
+    fn of(subscriber: &Subscriber, plan: &NumberPlan, now_unix_s: i64) -> Option<Box<Self>> {
+        let mut more = Self {
+            rules: Rules::compile(&subscriber.settings, plan),
+            credentials: subscriber.password.credentials().cloned(),
+            exceptions: ExceptionRules::compile(&subscriber.exceptions, plan),
+            claims: layers::claims(subscriber).into(),
+            meetings: layers::meetings(subscriber).into(),
+            was_in_meeting: false,
+            overruled: subscriber.overruled.clone(),
+            signals: subscriber.signals.as_slice().into(),
+            triggers: subscriber.triggers.clone(),
+            teams: subscriber.teams.as_slice().into(),
+            visibility: subscriber.visibility,
+            delegates: subscriber.delegates.as_slice().into(),
+        };
+        more.was_in_meeting = more.is_in_meeting(now_unix_s);
+        (more != Self::default()).then(|| Box::new(more))
+    }
+
+    fn is_in_meeting(&self, now_unix_s: i64) -> bool {
+        let mut meetings = self.meetings.iter();
+        meetings.any(|(from, until)| (*from..*until).contains(&now_unix_s))
+    }
+
+    /// Whether a part of the document has ended by itself.
+    fn is_over(&self, now_unix_s: i64) -> bool {
+        self.signals.iter().any(|signal| signal.is_over(now_unix_s))
+            || self
+                .overruled
+                .as_ref()
+                .is_some_and(|order| order.is_over(now_unix_s))
+    }
+}
+
+impl Standing<'_> {
+    /// Where nothing is chosen and nothing claims anything.
+    const AVAILABLE: Self = Self {
+        layer: StatusLayer::Available,
+        status: Status::Available,
+        message: None,
+        until_unix_s: None,
+        since_unix_s: None,
+        source: None,
+        cause: "",
+    };
+}
+
+impl Claim {
+    fn standing(&self) -> Standing<'_> {
+        Standing {
+            layer: self.layer,
+            status: self.status,
+            message: self.message.as_deref(),
+            until_unix_s: Some(self.until_s).filter(|at| *at != i64::MAX),
+            since_unix_s: Some(self.from_s).filter(|at| *at != i64::MIN),
+            source: Some(self.source),
+            cause: &self.cause,
+        }
     }
 }
 
@@ -315,7 +574,7 @@ mod tests {
     }
 
     fn profile(document: serde_json::Value) -> Profile {
-        Profile::new(&Subscriber::from_json(&document).unwrap(), &plan())
+        Profile::new(&Subscriber::from_json(&document).unwrap(), &plan(), 0)
     }
 
     #[test]
@@ -326,8 +585,8 @@ mod tests {
         }));
         assert_eq!(anna.status_at(599), Status::Dnd);
         assert_eq!(anna.status_at(600), Status::Available);
-        assert_eq!(anna.message_for(Status::Dnd), Some("Thinking"));
-        assert_eq!(anna.message_for(Status::Available), None);
+        assert_eq!(anna.message_at(599, Status::Dnd), Some("Thinking"));
+        assert_eq!(anna.message_at(600, Status::Available), None);
     }
 
     #[test]
@@ -351,8 +610,8 @@ mod tests {
             (&Step::Voicemail, Layer::All)
         );
         assert_eq!(anna.ring_for_s(Status::Away), Some(30));
-        assert_eq!(anna.message_for(Status::Away), Some("Out"));
-        assert_eq!(anna.message_for(Status::Dnd), Some("Hello"));
+        assert_eq!(anna.message_at(0, Status::Away), Some("Out"));
+        assert_eq!(anna.message_at(0, Status::Dnd), Some("Hello"));
     }
 
     #[test]
@@ -389,7 +648,7 @@ mod tests {
             for mut subscriber in all {
                 subscriber.aliases = aliases.clone();
                 subscriber.status_message = message.clone();
-                let compiled = Profile::new(&subscriber, &plan());
+                let compiled = Profile::new(&subscriber, &plan(), 0);
                 prop_assert_eq!(compiled.to_subscriber(), subscriber);
             }
         }

@@ -19,7 +19,7 @@ const CHUNKS: usize = 4096;
 const STATUS: u64 = 0b111;
 const RULES: u64 = 1 << 3;
 const BUSY_RULES: u64 = 1 << 4;
-const UNTIL: u64 = 1 << 5;
+const TIMED: u64 = 1 << 5;
 const OCCUPIED: u64 = 1 << 6;
 const CALLS_SHIFT: u32 = 8;
 const CALLS: u64 = 0xffff << CALLS_SHIFT;
@@ -33,7 +33,7 @@ pub type ProfileGuard = Guard<Arc<Profile>>;
 /// What the routing word of a subscriber says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Routing {
-    /// The base status as it was set, `until` notwithstanding.
+    /// The base status in force when the profile was put, if it is not timed still.
     pub status: Status,
     /// How many calls the subscriber is in.
     pub calls: u16,
@@ -43,8 +43,8 @@ pub struct Routing {
     pub has_rules: bool,
     /// Whether settings of `in_call` can.
     pub has_busy_rules: bool,
-    /// Whether the status ends by itself; the profile says when.
-    pub has_until: bool,
+    /// Whether the status may be another by now; the profile says which.
+    pub is_timed: bool,
     /// Whether there is no subscriber here, or no longer.
     pub is_vacant: bool,
     /// Grows, modulo 2^28, with every change of the profile.
@@ -84,7 +84,7 @@ impl Routing {
             ringing: ((word & RINGING) >> RINGING_SHIFT) as u16,
             has_rules: word & RULES != 0,
             has_busy_rules: word & BUSY_RULES != 0,
-            has_until: word & UNTIL != 0,
+            is_timed: word & TIMED != 0,
             is_vacant: word & OCCUPIED == 0,
             change: (word >> CHANGE_SHIFT) as u32,
         }
@@ -96,7 +96,7 @@ impl Routing {
         ringing: 0,
         has_rules: false,
         has_busy_rules: false,
-        has_until: false,
+        is_timed: false,
         is_vacant: true,
         change: 0,
     };
@@ -252,7 +252,7 @@ impl Chunk {
 }
 
 fn flags_of(profile: &Profile) -> u64 {
-    let status = match profile.status() {
+    let status = match profile.settled() {
         Status::Available | Status::InCall => 0,
         Status::Away => 1,
         Status::Break => 2,
@@ -261,7 +261,7 @@ fn flags_of(profile: &Profile) -> u64 {
     let flag = |set: bool, bit: u64| if set { bit } else { 0 };
     status
         | OCCUPIED
-        | flag(profile.has_rules_for(profile.status()), RULES)
+        | flag(profile.has_rules_for(profile.settled()), RULES)
         | flag(profile.has_rules_for(Status::InCall), BUSY_RULES)
-        | flag(profile.until_unix_s().is_some(), UNTIL)
+        | flag(profile.is_timed(), TIMED)
 }

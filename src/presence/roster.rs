@@ -69,7 +69,7 @@ impl Roster {
         plan: NumberPlan,
         clock: Clock,
     ) -> Result<Self, LoadError> {
-        let version = stored::load(&*store, &directory, &plan)?;
+        let version = stored::load(&*store, &directory, &plan, clock().as_second())?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (events, _) = broadcast::channel(EVENTS);
         let hashing = Arc::new(ArcSwap::from_pointee(Hashing::default()));
@@ -152,7 +152,7 @@ impl Roster {
     /// second; decisions honour `until` by themselves.
     pub async fn expire(&self) -> usize {
         let now = (self.clock)().as_second();
-        let expired = self.directory.expired(now);
+        let expired = self.directory.due(now);
         let ids = expired.iter().filter_map(|handle| {
             let profile = self.directory.profile(*handle)?;
             Some(Change::Expire {
@@ -238,6 +238,7 @@ impl Roster {
                 status,
                 message,
                 until,
+                hold,
                 source,
                 if_version,
             } => {
@@ -249,7 +250,61 @@ impl Roster {
                     status,
                     message,
                     until,
+                    hold,
                     source,
+                    if_version,
+                })
+            }
+            other => self.check_layer(other),
+        }
+    }
+
+    /// The same for what stands beside the chosen status.
+    fn check_layer(&self, change: Change) -> Result<Change, ChangeError> {
+        match change {
+            Change::Overrule {
+                id,
+                order: Some(order),
+                if_version,
+            } => {
+                self.check_status(order.status, order.message.as_deref(), order.until)?;
+                let order = Some(Box::new(order.normal()));
+                Ok(Change::Overrule {
+                    id,
+                    order,
+                    if_version,
+                })
+            }
+            Change::Report { id, signal } => {
+                let signal = signal.validate().map_err(ChangeError::Invalid)?;
+                if signal.is_over((self.clock)().as_second()) {
+                    let past = super::Problem::new("until", "lies in the past");
+                    return Err(ChangeError::Invalid(Problems(vec![past])));
+                }
+                let signal = Box::new(signal);
+                Ok(Change::Report { id, signal })
+            }
+            Change::PutExceptions {
+                id,
+                exceptions,
+                if_version,
+            } => {
+                let exceptions = Box::new(exceptions.validate().map_err(ChangeError::Invalid)?);
+                Ok(Change::PutExceptions {
+                    id,
+                    exceptions,
+                    if_version,
+                })
+            }
+            Change::PutTriggers {
+                id,
+                triggers,
+                if_version,
+            } => {
+                let triggers = Box::new(triggers.validate().map_err(ChangeError::Invalid)?);
+                Ok(Change::PutTriggers {
+                    id,
+                    triggers,
                     if_version,
                 })
             }
@@ -432,6 +487,7 @@ mod tests {
             id: id.into(),
             status,
             message: Some("Back soon".into()),
+            hold: false,
             until: until.map(|at| Timestamp::from_second(at).unwrap()),
             source: Source::Web,
             if_version: None,

@@ -6,7 +6,8 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::model::{Action, ClassRule, Rule, Settings, Status, StatusSettings, Subscriber};
+use super::layers::{Signal, SignalKind};
+use super::model::{Action, ClassRule, Rule, Settings, Source, Status, StatusSettings, Subscriber};
 use super::numbers::NumberPlan;
 
 pub(crate) const IDS: [&str; 6] = ["anna", "bob", "cleo", "dora", "emil", "fritz"];
@@ -83,19 +84,56 @@ pub(crate) fn status() -> impl Strategy<Value = Status> {
     select(&[Status::Available, Status::Away, Status::Break, Status::Dnd][..])
 }
 
+/// What clients and calendars may report of somebody.
+pub(crate) fn signals() -> impl Strategy<Value = Vec<Signal>> {
+    let at = |range| weighted(0.7, range).prop_map(|at: Option<i64>| instant(at));
+    let one = (
+        select(&SignalKind::ALL[..]),
+        select(&[Status::Away, Status::Break, Status::Dnd][..]),
+        (at(0i64..1_000), at(0i64..2_000), at(0i64..2_000)),
+        any::<bool>(),
+    );
+    let signal = one.prop_map(|(kind, status, (from, idle_since, until), dismissed)| {
+        let is_entry = matches!(kind, SignalKind::Calendar | SignalKind::Schedule);
+        Signal {
+            kind,
+            id: "focus".into(),
+            title: None,
+            status: is_entry.then_some(status),
+            from,
+            until,
+            idle_since: idle_since.filter(|_| kind == SignalKind::Client),
+            locked_since: None,
+            dismissed,
+            source: Source::Trigger,
+        }
+    });
+    prop::collection::vec(signal, 0..6)
+}
+
+fn instant(second: Option<i64>) -> Option<jiff::Timestamp> {
+    second.and_then(|at| jiff::Timestamp::from_second(at).ok())
+}
+
 /// One subscriber for each of [`IDS`].
 pub(crate) fn subscribers() -> impl Strategy<Value = Vec<Subscriber>> {
-    let one = (status(), settings(), weighted(0.3, 0i64..2_000));
+    let one = (
+        status(),
+        settings(),
+        weighted(0.3, 0i64..2_000),
+        weighted(0.2, signals()),
+    );
     prop::collection::vec(one, IDS.len()).prop_map(|all| {
         let documents = IDS
             .iter()
             .zip(all)
-            .map(|(id, (status, settings, until))| Subscriber {
+            .map(|(id, (status, settings, until, signals))| Subscriber {
                 id: (*id).into(),
                 display_name: id.to_uppercase(),
                 status,
                 until: until.and_then(|at| jiff::Timestamp::from_second(at).ok()),
                 settings,
+                signals: signals.unwrap_or_default(),
                 ..Subscriber::default()
             });
         documents.collect()

@@ -175,7 +175,7 @@ impl UriParts {
 }
 
 impl Step {
-    fn of(action: &Action, plan: &NumberPlan) -> Self {
+    pub(super) fn of(action: &Action, plan: &NumberPlan) -> Self {
         match action {
             Action::Connect => Self::Connect,
             Action::Reject => Self::Reject,

@@ -11,10 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::directory::{Directory, PutError};
+use super::exceptions::Exceptions;
+use super::layers::{Override, Signal, Triggers};
 use super::model::{Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::password::PasswordWish;
 use super::profile::Profile;
+use super::visibility::Visibility;
 use crate::auth::Credentials;
 use crate::store::{Store, StoreError};
 
@@ -98,6 +101,22 @@ struct Document<'a> {
     _version: u64,
     #[serde(default)]
     settings: Settings,
+    #[serde(default)]
+    exceptions: Exceptions,
+    #[serde(default)]
+    hold: bool,
+    #[serde(rename = "override")]
+    overruled: Option<Override>,
+    #[serde(default)]
+    signals: Vec<Signal>,
+    #[serde(default)]
+    triggers: Triggers,
+    #[serde(default)]
+    teams: Vec<String>,
+    #[serde(default)]
+    visibility: Visibility,
+    #[serde(default)]
+    delegates: Vec<String>,
 }
 
 /// The subscriber of such bytes.
@@ -120,6 +139,14 @@ pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
             since: subscriber.since,
             version,
             settings: subscriber.settings,
+            exceptions: subscriber.exceptions,
+            hold: subscriber.hold,
+            overruled: subscriber.overruled,
+            signals: subscriber.signals,
+            triggers: subscriber.triggers,
+            teams: subscriber.teams,
+            visibility: subscriber.visibility,
+            delegates: subscriber.delegates,
             password: kept(credentials.as_ref())?,
         }),
         _ => from_any_stored(value),
@@ -167,6 +194,7 @@ pub(super) fn load(
     store: &dyn Store,
     directory: &Directory,
     plan: &NumberPlan,
+    now_unix_s: i64,
 ) -> Result<u64, LoadError> {
     let parsers = thread::available_parallelism().map_or(1, |cores| cores.get().min(16));
     let (raw_sender, raw) = sync_channel::<Raw>(WAITING);
@@ -175,7 +203,7 @@ pub(super) fn load(
     thread::scope(|scope| {
         for _ in 0..parsers {
             let (raw, sender) = (&raw, sender.clone());
-            scope.spawn(move || parse(raw, &sender, plan));
+            scope.spawn(move || parse(raw, &sender, plan, now_unix_s));
         }
         drop(sender);
         let putting = scope.spawn(move || put_all(&parsed, directory));
@@ -205,7 +233,12 @@ fn read(store: &dyn Store, sender: SyncSender<Raw>) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn parse(raw: &Mutex<Receiver<Raw>>, parsed: &SyncSender<Parsed>, plan: &NumberPlan) {
+fn parse(
+    raw: &Mutex<Receiver<Raw>>,
+    parsed: &SyncSender<Parsed>,
+    plan: &NumberPlan,
+    now_unix_s: i64,
+) {
     loop {
         let received = raw.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(batch) = received else {
@@ -213,7 +246,7 @@ fn parse(raw: &Mutex<Receiver<Raw>>, parsed: &SyncSender<Parsed>, plan: &NumberP
         };
         let profiles = batch.into_iter().map(|(id, value)| {
             from_stored(&value)
-                .map(|subscriber| Profile::new(&subscriber, plan))
+                .map(|subscriber| Profile::new(&subscriber, plan, now_unix_s))
                 .map_err(|fault| LoadError::Document { id, fault })
         });
         parsed.send(profiles.collect()).ok();
@@ -277,7 +310,7 @@ mod tests {
     fn loaded(store: &Memory) -> Result<(Directory, u64), String> {
         let directory = Directory::new(1);
         let plan = crate::presence::sample::plan();
-        let greatest = load(store, &directory, &plan).map_err(|error| error.to_string())?;
+        let greatest = load(store, &directory, &plan, 0).map_err(|error| error.to_string())?;
         Ok((directory, greatest))
     }
 

@@ -1,7 +1,10 @@
 //! What a document must satisfy before it is stored.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
+use super::exceptions::{Exception, Exceptions, Pattern};
+use super::layers::{Override, SIGNALS_LIMIT, Signal, SignalKind, Triggers};
 use super::model::{Action, Problem, Problems, Rule, Settings, Status, StatusSettings, Subscriber};
 use super::numbers::{KEY_LIMIT_BYTES, NumberPlan, is_number};
 
@@ -9,6 +12,12 @@ const DISPLAY_NAME_LIMIT_BYTES: usize = 128;
 const MESSAGE_LIMIT_BYTES: usize = 500;
 const TARGET_LIMIT_BYTES: usize = 256;
 const ALIASES_LIMIT: usize = 32;
+const RULES_LIMIT: usize = 50;
+const CALLERS_LIMIT: usize = 200;
+const TEAMS_LIMIT: usize = 16;
+const DELEGATES_LIMIT: usize = 16;
+const ACTIVITIES_LIMIT: usize = 16;
+const SIGNAL_ID_LIMIT_BYTES: usize = 128;
 const RING_FOR_S: std::ops::RangeInclusive<u16> = 5..=120;
 
 impl Subscriber {
@@ -45,6 +54,8 @@ impl Subscriber {
         self.since = self.since.map(|since| whole_seconds(since, false));
         self.aliases = canonical_aliases(&self.id, &self.aliases, plan, &mut problems);
         self.settings.normalise(&mut problems);
+        self.exceptions.normalise("exceptions.", &mut problems);
+        self.normalise_layers(&mut problems);
         if problems.is_empty() {
             Ok(self)
         } else {
@@ -110,6 +121,214 @@ impl Settings {
     }
 }
 
+impl Subscriber {
+    /// What stands beside the chosen status.
+    fn normalise_layers(&mut self, problems: &mut Vec<Problem>) {
+        if let Some(order) = self.overruled.take() {
+            check_status_at("override.status", order.status, problems);
+            let message = order.message.as_deref().unwrap_or_default();
+            check_message("override.message", message, problems);
+            self.overruled = Some(order.normal());
+        }
+        if self.signals.len() > SIGNALS_LIMIT {
+            let count = self.signals.len();
+            problems.push(Problem::new(
+                "signals",
+                format!("{count}; at most {SIGNALS_LIMIT}"),
+            ));
+            self.signals.clear();
+        }
+        for (position, signal) in self.signals.iter_mut().enumerate() {
+            signal.normalise(&format!("signals.{position}."), problems);
+        }
+        self.triggers.normalise("triggers.", problems);
+        let is_long = |team: &String| team.is_empty() || team.len() > DISPLAY_NAME_LIMIT_BYTES;
+        if self.teams.len() > TEAMS_LIMIT || self.teams.iter().any(is_long) {
+            let text =
+                format!("at most {TEAMS_LIMIT} names of 1 to {DISPLAY_NAME_LIMIT_BYTES} bytes");
+            problems.push(Problem::new("teams", text));
+        }
+        for (position, team) in self.teams.iter().enumerate() {
+            let field = format!("teams.{position}");
+            check_text(&field, team, DISPLAY_NAME_LIMIT_BYTES, problems);
+        }
+        if self.delegates.len() > DELEGATES_LIMIT {
+            let text = format!("{}; at most {DELEGATES_LIMIT}", self.delegates.len());
+            problems.push(Problem::new("delegates", text));
+        }
+        for (position, delegate) in self.delegates.iter().enumerate() {
+            if !is_id(delegate) {
+                let field = format!("delegates.{position}");
+                problems.push(Problem::new(field, "must be the id of a subscriber"));
+            }
+        }
+    }
+}
+
+impl Exceptions {
+    /// The exceptions as they are stored; as [`Subscriber::validate`].
+    ///
+    /// # Errors
+    /// Every field that is not allowed.
+    pub fn validate(mut self) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        self.normalise("", &mut problems);
+        if problems.is_empty() {
+            Ok(self)
+        } else {
+            Err(Problems(problems))
+        }
+    }
+
+    fn normalise(&mut self, path: &str, problems: &mut Vec<Problem>) {
+        normalise_callers(&mut self.blocked, &format!("{path}blocked"), problems);
+        normalise_callers(&mut self.vips, &format!("{path}vips"), problems);
+        if self.rules.len() > RULES_LIMIT {
+            let text = format!("{}; at most {RULES_LIMIT}", self.rules.len());
+            problems.push(Problem::new(format!("{path}rules"), text));
+            self.rules.clear();
+        }
+        for (position, rule) in self.rules.iter_mut().enumerate() {
+            rule.normalise(&format!("{path}rules.{position}."), problems);
+        }
+    }
+}
+
+impl Exception {
+    fn normalise(&mut self, path: &str, problems: &mut Vec<Problem>) {
+        let at = |key: &str| format!("{path}{key}");
+        check_text(&at("name"), &self.name, DISPLAY_NAME_LIMIT_BYTES, problems);
+        normalise_callers(&mut self.callers, &at("callers"), problems);
+        normalise_action(&mut self.action, &at("action"), problems);
+        self.until = self.until.map(|until| whole_seconds(until, true));
+        let zone = self.when.as_ref().and_then(|when| when.zone.as_deref());
+        if let Some(zone) = zone.filter(|zone| TimeZone::get(zone).is_err()) {
+            let text = format!("`{zone}` is no time zone; use an IANA name, Europe/Berlin");
+            problems.push(Problem::new(at("when.zone"), text));
+        }
+    }
+}
+
+fn normalise_callers(callers: &mut [String], path: &str, problems: &mut Vec<Problem>) {
+    if callers.len() > CALLERS_LIMIT {
+        let text = format!("{}; at most {CALLERS_LIMIT}", callers.len());
+        problems.push(Problem::new(path, text));
+        return;
+    }
+    for (position, caller) in callers.iter_mut().enumerate() {
+        match Pattern::check(caller) {
+            Ok(normal) => *caller = normal,
+            Err(fault) => problems.push(Problem::new(format!("{path}.{position}"), fault)),
+        }
+    }
+}
+
+impl Override {
+    /// The order as it is stored: instants in whole seconds, no empty message.
+    pub(super) fn normal(self) -> Self {
+        Self {
+            message: self.message.filter(|message| !message.is_empty()),
+            until: self.until.map(|until| whole_seconds(until, true)),
+            since: self.since.map(|since| whole_seconds(since, false)),
+            ..self
+        }
+    }
+}
+
+impl Signal {
+    /// The signal as it is stored; as [`Subscriber::validate`].
+    ///
+    /// # Errors
+    /// Every field that is not allowed.
+    pub fn validate(mut self) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        self.normalise("", &mut problems);
+        if problems.is_empty() {
+            Ok(self)
+        } else {
+            Err(Problems(problems))
+        }
+    }
+
+    fn normalise(&mut self, path: &str, problems: &mut Vec<Problem>) {
+        let mut problem = |key: &str, text: &str| {
+            problems.push(Problem::new(format!("{path}{key}"), text));
+        };
+        let is_entry = matches!(self.kind, SignalKind::Calendar | SignalKind::Schedule);
+        match (is_entry, self.status) {
+            (true, Some(Status::Away | Status::Break | Status::Dnd)) | (false, None) => {}
+            (true, _) => problem("status", "must be away, break or dnd"),
+            (false, Some(_)) => problem("status", "belongs to calendar and schedule only"),
+        }
+        if self.kind == SignalKind::Client {
+            if self.until.is_none() {
+                problem(
+                    "until",
+                    "missing; a client that says no more is forgotten then",
+                );
+            }
+        } else if self.idle_since.is_some() || self.locked_since.is_some() {
+            problem(
+                "idle_since",
+                "idle_since and locked_since belong to a client only",
+            );
+        }
+        if self.id.is_empty() || self.id.len() > SIGNAL_ID_LIMIT_BYTES {
+            problem("id", "1 to 128 bytes");
+        }
+        if self
+            .from
+            .zip(self.until)
+            .is_some_and(|(from, until)| until <= from)
+        {
+            problem("until", "must be after `from`");
+        }
+        check_text(
+            &format!("{path}id"),
+            &self.id,
+            SIGNAL_ID_LIMIT_BYTES,
+            problems,
+        );
+        if let Some(title) = &self.title {
+            check_message(&format!("{path}title"), title, problems);
+        }
+        self.title = self.title.take().filter(|title| !title.is_empty());
+        self.from = self.from.map(|from| whole_seconds(from, false));
+        self.until = self.until.map(|until| whole_seconds(until, true));
+        self.idle_since = self.idle_since.map(|since| whole_seconds(since, true));
+        self.locked_since = self.locked_since.map(|since| whole_seconds(since, true));
+    }
+}
+
+impl Triggers {
+    /// The triggers as they are stored; as [`Subscriber::validate`].
+    ///
+    /// # Errors
+    /// Every field that is not allowed.
+    pub fn validate(mut self) -> Result<Self, Problems> {
+        let mut problems = Vec::new();
+        self.normalise("", &mut problems);
+        if problems.is_empty() {
+            Ok(self)
+        } else {
+            Err(Problems(problems))
+        }
+    }
+
+    fn normalise(&mut self, path: &str, problems: &mut Vec<Problem>) {
+        if self.away_after_min.is_some_and(|minutes| minutes > 240) {
+            let field = format!("{path}away_after_min");
+            problems.push(Problem::new(field, "0 (never) to 240 minutes"));
+        }
+        let names = &self.dnd_activities;
+        let is_long = |name: &String| name.is_empty() || name.len() > SIGNAL_ID_LIMIT_BYTES;
+        if names.len() > ACTIVITIES_LIMIT || names.iter().any(is_long) {
+            let text = format!("at most {ACTIVITIES_LIMIT} names of 1 to 128 bytes");
+            problems.push(Problem::new(format!("{path}dnd_activities"), text));
+        }
+    }
+}
+
 /// Whether this may be the id of a subscriber.
 pub fn is_id(id: &str) -> bool {
     (1..=KEY_LIMIT_BYTES).contains(&id.len())
@@ -120,9 +339,13 @@ pub fn is_id(id: &str) -> bool {
 
 /// `in_call` follows from calls and cannot be chosen.
 pub(super) fn check_status(status: Status, problems: &mut Vec<Problem>) {
+    check_status_at("status", status, problems);
+}
+
+fn check_status_at(field: &str, status: Status, problems: &mut Vec<Problem>) {
     if status == Status::InCall {
         problems.push(Problem::new(
-            "status",
+            field,
             "in_call is set by calls only; use available, away, break or dnd",
         ));
     }
@@ -215,7 +438,7 @@ fn normalise_action(action: &mut Action, path: &str, problems: &mut Vec<Problem>
 
 /// A number without separators, the id of a colleague, or a URI that cannot break out of a header
 /// field.
-fn normalise_target(target: &str) -> Result<String, &'static str> {
+pub(super) fn normalise_target(target: &str) -> Result<String, &'static str> {
     let target = target.trim();
     if target.is_empty() || target.len() > TARGET_LIMIT_BYTES {
         return Err("1 to 256 characters");

@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::change::{Change, ChangeError, Changed, Conflict, StatusChanged};
 use super::circles;
 use super::directory::Directory;
+use super::layers::{Override, SIGNALS_LIMIT, Signal};
 use super::model::{Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::profile::Profile;
@@ -99,7 +100,7 @@ impl Writer {
                 .map_err(|error| error.to_string())
         };
         if written.is_ok() {
-            self.show(pending.steps);
+            self.show(pending.steps, now.as_second());
         }
         for (answer, results) in answers {
             let results = results
@@ -143,7 +144,7 @@ impl Writer {
                 next.version = self.version.saturating_add(1);
                 let value = to_stored(&next).map_err(ChangeError::Store)?;
                 self.version = next.version;
-                let profile = Arc::new(Profile::new(&next, &self.plan));
+                let profile = Arc::new(Profile::new(&next, &self.plan, now.as_second()));
                 pending.writes.push(Write::Put {
                     key: key.clone(),
                     value,
@@ -203,21 +204,24 @@ impl Writer {
     }
 
     /// Shows what is on disk to readers and tells who listens.
-    fn show(&self, steps: Vec<Step>) {
+    fn show(&self, steps: Vec<Step>, now_unix_s: i64) {
         for Step { before, after } in steps {
             match (&before, &after) {
                 (_, Some(after)) => {
                     // `prepare` has refused whatever the directory would refuse.
                     let put = self.directory.put_profile(Arc::clone(after));
                     debug_assert!(put.is_ok(), "{put:?}");
-                    let was = before.as_deref().map(shown);
-                    if was != Some(shown(after)) {
-                        self.events.send(StatusChanged::of(after, false)).ok();
+                    let was = before.as_deref().map(|before| shown(before, now_unix_s));
+                    let has_turned = before.as_ref().is_some_and(|b| b.is_due(now_unix_s));
+                    if has_turned || was != Some(shown(after, now_unix_s)) {
+                        let changed = StatusChanged::of(after, now_unix_s, false);
+                        self.events.send(changed).ok();
                     }
                 }
                 (Some(before), None) => {
                     self.directory.remove(before.id());
-                    self.events.send(StatusChanged::of(before, true)).ok();
+                    let changed = StatusChanged::of(before, now_unix_s, true);
+                    self.events.send(changed).ok();
                 }
                 (None, None) => {}
             }
@@ -244,6 +248,11 @@ impl Writer {
             Some(own) => {
                 let mut warnings = circles::warnings(&self.directory, own, profile, &self.plan);
                 warnings.extend(profile.password_gaps(&self.hashing.load()));
+                if let Some(exceptions) = profile.exceptions() {
+                    let now_unix_s = (self.clock)().as_second();
+                    let language = profile.language().unwrap_or_default();
+                    warnings.extend(exceptions.oddities(now_unix_s, language));
+                }
                 warnings
             }
             None => Vec::new(),
@@ -305,7 +314,7 @@ fn apply(
                 id: other.id().to_owned(),
             };
             let current = current.ok_or_else(not_found)?;
-            return Ok(adjust(other, current, now));
+            return adjust(other, current, now);
         }
     };
     Ok(match current {
@@ -315,32 +324,50 @@ fn apply(
 }
 
 /// A change of somebody who is there and whose document is not replaced.
-fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Outcome {
+fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Result<Outcome, ChangeError> {
     let mut next = current.to_subscriber();
     match change {
         Change::SetStatus {
             status,
             message,
             until,
+            hold,
             source,
             ..
         } => {
-            set_status(&mut next, status, (message, until), (source, now));
+            let chosen = (status, message, until, hold);
+            set_status(&mut next, chosen, (source, now));
         }
         Change::ClearStatus { source, .. } => {
-            set_status(&mut next, Status::Available, (None, None), (source, now));
+            set_status(&mut next, NOTHING_CHOSEN, (source, now));
         }
+        Change::Overrule { order, .. } => overrule(&mut next, order, now),
+        Change::Report { signal, .. } => report(&mut next, *signal)?,
+        Change::Withdraw { kind, signal, .. } => next
+            .signals
+            .retain(|other| other.kind != kind || other.id != signal),
+        Change::Dismiss {
+            kind,
+            signal,
+            dismissed,
+            ..
+        } => {
+            let mut signals = next.signals.iter_mut();
+            let found = signals.find(|s| s.kind == kind && s.id == signal);
+            let missing = || {
+                let kind = kind.name();
+                ChangeError::Refused(format!("there is no {kind} `{signal}` now"))
+            };
+            found.ok_or_else(missing)?.dismissed = dismissed;
+        }
+        Change::PutExceptions { exceptions, .. } => next.exceptions = *exceptions,
+        Change::PutTriggers { triggers, .. } => next.triggers = *triggers,
         Change::Expire { .. } => {
-            if !current.is_expired(now.as_second()) {
-                return Outcome::Same(Arc::clone(current));
+            if !current.is_due(now.as_second()) {
+                return Ok(Outcome::Same(Arc::clone(current)));
             }
-            let ended = current.until().unwrap_or(now);
-            set_status(
-                &mut next,
-                Status::Available,
-                (None, None),
-                (Source::Trigger, ended),
-            );
+            end_what_is_over(&mut next, now);
+            return Ok(Outcome::Next(Box::new(next)));
         }
         Change::PutSettings {
             status, settings, ..
@@ -350,10 +377,10 @@ fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Outcome {
                 *part = *settings;
             }
         }
-        Change::Delete { .. } => return Outcome::Gone(Arc::clone(current)),
+        Change::Delete { .. } => return Ok(Outcome::Gone(Arc::clone(current))),
         Change::Put { .. } | Change::Create { .. } => {}
     }
-    compared(current, next)
+    Ok(compared(current, next))
 }
 
 fn created(mut next: Subscriber, source: Source, now: Timestamp) -> Subscriber {
@@ -369,6 +396,10 @@ fn replaced(mut next: Subscriber, current: &Profile, source: Source, now: Timest
     next.password = next.password.over(current.credentials());
     let same_status = (next.status, next.status_message.as_deref(), next.until)
         == (current.status(), current.status_message(), current.until());
+    next.overruled = next.overruled.or_else(|| current.overruled().cloned());
+    if next.signals.is_empty() {
+        next.signals = current.signals().to_vec();
+    }
     if same_status {
         next.source = next.source.or_else(|| current.source());
         next.since = next.since.or_else(|| current.since());
@@ -384,14 +415,16 @@ fn replaced(mut next: Subscriber, current: &Profile, source: Source, now: Timest
     next
 }
 
+/// A status with its message, its end and whether it holds.
+type Chosen = (Status, Option<String>, Option<Timestamp>, bool);
+
+const NOTHING_CHOSEN: Chosen = (Status::Available, None, None, false);
+
 /// The same status again is no change, whoever sets it.
-fn set_status(
-    next: &mut Subscriber,
-    status: Status,
-    (message, until): (Option<String>, Option<Timestamp>),
-    (source, now): (Source, Timestamp),
-) {
-    if (next.status, &next.status_message, next.until) == (status, &message, until) {
+fn set_status(next: &mut Subscriber, chosen: Chosen, (source, now): (Source, Timestamp)) {
+    let (status, message, until, hold) = chosen;
+    if (next.status, &next.status_message, next.until, next.hold) == (status, &message, until, hold)
+    {
         return;
     }
     if next.status != status {
@@ -400,7 +433,50 @@ fn set_status(
     next.status = status;
     next.status_message = message;
     next.until = until;
+    next.hold = hold;
     next.source = Some(source);
+}
+
+/// The same order again is no change.
+fn overrule(next: &mut Subscriber, order: Option<Box<Override>>, now: Timestamp) {
+    let since = next.overruled.as_ref().and_then(|order| order.since);
+    next.overruled = order.map(|order| Override {
+        since: order.since.or(since).or_else(|| Some(whole(now))),
+        ..*order
+    });
+}
+
+/// What was dismissed stays dismissed while the event lasts.
+fn report(next: &mut Subscriber, signal: Signal) -> Result<(), ChangeError> {
+    let is_full = next.signals.len() >= SIGNALS_LIMIT;
+    let mut signals = next.signals.iter_mut();
+    let known = signals.find(|other| other.kind == signal.kind && other.id == signal.id);
+    match known {
+        Some(known) => {
+            let dismissed = known.dismissed || signal.dismissed;
+            *known = Signal {
+                dismissed,
+                ..signal
+            };
+        }
+        None if is_full => {
+            return Err(ChangeError::Refused(format!(
+                "there are {SIGNALS_LIMIT} signals already; withdraw some, or give them an end"
+            )));
+        }
+        None => next.signals.push(signal),
+    }
+    Ok(())
+}
+
+/// Drops every layer whose time is over.
+fn end_what_is_over(next: &mut Subscriber, now: Timestamp) {
+    let now_s = now.as_second();
+    next.signals.retain(|signal| !signal.is_over(now_s));
+    next.overruled = next.overruled.take().filter(|order| !order.is_over(now_s));
+    if let Some(ended) = next.until.filter(|until| until.as_second() <= now_s) {
+        set_status(next, NOTHING_CHOSEN, (Source::Trigger, ended));
+    }
 }
 
 fn compared(current: &Arc<Profile>, mut next: Subscriber) -> Outcome {
@@ -412,14 +488,16 @@ fn compared(current: &Arc<Profile>, mut next: Subscriber) -> Outcome {
     }
 }
 
-/// What colleagues see of a profile.
-fn shown(profile: &Profile) -> (Status, Option<&str>, Option<i64>, Option<Source>) {
-    let status = profile.status();
+/// What colleagues see of a profile, calls aside.
+fn shown(profile: &Profile, now_unix_s: i64) -> impl PartialEq + '_ {
+    let standing = profile.standing(now_unix_s);
     (
-        status,
-        profile.message_for(status),
-        profile.until_unix_s(),
-        profile.source(),
+        standing.status,
+        profile.message_at(now_unix_s, standing.status),
+        standing.until_unix_s,
+        standing.source,
+        profile.is_in_meeting(now_unix_s),
+        profile.display_name(),
     )
 }
 

@@ -132,6 +132,9 @@ impl Proxy {
                 is_wrong.then_some(Offence::WrongCredentials)
             }
             Rejection::NotFound => self.missed(message.uri()).map(Offence::Miss),
+            Rejection::NowhereToGo if self.policy.auth.hides_names() => {
+                self.missed(message.uri()).map(Offence::Miss)
+            }
             _ => return rejection,
         };
         if let Some(Offence::WrongCredentials) = offence {

@@ -37,7 +37,10 @@ pub(super) fn identify(
         .flatten()
         .and_then(|value| NameAddr::parse(value.bytes).ok());
     let address = asserted.unwrap_or(request.from);
-    let uri = Uri::parse(address.uri).ok();
+    let uri = match asserted {
+        Some(asserted) => Uri::parse(asserted.uri).ok(),
+        None => request.message.from_uri().ok(),
+    };
     let user = uri.as_ref().map(Uri::unescaped_user).unwrap_or_default();
     let is_anonymous = wants_privacy(request)
         || asserted.is_none() && uri.is_some_and(|uri| is_anonymous_uri(&uri, &request.from));

@@ -63,6 +63,12 @@ impl Proxy {
         invite.is_cancelled = true;
         invite.cancel_reason = reason_lines(&message);
         self.cancel_branches(key, CancelReason::CallerCancelled);
+        let waits_after = self
+            .story_of(key)
+            .and_then(|story| story.waits_after.take());
+        if let Some(leg) = waits_after {
+            self.pass_best(key, leg, 487);
+        }
         self.settle_invite(key);
     }
 

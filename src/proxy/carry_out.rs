@@ -15,7 +15,7 @@ use crate::message::{Message, Reply, Uri, write_response};
 use crate::presence::Handle;
 use crate::registrar::request_uri;
 use crate::routing::{
-    Connect, Decision, Destination, Divert, Failure, Plan, Rejection, decide_after,
+    Connect, Decision, Destination, Divert, Failure, Plan, Reason, Rejection, decide_after,
 };
 
 /// The request a plan is carried out on.
@@ -51,12 +51,33 @@ impl Proxy {
         routed: &Routed,
     ) -> Carried {
         let outcome = outcome_of(&decision.plan);
-        self.count_decision(outcome, &decision);
+        let why = decision.reasons.last().map(Reason::label);
+        let mut told_before = 0;
         if let Some(story) = self.story_of(key) {
             story.outcome = outcome;
+            told_before = story.reasons.len();
             story.reasons.extend(decision.reasons.iter().cloned());
         }
-        match decision.plan {
+        let carried = self.do_plan(key, decision.plan, source, routed);
+        match carried {
+            Carried::Out => self.count_decision(outcome, why),
+            Carried::Waits => {
+                if let Some(story) = self.story_of(key) {
+                    story.reasons.truncate(told_before);
+                }
+            }
+        }
+        carried
+    }
+
+    fn do_plan(
+        &mut self,
+        key: InviteKey,
+        plan: Plan,
+        source: &Source<'_>,
+        routed: &Routed,
+    ) -> Carried {
+        match plan {
             Plan::Connect(connect) => self.connect(key, &connect, source, routed),
             Plan::Redirect(divert) => {
                 self.redirect(key, &divert, source);
@@ -101,7 +122,7 @@ impl Proxy {
                 }
                 Carried::Out
             }
-            Err(Unroutable::Pending) if source.is_received() => Carried::Waits,
+            Err(Unroutable::Pending) if self.may_wait(source) => Carried::Waits,
             Err(_) => {
                 let decision = self.decide_again(key, connect.callee, Failure::Unreachable);
                 match decision {
@@ -113,6 +134,15 @@ impl Proxy {
                 }
             }
         }
+    }
+
+    /// Whether what a plan needs may be waited for. A request that is just received is parked, which
+    /// knows an end by itself.
+    fn may_wait(&self, source: &Source<'_>) -> bool {
+        source.is_received()
+            || self
+                .resumed_until_ms
+                .is_none_or(|until| self.now.ms < until)
     }
 
     /// How long a callee may ring: as they set it, else the default where they want something
@@ -157,7 +187,7 @@ impl Proxy {
         routed: &Routed,
     ) -> Carried {
         let targets = self.divert_targets(key, divert, source);
-        if matches!(targets, Err(Unroutable::Pending)) && source.is_received() {
+        if matches!(targets, Err(Unroutable::Pending)) && self.may_wait(source) {
             return Carried::Waits;
         }
         let targets = targets.and_then(|targets| {
@@ -229,7 +259,8 @@ impl Proxy {
     ) -> Option<Decision> {
         let policy = Arc::clone(&self.policy);
         let shared = Arc::clone(&self.shared);
-        let story = self.invites.get(key)?.story.as_deref()?;
+        let story = self.invites.get_mut(key)?.story.as_deref_mut()?;
+        story.asked = Some((callee, failure));
         let around = super::setup::Neighbourhood {
             directory: &shared.directory,
             policy: &policy,

@@ -217,7 +217,7 @@ impl Proxy {
                 .saturating_sub(record.answered_unix_ms)
                 .max(0);
             let entry = Entry {
-                kind: EntryKind::Answered,
+                kind: answered_as(record.reasons),
                 at_unix_ms: record.invited_unix_ms,
                 ring_ms: record.ring_ms,
                 talk_s: u32::try_from(talk_ms / 1_000).unwrap_or(u32::MAX),
@@ -281,5 +281,16 @@ fn lasts_ms(session_s: u32, limit_ms: u64) -> u64 {
     match session_s {
         0 => limit_ms,
         seconds => (u64::from(seconds) * 1_000 + GRACE_MS).min(limit_ms),
+    }
+}
+
+/// What an answered call is in the journal: the reasons say whether an exception let it through.
+fn answered_as(reasons: &[u8]) -> EntryKind {
+    let through = [b"vip".as_slice(), b"exception_connect"];
+    let mut labels = reasons.split(|byte| *byte == b',');
+    if labels.any(|label| through.contains(&label)) {
+        EntryKind::RangThrough
+    } else {
+        EntryKind::Answered
     }
 }

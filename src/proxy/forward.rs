@@ -255,7 +255,10 @@ impl Arrival {
         let (to, flow) = match self.connection {
             Some(connection) => (named(), Flow::Prefer(connection)),
             None if via.rport.is_some() => (self.from, Flow::Any),
-            None => (named(), Flow::Any),
+            None => {
+                let port = via.port.unwrap_or(Transport::Udp.default_port());
+                (SocketAddr::new(self.from.ip(), port), Flow::Any)
+            }
         };
         Hop {
             to,

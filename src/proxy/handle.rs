@@ -2,12 +2,13 @@
 
 use super::hop::{Hop, Hops};
 use super::invite::Invite;
+use super::keys::mix;
 use super::overload::Class;
-use super::policy::UnknownCallee;
+use super::policy::{Peer, UnknownCallee};
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::route::{Routed, Unroutable, is_ours};
-use super::setup::Neighbourhood;
+use super::setup::{Identifiers, Neighbourhood};
 use super::target::{Target, Targets};
 use super::{Arrival, InviteKey, Outbox, Owner, Proxy, RelayKey, extensions, privacy, session};
 use crate::message::{Message, Method, Scheme, Uri, Via, check};
@@ -64,7 +65,9 @@ impl Proxy {
         }
     }
 
-    /// What finds the server transaction; an RFC 2543 client has no unique branch, its request is
+    /// What finds the server transaction (§17.2.3). What is sent again comes the same way and, where
+    /// no ACK and no CANCEL has to find it, for the same URI: a client that takes its branch for
+    /// another request, too, gets an answer to that. An RFC 2543 client has no unique branch, its request is
     /// told by what RFC 3261 §17.2.3 lists instead.
     fn server_key(
         &self,
@@ -84,8 +87,14 @@ impl Proxy {
             let number = message.cseq().map_or(0, |cseq| cseq.number);
             u64::from(self.keys.check(self.keys.tag(tag), message.uri(), number))
         };
-        self.keys
-            .transaction(arrival.call_key, via, method, fallback)
+        let key = self
+            .keys
+            .transaction(arrival.call_key, via, method, fallback);
+        let key = mix(key, u64::from(arrival.connection.is_some()));
+        match method {
+            Method::Invite | Method::Ack | Method::Cancel => key,
+            _ => mix(key, self.keys.tag(message.uri())),
+        }
     }
 
     fn on_new_request(&mut self, arrival: &Arrival, message: Message<'_>, via: Via<'_>, key: u64) {
@@ -123,8 +132,12 @@ impl Proxy {
         self.take_off_credentials(&request.message, &mut routed);
         let policy = std::sync::Arc::clone(&self.policy);
         let (peer, is_known) = self.peer_of(&policy, arrival);
-        let way = self.way(&request, &routed, is_known);
-        let is_for_us = matches!(way, Ok(Way::Ourselves | Way::Registrar));
+        let way = self.way(arrival, &request, &routed, is_known);
+        let is_for_us = match way {
+            Ok(Way::Registrar) => true,
+            Ok(Way::Ourselves) => request.uri.user.is_empty(),
+            _ => false,
+        };
         if request.is_at_its_end() && !is_for_us && request.method != Method::Ack {
             return Err(Rejection::MaxForwardsExhausted);
         }
@@ -133,6 +146,7 @@ impl Proxy {
             self.authenticate(arrival, &mut request, side, key)?;
             self.assert_identity(&request, &mut routed);
         }
+        let way = way.map_err(|rejection| self.discreet(arrival, &request, rejection));
         let (way, request) = (way?, &request);
         if request.method == Method::Ack {
             return self.relay_ack(arrival, request, &routed, (&way, key));
@@ -146,26 +160,42 @@ impl Proxy {
             return self.register(arrival, request, key);
         }
         self.check_capacity(arrival, request)?;
+        self.pass(arrival, request, &routed, (&way, peer), (key, check))
+    }
+
+    /// Sends a request that may go on its way.
+    fn pass(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        (way, peer): (&Way, &Peer),
+        (key, check): Identifiers,
+    ) -> Result<(), Rejection> {
         match (request.method, way) {
             (Method::Invite, Way::Lookup) => {
-                self.set_up(arrival, request, &routed, peer, (key, check))
+                self.set_up(arrival, request, routed, peer, (key, check))
             }
-            (Method::Invite, way) => {
-                let hops = self.destination(arrival, request, &routed, &way);
-                self.pass_invite(arrival, request, &routed, (key, check), (hops, None))
+            (Method::Invite, Way::NextHop | Way::Onward) => {
+                let hops = self.destination(arrival, request, routed, way);
+                self.pass_invite(arrival, request, routed, (key, check), (hops, None))
             }
-            (_, way) => {
-                let targets = self.relay_targets(arrival, request, &routed, (&way, key))?;
+            (method, way) => {
+                let targets = self.relay_targets(arrival, request, routed, (way, key))?;
                 match targets {
-                    Some(targets) => self.relay(arrival, request, &routed, (key, check), &targets),
                     None => Ok(()),
+                    Some(targets) if method == Method::Invite => {
+                        let targets = (targets, None);
+                        self.pass_invite_to(arrival, request, routed, (key, check), targets)
+                    }
+                    Some(targets) => self.relay(arrival, request, routed, (key, check), &targets),
                 }
             }
         }
     }
 
-    /// Whom a request other than INVITE is sent to; `None` while a name is being resolved.
-    fn relay_targets(
+    /// Whom a request that is not decided about is sent to; `None` while a name is being resolved.
+    pub(super) fn relay_targets(
         &mut self,
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
@@ -195,23 +225,18 @@ impl Proxy {
     /// everything else only for those we know.
     fn way(
         &self,
+        arrival: &Arrival,
         request: &ProxyRequest<'_>,
         routed: &Routed,
         is_known: bool,
     ) -> Result<Way, Rejection> {
         if routed.is_ours {
-            return Ok(Way::Onward);
+            let callee = self.dialog_callee(arrival, request, routed);
+            return Ok(callee.map_or(Way::Onward, Way::Bindings));
         }
         let target = self.target_of(request, routed);
         let is_ours = target.as_ref().is_some_and(|uri| self.serves(uri));
-        if routed.next.is_some() || routed.flow.is_some() {
-            return if is_known {
-                Ok(Way::Onward)
-            } else {
-                Err(Rejection::RelayDenied)
-            };
-        }
-        if !is_ours {
+        if routed.next.is_some() || routed.flow.is_some() || !is_ours {
             return if is_known {
                 Ok(Way::Onward)
             } else {
@@ -237,6 +262,23 @@ impl Proxy {
             _ if self.policy.unknown_callee == UnknownCallee::Reject => Err(Rejection::NotFound),
             _ => Err(Rejection::NowhereToGo),
         }
+    }
+
+    /// The subscriber whom a request in a dialog of ours is for, where the remote target is a GRUU or
+    /// an address-of-record of ours: it leads to their phones (RFC 5627 §5), not to us.
+    fn dialog_callee(
+        &self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+    ) -> Option<Handle> {
+        let leads_on = routed.next.is_some() || routed.onward_flow(arrival).is_some();
+        if leads_on || self.policy.registrar.is_none() {
+            return None;
+        }
+        let target = self.target_of(request, routed);
+        let target = target.filter(|uri| is_ours(uri, &self.policy))?;
+        self.around().resolve_uri(&target)
     }
 
     /// The directory as the configuration in force sees it.

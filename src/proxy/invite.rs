@@ -72,6 +72,10 @@ pub(super) struct Story {
     pub waiting: Vec<Target>,
     /// How the branches of now have failed so far: what most deserves the callee's rules.
     pub failure: Option<Failure>,
+    /// After whose failure was last decided, and after which.
+    pub asked: Option<(Handle, Failure)>,
+    /// The branch after whose failure nothing is tried yet: the next target's name is being resolved.
+    pub waits_after: Option<u8>,
 }
 
 /// One copy of the INVITE that was sent downstream.

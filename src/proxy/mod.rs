@@ -44,6 +44,7 @@ mod relay_response;
 mod request;
 mod response;
 mod route;
+mod secrecy;
 mod seek;
 mod session;
 mod setup;

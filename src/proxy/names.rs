@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::choice::{draw, in_weighted_order};
 use super::hop::{Endpoint, Endpoints};
-use crate::message::{Scheme, Transport, Uri};
+use crate::message::{Scheme, Transport, Uri, host_address};
 
 /// How many names are remembered, and how many wait to be resolved.
 const NAMES_LIMIT: usize = 10_000;
@@ -72,7 +72,7 @@ impl<'a> Sought<'a> {
 
     /// The endpoint that it names by address; `None` for a host name.
     pub fn literal(&self) -> Option<Endpoint> {
-        let ip = std::str::from_utf8(self.host).ok()?.parse().ok()?;
+        let ip = host_address(self.host)?;
         let transport = self.transport_or_default();
         let port = self.port.unwrap_or(transport.default_port());
         Some(Endpoint {

@@ -9,7 +9,7 @@ use super::{InviteKey, Now, Proxy};
 use crate::call::{Entry, EntryKind};
 use crate::message::{Message, Reply, write_response};
 use crate::presence::Handle;
-use crate::routing::{Decision, Rejection};
+use crate::routing::Rejection;
 
 /// A final response of our own making.
 pub(super) struct Final<'a> {
@@ -66,13 +66,10 @@ impl Proxy {
         self.settle_invite(key);
     }
 
-    pub(super) fn count_decision(&self, outcome: Outcome, decision: &Decision) {
+    pub(super) fn count_decision(&self, outcome: Outcome, why: Option<&'static str>) {
         if let Some(counters) = self.counters() {
             counters.calls_decided.inc();
-            let reason = decision
-                .reasons
-                .last()
-                .map_or("none", |reason| reason.label());
+            let reason = why.unwrap_or("none");
             counters.decisions.inc(outcome.label(), reason);
         }
     }
@@ -199,6 +196,7 @@ fn rejected_as(rejection: Rejection) -> EntryKind {
     match rejection {
         Rejection::Dnd => EntryKind::RejectedDnd,
         Rejection::Missed => EntryKind::Missed,
+        Rejection::Blocked => EntryKind::Blocked,
         _ => EntryKind::Rejected,
     }
 }

@@ -1,8 +1,9 @@
 //! Requests that wait for a name to be resolved. The call path never waits: the request is kept as
-//! it came, and handled anew when the answer is there.
+//! it came, and handled anew when the answer is there. A call of which a branch has failed waits in
+//! its context.
 
 use super::rejection::Rejection;
-use super::{Arrival, Owner, Proxy};
+use super::{Arrival, InviteKey, Owner, Proxy};
 use crate::message::{Index, Message};
 use crate::transaction::Ms;
 
@@ -17,6 +18,8 @@ const PATIENCE_MS: Ms = 5_000;
 pub(super) struct Parked {
     requests: Vec<Request>,
     bytes: usize,
+    /// Calls whose next target waits, each with the end of its patience.
+    calls: Vec<(InviteKey, Ms)>,
 }
 
 struct Request {
@@ -30,7 +33,7 @@ struct Request {
 impl Parked {
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.requests.len()
+        self.requests.len() + self.calls.len()
     }
 
     fn is_waiting(&self, server_key: u64) -> bool {
@@ -88,8 +91,23 @@ impl Proxy {
         Ok(())
     }
 
+    /// Lets a call wait for the name of its next target.
+    pub(super) fn park_call(&mut self, key: InviteKey, leg: u8) {
+        self.count(|c| &c.names_pending);
+        let until_ms = self.resumed_until_ms.unwrap_or(self.now.ms + PATIENCE_MS);
+        if let Some(story) = self.story_of(key) {
+            story.waits_after = Some(leg);
+            self.parked.calls.push((key, until_ms));
+            self.wheel.insert(until_ms, Owner::Parked);
+        }
+    }
+
     /// Names were resolved, or somebody's patience is over: handles everything that waits anew.
     pub fn handle_resolved(&mut self) {
+        for (key, until_ms) in std::mem::take(&mut self.parked.calls) {
+            self.resumed_until_ms = Some(until_ms);
+            self.resume_call(key);
+        }
         let mut index = Index::new();
         for request in self.parked.take_all() {
             self.resumed_until_ms = Some(request.until_ms);

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::health::HealthRules;
 use super::names::Wanted;
 use crate::auth::AuthPolicy;
-use crate::message::{Transport, is_same};
-use crate::presence::NumberPlan;
+use crate::message::{Transport, host_address, is_same};
+use crate::presence::{Holidays, NumberPlan, Visibility};
 use crate::registrar::Rules;
 use crate::routing::Mode;
 use crate::transaction::Base;
@@ -59,6 +61,12 @@ pub struct Policy {
     pub retry_after_s: u32,
     /// Penalties, and who is asked whether they are well.
     pub health: HealthRules,
+    /// In which time zone hours are meant that name none.
+    pub zone: TimeZone,
+    /// The days on which nobody works.
+    pub holidays: Holidays,
+    /// What colleagues see of each other.
+    pub visibility: Visibility,
     /// Longer requests go over TCP where we listen on it (RFC 3261 §18.1.1); 0 is no limit.
     pub udp_limit_bytes: usize,
 }
@@ -362,19 +370,15 @@ impl Policy {
 
     /// Whether a host (without brackets) is one of our domains or addresses.
     pub fn is_ours(&self, host: &[u8]) -> bool {
-        self.domains
-            .iter()
-            .any(|domain| is_same(domain.as_bytes(), host))
-            || self
-                .listeners
-                .iter()
-                .any(|l| is_same(l.host.as_bytes(), host))
+        let listeners = self.listeners.iter().map(|listener| &listener.host);
+        let mut hosts = self.domains.iter().chain(listeners);
+        hosts.any(|ours| is_same_host(ours, host))
     }
 
     /// Whether `host:port` names one of our listeners (a Route or Via of ours).
     pub fn is_our_address(&self, host: &[u8], port: Option<u16>) -> bool {
         self.listeners.iter().any(|l| {
-            l.port == port.unwrap_or(l.transport.default_port()) && is_same(l.host.as_bytes(), host)
+            l.port == port.unwrap_or(l.transport.default_port()) && is_same_host(&l.host, host)
         })
     }
 
@@ -382,4 +386,12 @@ impl Policy {
     pub fn base(&self, listener: u8) -> Base {
         self.timers.base(self.transport(listener).is_reliable())
     }
+}
+
+/// Whether two hosts, IPv6 without brackets, are the same: an address can be written in several ways.
+fn is_same_host(ours: &str, host: &[u8]) -> bool {
+    let address = |host: &[u8]| host_address(host).filter(IpAddr::is_ipv6);
+    is_same(ours.as_bytes(), host)
+        || ours.contains(':')
+            && address(ours.as_bytes()).is_some_and(|ours| address(host) == Some(ours))
 }

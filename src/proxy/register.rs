@@ -11,7 +11,7 @@ use super::hop::{ConnectionId, Hop};
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::{AnswerKey, Arrival, Owner, Proxy};
-use crate::message::{Reply, write_response};
+use crate::message::{Reply, Scheme, write_response};
 use crate::registrar::{
     Arrived, Flow, Refusal, Registration, Rules, check_extensions, write_headers,
 };
@@ -89,7 +89,10 @@ impl Proxy {
         let message = &request.message;
         check_extensions(message)?;
         let shared = Arc::clone(&self.shared);
-        let aor = request.to.parsed_uri().map_err(|_| Refusal::NotFound)?;
+        let aor = request.to.parsed_uri().map_err(|_| Refusal::MalformedTo)?;
+        if !matches!(aor.scheme, Scheme::Sip | Scheme::Sips | Scheme::Tel) {
+            return Err(Refusal::MalformedTo);
+        }
         let callee = self.around().resolve_uri(&aor).ok_or(Refusal::NotFound)?;
         let profile = shared.directory.profile(callee).ok_or(Refusal::NotFound)?;
         let registration = Registration::read(

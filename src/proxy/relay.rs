@@ -246,15 +246,19 @@ impl Proxy {
         let is_for_us = request.to.tag == Some(&*own_tag);
         if is_hopless
             || is_for_us
-            || matches!(way, Way::Lookup | Way::Ourselves | Way::Bindings(_))
+            || matches!(way, Way::Lookup | Way::Ourselves)
+            || matches!(way, Way::Bindings(_)) && !routed.is_ours
             || !request.is_in_dialog()
         {
             self.count(|c| &c.stray_acks);
             return Ok(());
         }
-        let hops = self.destination(arrival, request, routed, way);
-        let hops = self.known_destinations(arrival, request, server_key, hops)?;
-        let Some(hop) = hops.and_then(|hops| hops.into_iter().next()) else {
+        let targets = self.relay_targets(arrival, request, routed, (way, server_key))?;
+        let target = targets.and_then(|targets| targets.into_iter().next());
+        let Some((target, hop)) = target.and_then(|target| {
+            let hop = target.hops.first()?.clone();
+            Some((target, hop))
+        }) else {
             return Ok(());
         };
         let branch = BranchId {
@@ -269,7 +273,7 @@ impl Proxy {
             message: request.message,
             origin: Origin::Received(arrival.from),
             routed,
-            target: &Target::default(),
+            target: &target,
             breadth: request.breadth,
             upstream: &arrival.reply_hop(&request.via),
         };

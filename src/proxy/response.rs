@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::best::{Best, upstream_edits, upstream_status};
 use super::cancel::{CancelReason, write_ack};
+use super::carry_out::Carried;
 use super::dialog::Answer;
 use super::forward::complete_length;
 use super::handle::send_stored;
@@ -282,9 +283,27 @@ impl Proxy {
         failure: Failure,
     ) -> Option<()> {
         let decision = self.decide_again(key, callee, failure)?;
-        self.with_received(key, leg, |proxy, source| {
-            proxy.carry_out(key, decision, source, &Routed::default());
-        })
+        let carried = self.with_received(key, leg, |proxy, source| {
+            proxy.carry_out(key, decision, source, &Routed::default())
+        })?;
+        if carried == Carried::Waits {
+            self.park_call(key, leg);
+        }
+        Some(())
+    }
+
+    /// The name that a call's next target needs was resolved, or will not be.
+    pub(super) fn resume_call(&mut self, key: InviteKey) {
+        let asked = self
+            .story_of(key)
+            .and_then(|story| story.waits_after.take().zip(story.asked));
+        let Some((leg, (callee, failure))) = asked else {
+            return;
+        };
+        if self.try_again(key, leg, callee, failure).is_none() {
+            self.pass_best(key, leg, 480);
+        }
+        self.settle_invite(key);
     }
 
     /// Step 6: keeps the response if it is better than what there is. A 487 that our own CANCEL
@@ -303,7 +322,7 @@ impl Proxy {
 
     /// Step 9 for the best response; where no branch had any to give, one of ours that says how
     /// the last of them failed.
-    fn pass_best(&mut self, key: InviteKey, leg: u8, failed_status: u16) {
+    pub(super) fn pass_best(&mut self, key: InviteKey, leg: u8, failed_status: u16) {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };

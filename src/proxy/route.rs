@@ -60,7 +60,8 @@ impl Routed {
         }
         for value in values {
             let (uri, span) = uri_of(&value)?;
-            if !policy.is_our_address(uri.host, uri.port) {
+            let is_first = routed.own_values == 0;
+            if !(policy.is_our_address(uri.host, uri.port) || is_first && is_us(&uri, policy)) {
                 routed.next = Some(span.clone());
                 if !uri.is_lr() {
                     routed.take_off(&value);
@@ -142,6 +143,12 @@ fn uri_of<'m>(value: &Value<'m>) -> Result<(Uri<'m>, Range<usize>), Rejection> {
     let offset = (address.uri.as_ptr() as usize).saturating_sub(value.bytes.as_ptr() as usize);
     let start = value.span.start + offset;
     Ok((uri, start..start + address.uri.len()))
+}
+
+/// Whether a Route leads to us by the name of a domain of ours, as of a phone that has it as its
+/// outbound proxy.
+fn is_us(uri: &Uri<'_>, policy: &Policy) -> bool {
+    uri.user.is_empty() && uri.param(b"maddr").is_none() && is_ours(uri, policy)
 }
 
 /// Whether a Request-URI is a value that we once put into a Record-Route.

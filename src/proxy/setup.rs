@@ -83,7 +83,7 @@ impl Proxy {
             .and_then(|span| request.message.bytes().get(span));
         let uri = target.map_or(Ok(request.uri), Uri::parse)?;
         let Some(callee) = around.resolve_uri(&uri) else {
-            return self.unknown_callee(arrival, request, routed, identifiers);
+            return self.unknown_callee(arrival, request, routed, (peer, identifiers));
         };
         let history = if peer.trust_diversion {
             read_history(&request.message, |uri| around.resolve_uri(uri))
@@ -95,6 +95,9 @@ impl Proxy {
             let question = question(&story, callee, &policy, request.is_emergency(), self.now);
             decide(&question, &around)
         };
+        if self.hides_names(arrival, request) && self.rings_nowhere(arrival, request, &decision) {
+            self.hold_call_against(arrival, request, identifiers.0)?;
+        }
         let key = self.insert_invite(arrival, request, identifiers, Some(Box::new(story)));
         let source = Source {
             message: request.message,
@@ -110,7 +113,7 @@ impl Proxy {
         }
     }
 
-    fn story(
+    pub(super) fn story(
         &self,
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
@@ -135,6 +138,8 @@ impl Proxy {
             offered_session_s: 0,
             waiting: Vec::new(),
             failure: None,
+            asked: None,
+            waits_after: None,
         }
     }
 
@@ -144,7 +149,7 @@ impl Proxy {
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
         routed: &Routed,
-        identifiers: Identifiers,
+        (peer, identifiers): (&Peer, Identifiers),
     ) -> Result<(), Rejection> {
         match (self.policy.unknown_callee, &self.policy.next_hop) {
             (UnknownCallee::NextHop, Some(hop)) => {
@@ -152,6 +157,11 @@ impl Proxy {
                 let hops = towards.next_hop(hop);
                 let why = Some(Reason::UnknownCallee);
                 self.pass_invite(arrival, request, routed, identifiers, (hops, why))
+            }
+            _ if self.hides_names(arrival, request) => {
+                self.hold_call_against(arrival, request, identifiers.0)?;
+                self.refuse_unknown(arrival, request, peer, identifiers);
+                Ok(())
             }
             _ => Err(Rejection::NotFound),
         }
@@ -168,9 +178,25 @@ impl Proxy {
         (hops, why): (Result<Hops, Unroutable>, Option<Reason>),
     ) -> Result<(), Rejection> {
         let hops = self.known_destinations(arrival, request, identifiers.0, hops)?;
-        let Some(hops) = hops else {
-            return Ok(());
-        };
+        match hops {
+            Some(hops) => {
+                let targets = std::iter::once(target::Target::at(hops)).collect();
+                let targets = (targets, why);
+                self.pass_invite_to(arrival, request, routed, identifiers, targets)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The same to targets that are known.
+    pub(super) fn pass_invite_to(
+        &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
+        routed: &Routed,
+        identifiers: Identifiers,
+        (targets, why): (target::Targets, Option<Reason>),
+    ) -> Result<(), Rejection> {
         let policy = std::sync::Arc::clone(&self.policy);
         let story = (!request.is_in_dialog()).then(|| {
             let (peer, _) = self.peer_of(&policy, arrival);
@@ -190,7 +216,6 @@ impl Proxy {
             ring_for_s: None,
             is_divert: false,
         };
-        let targets = std::iter::once(target::Target::at(hops)).collect();
         self.try_targets(key, &source, routed, &attempt, targets);
         Ok(())
     }
@@ -221,7 +246,7 @@ impl Proxy {
     }
 
     /// Makes the context and the entry that finds it.
-    fn insert_invite(
+    pub(super) fn insert_invite(
         &mut self,
         arrival: &Arrival,
         request: &ProxyRequest<'_>,
@@ -254,7 +279,7 @@ impl Proxy {
 pub(super) fn question<'a>(
     story: &'a Story,
     callee: Handle,
-    policy: &Policy,
+    policy: &'a Policy,
     is_emergency_callback: bool,
     now: Now,
 ) -> Question<'a> {
@@ -274,6 +299,8 @@ pub(super) fn question<'a>(
         hop_limit: policy.hop_limit,
         now_unix_s: now.unix_ms.div_euclid(1_000),
         is_emergency_callback,
+        zone: &policy.zone,
+        holidays: &policy.holidays,
     }
 }
 

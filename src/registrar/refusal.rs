@@ -15,6 +15,8 @@ pub enum Refusal {
     PathUnsupported,
     /// The address-of-record is nobody's (RFC 3261 §10.3 step 5).
     NotFound,
+    /// A To that can be no address-of-record (RFC 3261 §10.3): neither a SIP URI nor a number.
+    MalformedTo,
     /// A Contact that cannot be read.
     MalformedContact,
     /// `*` beside other contacts, or without `Expires: 0` (step 6).
@@ -44,7 +46,10 @@ impl Refusal {
             Self::BadExtension | Self::PathUnsupported => 420,
             Self::NotFound => 404,
             Self::TooManyBindings | Self::ContactTooLong => 403,
-            Self::MalformedContact | Self::MisusedWildcard | Self::SeveralFlows => 400,
+            Self::MalformedTo
+            | Self::MalformedContact
+            | Self::MisusedWildcard
+            | Self::SeveralFlows => 400,
             Self::TooBrief => 423,
             Self::FirstHopLacksOutbound => 439,
             Self::OutOfOrder | Self::NotStored => 500,
@@ -59,6 +64,7 @@ impl Refusal {
             Self::NotFound => "Not Found",
             Self::TooManyBindings => "Too Many Bindings",
             Self::ContactTooLong => "Contact Too Long",
+            Self::MalformedTo => "Malformed To",
             Self::MalformedContact => "Malformed Contact",
             Self::MisusedWildcard => "Misused Contact Wildcard",
             Self::SeveralFlows => "Several Contacts With reg-id",
@@ -78,6 +84,7 @@ impl Refusal {
             Self::NotFound => "not_found",
             Self::TooManyBindings => "too_many_bindings",
             Self::ContactTooLong => "contact_too_long",
+            Self::MalformedTo => "malformed_to",
             Self::MalformedContact => "malformed_contact",
             Self::MisusedWildcard => "misused_wildcard",
             Self::SeveralFlows => "several_flows",

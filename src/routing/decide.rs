@@ -9,7 +9,10 @@ use super::decision::{
 };
 use super::question::{Failure, Question, Subscribers};
 use super::reason::Reason;
-use crate::presence::{CallerClass, Handle, Layer, Moment, Profile, Routing, Status, Step, Target};
+use crate::presence::{
+    CallerClass, Handle, Layer, Moment, Pattern, Profile, Routing, Status, StatusLayer, Step,
+    Target,
+};
 
 /// Where a call for a subscriber goes.
 ///
@@ -54,7 +57,8 @@ pub fn decide_after(
         subscriber: callee,
         failure,
     });
-    let in_call = routing.calls >= question.call_limit;
+    let in_call =
+        routing.calls >= question.call_limit || profile.is_in_meeting(question.now_unix_s);
     let class = question.caller.class;
     let (step, layer, moment) = after_step(&profile, status, in_call, (failure, class))?;
     let rule = Reason::Rule {
@@ -212,13 +216,14 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         }
         let in_call = routing.calls >= self.question.call_limit;
         let needs_profile =
-            routing.has_rules || routing.has_until || (in_call && routing.has_busy_rules);
+            routing.has_rules || routing.is_timed || (in_call && routing.has_busy_rules);
         if !needs_profile {
             return self.plain(subscriber, routing, in_call);
         }
         match self.subscribers.profile(subscriber) {
             Some(profile) => {
                 let status = self.status_in_force(subscriber, &profile);
+                let in_call = in_call || profile.is_in_meeting(self.question.now_unix_s);
                 self.by_rules(
                     &Reached {
                         subscriber,
@@ -239,6 +244,7 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         self.reasons.push(Reason::Status {
             subscriber,
             status,
+            layer: StatusLayer::of_choice(status, false),
             until_unix_s: None,
         });
         if status == Status::Dnd {
@@ -255,23 +261,27 @@ impl<'q, S: Subscribers> Walk<'q, S> {
 
     fn status_in_force(&mut self, subscriber: Handle, profile: &Profile) -> Status {
         let now = self.question.now_unix_s;
-        let status = profile.status_at(now);
+        let standing = profile.standing(now);
+        let status = standing.status;
         if profile.is_expired(now) && profile.status() != Status::Available {
             self.reasons.push(Reason::Expired {
                 subscriber,
                 status: profile.status(),
             });
         }
-        let until_unix_s = profile.until_unix_s().filter(|until| *until > now);
         self.reasons.push(Reason::Status {
             subscriber,
             status,
-            until_unix_s,
+            layer: standing.layer,
+            until_unix_s: standing.until_unix_s,
         });
         status
     }
 
     fn by_rules(&mut self, reached: &Reached<'_>, routing: Routing) -> Said {
+        if let Some(said) = self.by_exception(reached) {
+            return said;
+        }
         if let Some(said) = self.immediate(reached, reached.status) {
             return said;
         }
@@ -285,13 +295,48 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         Said::Connect(reached.connect(self.question.caller.class))
     }
 
+    /// Steps 2 and 3: the block list, callers who ring through, and the first rule that matches.
+    fn by_exception(&mut self, reached: &Reached<'_>) -> Option<Said> {
+        let exceptions = reached.profile.exceptions()?;
+        let (subscriber, class) = (reached.subscriber, self.question.caller.class);
+        let resolve = |target: &Target| self.subscribers.resolve(target);
+        let is_meant = |pattern: &Pattern| self.question.caller.is_meant(pattern, resolve);
+        if exceptions.is_blocked(is_meant) {
+            self.reasons.push(Reason::Blocked { subscriber });
+            return Some(Said::Reject(Rejection::Blocked));
+        }
+        if exceptions.is_vip(is_meant) {
+            self.reasons.push(Reason::Vip { subscriber });
+            return Some(Said::Connect(reached.connect(class)));
+        }
+        let matched = exceptions
+            .first(self.question.occasion(), is_meant)?
+            .clone();
+        let step = matched.step.clone();
+        self.reasons.push(Reason::Exception {
+            subscriber,
+            matched,
+        });
+        Some(match step {
+            Step::Connect => Said::Connect(reached.connect(class)),
+            Step::Reject if class == CallerClass::Anonymous => {
+                Said::Reject(Rejection::AnonymousRefused)
+            }
+            Step::Reject => Said::Reject(Rejection::Refused),
+            Step::Missed => Said::Reject(Rejection::Missed),
+            Step::Voicemail => Said::Voicemail(Cause::Unconditional),
+            Step::Forward(target) => Said::Forward(target, Cause::Unconditional),
+        })
+    }
+
     /// The immediate action of a status; of `in_call` for a second call. `None` to go on.
     fn immediate(&mut self, reached: &Reached<'_>, status: Status) -> Option<Said> {
         let class = self.question.caller.class;
         let Some((step, layer)) = reached.profile.step(status, Moment::Immediate, class) else {
             return (status == Status::Dnd).then_some(Said::Reject(Rejection::Dnd));
         };
-        if reached.status != Status::Dnd && self.is_for_caller(step) {
+        let is_granted = reached.status != Status::Dnd || reached.grants_call_through();
+        if is_granted && self.is_for_caller(step) {
             self.reasons.push(Reason::CallThrough {
                 subscriber: reached.subscriber,
             });
@@ -397,6 +442,12 @@ impl<'q, S: Subscribers> Walk<'q, S> {
 }
 
 impl Reached<'_> {
+    /// Whether the forwarding's target comes through under `dnd`, too.
+    fn grants_call_through(&self) -> bool {
+        let exceptions = self.profile.exceptions();
+        exceptions.is_some_and(|exceptions| exceptions.written().call_through_dnd)
+    }
+
     fn refusal(&self, status: Status, layer: Layer, class: CallerClass) -> Rejection {
         let anonymous = class == CallerClass::Anonymous
             && self

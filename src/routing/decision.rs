@@ -118,6 +118,8 @@ pub enum Rejection {
     Refused,
     /// Callers who withhold their identity are refused.
     AnonymousRefused,
+    /// The caller is on the block list, which is not told.
+    Blocked,
     /// Nobody answered, and the settings refuse to do more.
     NoAnswer,
     /// No phone could be reached, and the settings refuse to do more.
@@ -212,12 +214,13 @@ impl Cause {
 
 impl Rejection {
     /// Every rejection.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Dnd,
         Self::Busy,
         Self::Missed,
         Self::Refused,
         Self::AnonymousRefused,
+        Self::Blocked,
         Self::NoAnswer,
         Self::Unreachable,
         Self::LoopDetected,
@@ -231,7 +234,7 @@ impl Rejection {
             Self::Dnd => dnd_status,
             Self::Busy => 486,
             Self::Missed | Self::NoAnswer | Self::Unreachable => 480,
-            Self::Refused => 603,
+            Self::Refused | Self::Blocked => 603,
             Self::AnonymousRefused => 433,
             Self::LoopDetected => 482,
             Self::TooManyHops => 483,
@@ -245,7 +248,7 @@ impl Rejection {
             Self::Dnd => "Do Not Disturb",
             Self::Busy => "Busy Here",
             Self::Missed | Self::NoAnswer | Self::Unreachable => "Temporarily Unavailable",
-            Self::Refused => "Decline",
+            Self::Refused | Self::Blocked => "Decline",
             Self::AnonymousRefused => "Anonymity Disallowed",
             Self::LoopDetected => "Loop Detected",
             Self::TooManyHops => "Too Many Hops",
@@ -261,6 +264,7 @@ impl Rejection {
             Self::Missed => "missed",
             Self::Refused => "refused",
             Self::AnonymousRefused => "anonymous_refused",
+            Self::Blocked => "blocked",
             Self::NoAnswer => "no_answer",
             Self::Unreachable => "unreachable",
             Self::LoopDetected => "loop_detected",

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use super::decision::{Decision, Destination, Plan, Rejection};
 use super::question::Failure;
 use super::reason::Reason;
-use crate::presence::{CallerClass, Handle, Language, Layer, Moment, Status, Step};
+use crate::presence::{CallerClass, Handle, Language, Layer, Moment, Status, StatusLayer, Step};
 
 /// What sentences need to know about subscribers.
 pub trait Names {
@@ -86,6 +86,8 @@ impl Rejection {
             (Self::Missed, Language::En) => "The call is noted as missed",
             (Self::Refused, Language::De) => "Der Anruf wird abgelehnt",
             (Self::Refused, Language::En) => "The call is declined",
+            (Self::Blocked, Language::De) => "Der Anruf wird abgelehnt: gesperrt",
+            (Self::Blocked, Language::En) => "The call is declined: blocked",
             (Self::AnonymousRefused, Language::De) => "Anonyme Anrufe werden abgewiesen",
             (Self::AnonymousRefused, Language::En) => "Anonymous calls are refused",
             (Self::NoAnswer, Language::De) => "Der Anruf endet: niemand antwortet",
@@ -121,11 +123,13 @@ impl Reason {
             Self::UnknownCallee => "There is no such subscriber".into(),
             Self::Status {
                 status,
+                layer,
                 until_unix_s,
                 ..
             } => {
                 let until = time(*until_unix_s, names, " until %Y-%m-%d %H:%M");
-                format!("{name} is {}{until}", english_status(*status))
+                let why = english_why(*layer);
+                format!("{name} is {}{until}{why}", english_status(*status))
             }
             Self::Expired { status, .. } => {
                 format!(
@@ -148,6 +152,12 @@ impl Reason {
                     "{name}'s setting for {layer} {what}{}",
                     english_moment(*moment)
                 )
+            }
+            Self::Blocked { .. } => format!("{name} has blocked this caller"),
+            Self::Vip { .. } => format!("This caller always rings through to {name}"),
+            Self::Exception { matched, .. } => {
+                let what = english_step(&matched.step, "this caller");
+                format!("{name}'s exception “{}” {what}", matched.name)
             }
             Self::CallThrough { .. } => {
                 format!("{name} forwards to this very caller, who is put through")
@@ -179,11 +189,13 @@ impl Reason {
             Self::UnknownCallee => "Diesen Teilnehmer gibt es nicht".into(),
             Self::Status {
                 status,
+                layer,
                 until_unix_s,
                 ..
             } => {
                 let until = time(*until_unix_s, names, " bis %d.%m.%Y %H:%M");
-                format!("{name} {}{until}", german_status(*status))
+                let why = german_why(*layer);
+                format!("{name} {}{until}{why}", german_status(*status))
             }
             Self::Expired { status, .. } => {
                 format!(
@@ -203,6 +215,15 @@ impl Reason {
                 let (layer, callers) = (german_layer(*layer), german_callers(*class));
                 let (moment, what) = (german_moment(*moment), german_step(step));
                 format!("{name}, Einstellung {layer}: {callers} Anrufer werden{moment} {what}")
+            }
+            Self::Blocked { .. } => format!("{name} hat diesen Anrufer gesperrt"),
+            Self::Vip { .. } => format!("Dieser Anrufer wird immer zu {name} durchgestellt"),
+            Self::Exception { matched, .. } => {
+                let what = german_step(&matched.step);
+                format!(
+                    "{name}, Ausnahme „{}“: der Anrufer wird {what}",
+                    matched.name
+                )
             }
             Self::CallThrough { .. } => {
                 format!("{name} leitet zu diesem Anrufer selbst weiter; er wird durchgestellt")
@@ -253,6 +274,29 @@ const fn german_status(status: Status) -> &'static str {
         Status::Break => "ist in Pause",
         Status::Dnd => "möchte nicht gestört werden",
         Status::InCall => "ist im Gespräch",
+    }
+}
+
+/// What a status goes back to that nobody chose.
+const fn english_why(layer: StatusLayer) -> &'static str {
+    match layer {
+        StatusLayer::Override => " (ordered)",
+        StatusLayer::Held | StatusLayer::Chosen | StatusLayer::Available => "",
+        StatusLayer::Event => " (meeting or activity)",
+        StatusLayer::Calendar => " (calendar)",
+        StatusLayer::Schedule => " (hours)",
+        StatusLayer::Idle => " (idle)",
+    }
+}
+
+const fn german_why(layer: StatusLayer) -> &'static str {
+    match layer {
+        StatusLayer::Override => " (angeordnet)",
+        StatusLayer::Held | StatusLayer::Chosen | StatusLayer::Available => "",
+        StatusLayer::Event => " (Besprechung oder Tätigkeit)",
+        StatusLayer::Calendar => " (Kalender)",
+        StatusLayer::Schedule => " (Arbeitszeit)",
+        StatusLayer::Idle => " (untätig)",
     }
 }
 

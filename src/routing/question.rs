@@ -1,8 +1,14 @@
 //! What is asked: who calls whom, what has happened to the call so far, and who may be asked.
 
+use std::sync::LazyLock;
+
+use jiff::tz::TimeZone;
 use smallvec::SmallVec;
 
-use crate::presence::{CallerClass, Directory, Handle, NumberPlan, ProfileGuard, Routing, Target};
+use crate::presence::{
+    CallerClass, Directory, Handle, Holidays, NumberPlan, Occasion, Pattern, ProfileGuard, Routing,
+    Target,
+};
 
 /// Who calls.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +79,14 @@ pub struct Question<'a> {
     pub hop_limit: u8,
     /// An emergency centre calls back: nothing stands in its way.
     pub is_emergency_callback: bool,
+    /// In which time zone hours are meant that name none.
+    pub zone: &'a TimeZone,
+    /// The days on which nobody works.
+    pub holidays: &'a Holidays,
 }
+
+static UTC: TimeZone = TimeZone::UTC;
+static NO_HOLIDAYS: LazyLock<Holidays> = LazyLock::new(Holidays::default);
 
 /// Who may be asked about subscribers while a decision is made.
 pub trait Subscribers {
@@ -98,12 +111,7 @@ pub struct Lookup<'a> {
 
 impl<'a> Question<'a> {
     /// A question with the defaults: redirect, a voicemail, busy in one call, five diversions.
-    pub const fn new(
-        caller: Caller<'a>,
-        callee: Handle,
-        history: &'a History,
-        now_unix_s: i64,
-    ) -> Self {
+    pub fn new(caller: Caller<'a>, callee: Handle, history: &'a History, now_unix_s: i64) -> Self {
         Self {
             caller,
             callee,
@@ -115,6 +123,17 @@ impl<'a> Question<'a> {
             call_limit: 1,
             hop_limit: 5,
             is_emergency_callback: false,
+            zone: &UTC,
+            holidays: &NO_HOLIDAYS,
+        }
+    }
+
+    /// The moment of the call.
+    pub const fn occasion(&self) -> Occasion<'a> {
+        Occasion {
+            now_unix_s: self.now_unix_s,
+            zone: self.zone,
+            holidays: self.holidays,
         }
     }
 
@@ -133,6 +152,25 @@ impl Caller<'_> {
         match target {
             Target::Number { key, .. } => !key.is_empty() && key.as_bytes() == self.key,
             Target::Uri { uri, .. } => same_address(uri.as_bytes(), self.uri),
+        }
+    }
+}
+
+impl Caller<'_> {
+    /// Whether a word of a caller list means this caller.
+    pub fn is_meant(
+        &self,
+        pattern: &Pattern,
+        resolve: impl FnOnce(&Target) -> Option<Handle>,
+    ) -> bool {
+        match pattern {
+            Pattern::Class(class) => *class == self.class,
+            Pattern::Prefix(prefix) => self.key.starts_with(prefix.as_bytes()),
+            Pattern::Host(host) => {
+                let (_, own) = user_and_host(self.uri);
+                own.eq_ignore_ascii_case(host.as_bytes())
+            }
+            Pattern::One(target) => self.is(target, resolve),
         }
     }
 }

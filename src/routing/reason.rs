@@ -1,7 +1,7 @@
 //! Why a plan was chosen: plain data for logs, metrics, the journal, `explain` and tests.
 
 use super::question::Failure;
-use crate::presence::{CallerClass, Handle, Layer, Moment, Status, Step};
+use crate::presence::{CallerClass, Handle, Layer, Matched, Moment, Status, StatusLayer, Step};
 
 /// One thing that led to a decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,6 +16,8 @@ pub enum Reason {
         subscriber: Handle,
         /// Which.
         status: Status,
+        /// Why: in which layer.
+        layer: StatusLayer,
         /// When it ends, in unix seconds.
         until_unix_s: Option<i64>,
     },
@@ -45,6 +47,23 @@ pub enum Reason {
         class: CallerClass,
         /// What it says.
         step: Step,
+    },
+    /// The caller is on the block list.
+    Blocked {
+        /// Whose.
+        subscriber: Handle,
+    },
+    /// The caller rings through, whatever the status.
+    Vip {
+        /// To whom.
+        subscriber: Handle,
+    },
+    /// An exception applies.
+    Exception {
+        /// Whose.
+        subscriber: Handle,
+        /// What the subscriber calls it, and what it says.
+        matched: Matched,
     },
     /// The caller is whom the subscriber forwards to, and comes through.
     CallThrough {
@@ -93,6 +112,15 @@ impl Reason {
             Self::Expired { .. } => "expired",
             Self::InCall { .. } => "in_call",
             Self::Rule { moment, step, .. } => rule_label(*moment, step),
+            Self::Blocked { .. } => "blocked",
+            Self::Vip { .. } => "vip",
+            Self::Exception { matched, .. } => match matched.step {
+                Step::Connect => "exception_connect",
+                Step::Reject => "exception_reject",
+                Step::Missed => "exception_missed",
+                Step::Voicemail => "exception_voicemail",
+                Step::Forward(_) => "exception_forward",
+            },
             Self::CallThrough { .. } => "call_through",
             Self::Failed { failure, .. } => match failure {
                 Failure::NoAnswer => "failed_no_answer",
@@ -114,6 +142,9 @@ impl Reason {
             | Self::Expired { subscriber, .. }
             | Self::InCall { subscriber, .. }
             | Self::Rule { subscriber, .. }
+            | Self::Blocked { subscriber }
+            | Self::Vip { subscriber }
+            | Self::Exception { subscriber, .. }
             | Self::CallThrough { subscriber }
             | Self::Failed { subscriber, .. }
             | Self::Loop { subscriber }

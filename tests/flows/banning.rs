@@ -102,7 +102,7 @@ fn who_tries_many_numbers_is_shut_out_and_who_misdials_is_not() {
         let uri = format!("sip:9{number:03}@example.com");
         let asked = invite(&uri, &format!("c{from}{n}")).replace(CALLER, from);
         let sent = world.receive(from, asked);
-        sent.iter().any(|s| s.status() == Some(404))
+        sent.iter().any(|s| s.status() == Some(480))
     };
     for n in 0..200 {
         world.advance(1_000);

@@ -152,6 +152,9 @@ pub fn policy() -> Policy {
         hop_limit: 5,
         retry_after_s: 5,
         health: Default::default(),
+        zone: jiff::tz::TimeZone::UTC,
+        holidays: Default::default(),
+        visibility: Default::default(),
         udp_limit_bytes: 1_300,
     }
 }

@@ -114,6 +114,11 @@ fn what_cannot_be_cut_closes_the_connection_and_nothing_behind_it_is_read() {
     ];
     for (kind, lines) in faults {
         let mut peer = Peer::connect(site.at(0));
+        let refused = match kind {
+            "not_sip" => None,
+            "too_long" => Some(513),
+            _ => Some(400),
+        };
         let bad = match lines {
             "" => "GET / HTTP/1.1\r\n\r\n".to_owned(),
             _ => good(kind).replace("Content-Length: 0\r\n\r\n", lines),
@@ -121,11 +126,49 @@ fn what_cannot_be_cut_closes_the_connection_and_nothing_behind_it_is_read() {
         // The server may close while we still write.
         let _ = peer.stream.write_all(bad.as_bytes());
         let _ = peer.stream.write_all(good("behind").as_bytes());
+        if let Some(status) = refused {
+            let answer = peer.hear();
+            assert_eq!(answer.status(), Some(status), "{kind}");
+            assert_eq!(answer.header("Call-ID"), kind);
+        }
         peer.until_closed();
         site.until("connections_unframed", kind, 1);
     }
     assert_eq!(site.number("connection_messages", "in"), 0);
     site.until("connections_closed", "unframed", 5);
+    site.until_empty();
+}
+
+#[test]
+fn what_came_before_the_fault_is_answered_before_the_connection_closes() {
+    let site = Site::listening(TCP);
+    let mut peer = Peer::connect(site.at(0));
+    let via = peer.local().to_string();
+    let invite = request("INVITE", "101", ("TCP", &via), "before");
+    peer.send(format!("{invite}\0garbage\r\n\r\n"));
+    acknowledge_once(&mut peer);
+    peer.until_closed();
+    site.until("connections_closed", "unframed", 1);
+    site.until_empty();
+}
+
+/// The one final response; the connection takes no more.
+fn acknowledge_once(peer: &mut Peer) {
+    let response = peer.final_response();
+    assert_eq!(response.status(), Some(480), "{}", response.0);
+}
+
+#[test]
+fn responses_and_acks_that_cannot_be_cut_are_not_answered() {
+    let site = Site::listening(TCP);
+    let via = ("TCP", "127.0.0.1:9");
+    let response = "SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bK1\r\n\r\n";
+    let ack = request("ACK", "101", via, "ack").replace("Content-Length: 0\r\n", "");
+    for unframed in [response, &ack] {
+        let mut peer = Peer::connect(site.at(0));
+        peer.send(unframed);
+        assert_eq!(peer.try_hear(), None);
+    }
     site.until_empty();
 }
 

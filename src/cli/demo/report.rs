@@ -164,7 +164,7 @@ impl Report<'_> {
             .and_then(|id| self.stage.directory().get(id));
         let message = profile
             .as_ref()
-            .and_then(|profile| profile.message_for(status));
+            .and_then(|profile| profile.message_at(self.stage.now_unix_s(), status));
         match message {
             Some(message) => format!("{word}\n“{message}”"),
             None => word.to_owned(),

@@ -164,9 +164,13 @@ impl Stage {
 
     /// A subscriber's effective status, as colleagues see it now.
     pub(super) fn effective_status(&self, id: &str) -> Option<Status> {
-        let now_unix_s = self.clock.now().unix_ms.div_euclid(1_000);
         let handle = self.directory().handle_of_id(id)?;
-        Some(self.directory().effective_status(handle, now_unix_s))
+        Some(self.directory().effective_status(handle, self.now_unix_s()))
+    }
+
+    /// The time of the server.
+    pub(super) fn now_unix_s(&self) -> i64 {
+        self.clock.now().unix_ms.div_euclid(1_000)
     }
 
     /// Sends a subscriber into a break that ends by itself.
@@ -175,6 +179,7 @@ impl Stage {
             id: id.to_owned(),
             status: Status::Break,
             message: None,
+            hold: false,
             until: Some(self.server.clock().timestamp() + lasts),
             source: Source::Api,
             if_version: None,

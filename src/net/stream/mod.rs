@@ -18,6 +18,7 @@ mod listen;
 mod octets;
 mod proxy_header;
 mod queue;
+mod refuse;
 mod renew;
 mod seat;
 mod tls;

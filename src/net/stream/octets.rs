@@ -11,6 +11,7 @@ use super::counters::Closed;
 use super::inbox::Inbox;
 use super::link::Link;
 use super::queue::Batch;
+use super::refuse::refuse;
 use crate::config::Limits;
 use crate::message::{Frame, Framer};
 
@@ -19,13 +20,15 @@ const READ_BYTES: usize = 4 << 10;
 const READ_LIMIT_BYTES: usize = 64 << 10;
 /// How long the last messages and the end may take.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a connection whose bytes cannot be cut into messages is kept for answers.
+const LINGER: Duration = Duration::from_millis(300);
 
 /// Speaks over an open connection until it ends, and takes it out of all tables.
 pub(super) async fn speak<S>(connections: &Arc<Connections>, link: &Arc<Link>, stream: S)
 where
     S: AsyncRead + AsyncWrite,
 {
-    let (reader, writer) = tokio::io::split(stream);
+    let (mut reader, writer) = tokio::io::split(stream);
     let limits = connections.limits();
     let mut writing = Writing {
         connections,
@@ -45,9 +48,12 @@ where
         has_sent: false,
     };
     let closed = tokio::select! {
-        closed = reading.run(reader) => closed,
+        closed = reading.run(&mut reader) => closed,
         closed = writing.run() => closed,
     };
+    if closed == Closed::Unframed {
+        writing.linger(&mut reader).await;
+    }
     connections.retire(link, closed);
     if !matches!(closed, Closed::Broken | Closed::Stalled | Closed::QueueFull) {
         writing.end().await;
@@ -67,8 +73,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn run(mut self, reader: impl AsyncRead) -> Closed {
-        tokio::pin!(reader);
+    async fn run(mut self, reader: &mut (impl AsyncRead + Unpin)) -> Closed {
         let mut framer = Framer::new(self.limits.message_bytes);
         let mut buffer = vec![0; READ_BYTES];
         loop {
@@ -103,7 +108,17 @@ impl Reading<'_> {
         };
         framer.push(bytes).map_err(unframed)?;
         let mut has_message = false;
-        while let Some(frame) = framer.next().map_err(unframed)? {
+        loop {
+            let frame = match framer.next() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(why) => {
+                    if let Some(head) = framer.take_refused() {
+                        refuse(self.connections, link, &head, why);
+                    }
+                    return Err(unframed(why));
+                }
+            };
             match frame {
                 Frame::Message(message) => {
                     has_message = true;
@@ -209,6 +224,20 @@ impl<W: AsyncWrite + Unpin> Writing<'_, W> {
         let counters = self.connections.counters();
         counters.sent(self.link.transport, messages, bytes);
         Ok(())
+    }
+
+    /// Waits a moment for the answers to what came before the fault. What comes after it is thrown
+    /// away, so that the end of the connection does not overtake the answers.
+    async fn linger(&mut self, reader: &mut (impl AsyncRead + Unpin)) {
+        let mut rest = vec![0; READ_BYTES];
+        let drained = async { while matches!(reader.read(&mut rest).await, Ok(1..)) {} };
+        let both = async {
+            tokio::select! {
+                () = drained => {}
+                _ = self.run() => {}
+            }
+        };
+        let _ = timeout(LINGER, both).await;
     }
 
     /// Sends what still waits, such as the answer to what ended the connection, and closes.

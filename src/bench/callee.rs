@@ -1,0 +1,353 @@
+//! The callee's side, and voicemail's: what arrives there, and how it is answered.
+
+use super::calls::{Leg, LegStage};
+use super::check::{self, Checked, Wrong, unless};
+use super::generator::Generator;
+use super::ident::{Ident, Written};
+use super::outbox::Hop;
+use super::plan::{Scenario, Seat};
+use super::timers::{Deadline, Due};
+use crate::message::{Message, Method, Reply, write_response};
+
+/// The To tag of a leg: the call's identity and the seat.
+pub(super) fn to_tag(ident: &Written, seat: Seat) -> [u8; 24] {
+    let mut tag = [b't'; 24];
+    let last = [b'p', b'0' + seat as u8];
+    for (byte, from) in tag.iter_mut().zip(ident.iter().chain(&last)) {
+        *byte = *from;
+    }
+    tag
+}
+
+fn leg_index(seat: Seat) -> usize {
+    usize::from(seat == Seat::Elsewhere)
+}
+
+impl Generator {
+    pub(super) fn on_request(&mut self, now_ns: u64, hop: Hop, message: &Message<'_>) {
+        let method = message.method().unwrap_or(Method::Other);
+        let Some(ident) = self.ident_of(message) else {
+            return self.on_foreign_request(hop, method, message);
+        };
+        let hop = answer_hop(hop, message);
+        if self.calls.get(ident).is_none() {
+            return self.on_request_of_ended_call(hop, method, message);
+        }
+        let written = ident.write(self.plan.seed);
+        if let Err(wrong) = check::request(message, &written, self.plan.checks) {
+            self.wrong(ident, wrong, message);
+        }
+        match method {
+            Method::Invite => self.on_invite(now_ns, hop, ident, message),
+            Method::Ack => self.on_ack(hop, ident, message),
+            Method::Bye => self.on_bye(hop, ident, message),
+            Method::Cancel => self.on_cancel(now_ns, hop, ident, message),
+            _ => self.on_foreign_request(hop, method, message),
+        }
+    }
+
+    fn leg(&mut self, ident: Ident, seat: Seat) -> Option<&mut Leg> {
+        self.calls.get(ident)?.legs.get_mut(leg_index(seat))
+    }
+
+    /// What is no request of ours: a proxy may ask whether we are alive.
+    fn on_foreign_request(&mut self, hop: Hop, method: Method, message: &Message<'_>) {
+        match method {
+            Method::Options => self.answer(hop, message, 200),
+            Method::Ack => self.unexpected("an ACK of no call", message),
+            _ => {
+                self.unexpected("a request of no call", message);
+                self.answer(hop, message, 481);
+            }
+        }
+    }
+
+    fn on_request_of_ended_call(&mut self, hop: Hop, method: Method, message: &Message<'_>) {
+        // The ACK of a 487 comes beside the 487 that ended the call.
+        self.tally.counts.repeated_requests += u64::from(method != Method::Ack);
+        match method {
+            Method::Bye | Method::Cancel => self.answer(hop, message, 200),
+            Method::Invite => self.answer(hop, message, 487),
+            _ => {}
+        }
+    }
+
+    fn answer(&mut self, hop: Hop, message: &Message<'_>, status: u16) {
+        let reply = Reply {
+            source: Some(hop.to),
+            to_tag: Some(b"bench"),
+            ..Reply::new(status)
+        };
+        self.outbox
+            .push(hop, |out| write_response(message, &reply, out));
+    }
+
+    fn on_invite(&mut self, now_ns: u64, hop: Hop, ident: Ident, message: &Message<'_>) {
+        let branch = message.top_via().map_or(&[][..], |via| via.branch);
+        let Some(leg) = self.leg(ident, hop.seat) else {
+            return;
+        };
+        if leg.stage != LegStage::Idle {
+            let is_same = leg.branch == branch;
+            return self.on_invite_again(hop, ident, is_same, message);
+        }
+        leg.branch.clear();
+        leg.branch.extend_from_slice(branch);
+        leg.hop = Some(hop);
+        if let Err(wrong) = self.check_invite(hop.seat, ident, message) {
+            self.wrong(ident, wrong, message);
+        }
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        if call.is_measured {
+            self.tally.added_ns.note(now_ns.saturating_sub(call.due_ns));
+        }
+        let item = self.plan.items.get(usize::from(call.item));
+        let scenario = item.map_or(Scenario::Call, |item| item.scenario);
+        let only_rings = match scenario {
+            Scenario::NoAnswer => true,
+            Scenario::Forward | Scenario::Voicemail => {
+                hop.seat == Seat::Callee && self.plan.seat(Seat::Elsewhere).is_some()
+            }
+            _ => false,
+        };
+        let ring_ns = self.plan.times.ring_ns;
+        let written = ident.write(self.plan.seed);
+        let tag = to_tag(&written, hop.seat);
+        let Some(leg) = call.legs.get_mut(leg_index(hop.seat)) else {
+            return;
+        };
+        leg.stage = LegStage::Ringing;
+        let may_refuse = only_rings || ring_ns > 0;
+        let writer = &mut self.writer;
+        writer.prepare_answers(message, hop.seat, &tag, (leg, may_refuse));
+        self.outbox.push(hop, |out| {
+            writer.write_ringing(message, hop.seat, &tag, (leg, out));
+        });
+        if only_rings {
+            return;
+        }
+        match ring_ns {
+            0 => self.pick_up_leg(now_ns, ident, hop.seat),
+            _ => self.set(now_ns, ring_ns, Due::PickUp, ident),
+        }
+    }
+
+    fn check_invite(&mut self, seat: Seat, ident: Ident, message: &Message<'_>) -> Checked {
+        let checks = self.plan.checks;
+        let has_elsewhere = self.plan.seat(Seat::Elsewhere).is_some();
+        let Some(call) = self.calls.get(ident) else {
+            return Ok(());
+        };
+        let Some(item) = self.plan.items.get(usize::from(call.item)) else {
+            return Ok(());
+        };
+        unless(checks, Wrong::CSeq, || {
+            message
+                .cseq()
+                .is_ok_and(|cseq| (cseq.number, cseq.method) == (1, Method::Invite))
+        })?;
+        unless(checks, Wrong::ToTag, || {
+            message.to().is_ok_and(|to| to.tag.is_none())
+        })?;
+        unless(checks, Wrong::Place, || match item.scenario {
+            Scenario::Call | Scenario::NoAnswer => seat == Seat::Callee,
+            Scenario::Forward | Scenario::Voicemail => seat == Seat::Callee || has_elsewhere,
+            Scenario::Redirect | Scenario::Reject | Scenario::Register => false,
+        })?;
+        let user = item.targets.name(call.user);
+        let writer = &mut self.writer;
+        unless(checks, Wrong::Body, || {
+            writer.is_invite_body(user, message.body())
+        })
+    }
+
+    fn on_invite_again(&mut self, hop: Hop, ident: Ident, is_same: bool, message: &Message<'_>) {
+        if !is_same {
+            self.unexpected("a second INVITE of the same call", message);
+            return self.answer(hop, message, 482);
+        }
+        self.tally.counts.repeated_requests += 1;
+        let written = ident.write(self.plan.seed);
+        let tag = to_tag(&written, hop.seat);
+        let writer = &mut self.writer;
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        let Some(leg) = call.legs.get(leg_index(hop.seat)) else {
+            return;
+        };
+        self.outbox.push(hop, |out| match leg.stage {
+            LegStage::Ringing => writer.write_ringing(message, hop.seat, &tag, (leg, out)),
+            LegStage::Refused => out.extend_from_slice(&leg.refusal),
+            _ => out.extend_from_slice(&leg.answer),
+        });
+    }
+
+    /// Answers the legs that have rung long enough.
+    pub(super) fn pick_up(&mut self, now_ns: u64, ident: Ident) {
+        for seat in [Seat::Callee, Seat::Elsewhere] {
+            let is_only_ringing = seat == Seat::Callee && self.rings_for_elsewhere(ident);
+            if !is_only_ringing {
+                self.pick_up_leg(now_ns, ident, seat);
+            }
+        }
+    }
+
+    /// Whether the callee of this call rings until the proxy sends the call elsewhere.
+    fn rings_for_elsewhere(&mut self, ident: Ident) -> bool {
+        let has_elsewhere = self.plan.seat(Seat::Elsewhere).is_some();
+        let Some(call) = self.calls.get(ident) else {
+            return true;
+        };
+        let item = self.plan.items.get(usize::from(call.item));
+        let scenario = item.map(|item| item.scenario);
+        has_elsewhere && matches!(scenario, Some(Scenario::Forward | Scenario::Voicemail))
+    }
+
+    fn pick_up_leg(&mut self, now_ns: u64, ident: Ident, seat: Seat) {
+        self.send_final(now_ns, ident, seat, LegStage::Answered);
+    }
+
+    /// Sends the 200 or the 487 of a leg that rings; it is sent again until its ACK arrives.
+    fn send_final(&mut self, now_ns: u64, ident: Ident, seat: Seat, stage: LegStage) {
+        let wait_ns = self.plan.times.t1_ns;
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        let Some(leg) = call.legs.get_mut(leg_index(seat)) else {
+            return;
+        };
+        if leg.stage != LegStage::Ringing {
+            return;
+        }
+        leg.stage = stage;
+        leg.wait_ns = wait_ns;
+        leg.resend_at_ns = now_ns.saturating_add(wait_ns);
+        send_again(&mut self.outbox, leg);
+        self.set(now_ns, wait_ns, Due::Answer, ident);
+    }
+
+    /// Final answers without their ACK are sent again (RFC 3261 §13.3.1.4, timer G of §17.2.1).
+    pub(super) fn on_answer_due(&mut self, now_ns: u64, deadline: Deadline, ident: Ident) {
+        let times = self.plan.times;
+        let is_reliable = self.plan.transport.is_reliable();
+        let mut next_ns = None;
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        for leg in &mut call.legs {
+            let is_again = match leg.stage {
+                LegStage::Answered => true,
+                LegStage::Refused => !is_reliable,
+                _ => false,
+            };
+            if !is_again || leg.resend_at_ns != deadline.at_ns || leg.wait_ns >= times.timeout_ns {
+                continue;
+            }
+            call.is_retransmitted = true;
+            self.tally.counts.answers_again += u64::from(call.is_measured);
+            leg.wait_ns = leg.wait_ns.saturating_mul(2).min(times.t2_ns);
+            leg.resend_at_ns = now_ns.saturating_add(leg.wait_ns);
+            next_ns = Some(leg.wait_ns);
+            send_again(&mut self.outbox, leg);
+        }
+        if let Some(wait_ns) = next_ns {
+            self.set(now_ns, wait_ns, Due::Answer, ident);
+        }
+    }
+
+    fn on_ack(&mut self, hop: Hop, ident: Ident, message: &Message<'_>) {
+        let written = ident.write(self.plan.seed);
+        let tag = to_tag(&written, hop.seat);
+        let Some(leg) = self.leg(ident, hop.seat) else {
+            return;
+        };
+        match leg.stage {
+            LegStage::Answered => {
+                leg.stage = LegStage::Confirmed;
+                let contact = &self.writer.place(hop.seat).contact;
+                let checked = check::in_dialog(message, contact, &tag, self.plan.checks);
+                if let Err(wrong) = checked {
+                    self.wrong(ident, wrong, message);
+                }
+            }
+            LegStage::Refused => leg.stage = LegStage::Ended,
+            LegStage::Confirmed | LegStage::Ended => self.tally.counts.repeated_requests += 1,
+            LegStage::Idle | LegStage::Ringing => {
+                self.unexpected("an ACK before the final answer", message);
+            }
+        }
+    }
+
+    fn on_bye(&mut self, hop: Hop, ident: Ident, message: &Message<'_>) {
+        let written = ident.write(self.plan.seed);
+        let tag = to_tag(&written, hop.seat);
+        let Some(leg) = self.leg(ident, hop.seat) else {
+            return;
+        };
+        let stage = leg.stage;
+        match stage {
+            LegStage::Confirmed | LegStage::Answered => leg.stage = LegStage::Ended,
+            LegStage::Ended => self.tally.counts.repeated_requests += 1,
+            _ => self.unexpected("a BYE before the final answer", message),
+        }
+        if stage == LegStage::Answered {
+            self.wrong(ident, Wrong::Order, message);
+        }
+        let contact = &self.writer.place(hop.seat).contact;
+        let checks = self.plan.checks;
+        let checked = check::in_dialog(message, contact, &tag, checks).and_then(|()| {
+            unless(checks, Wrong::CSeq, || {
+                message
+                    .cseq()
+                    .is_ok_and(|cseq| (cseq.number, cseq.method) == (2, Method::Bye))
+            })
+        });
+        if let Err(wrong) = checked {
+            self.wrong(ident, wrong, message);
+        }
+        self.answer(hop, message, 200);
+    }
+
+    fn on_cancel(&mut self, now_ns: u64, hop: Hop, ident: Ident, message: &Message<'_>) {
+        let Some(leg) = self.leg(ident, hop.seat) else {
+            return;
+        };
+        match leg.stage {
+            LegStage::Idle => {
+                self.unexpected("a CANCEL before its INVITE", message);
+                self.answer(hop, message, 481);
+            }
+            stage => {
+                self.answer(hop, message, 200);
+                if stage == LegStage::Ringing {
+                    self.send_final(now_ns, ident, hop.seat, LegStage::Refused);
+                }
+            }
+        }
+    }
+}
+
+/// Where an answer goes (RFC 3261 §18.2.2, RFC 3581 §4): to where the request came from; at the
+/// port of the Via, unless `rport` was asked for.
+fn answer_hop(mut hop: Hop, message: &Message<'_>) -> Hop {
+    if hop.connection.is_none()
+        && let Ok(via) = message.top_via()
+        && via.rport.is_none()
+    {
+        hop.to.set_port(via.port.unwrap_or(5060));
+    }
+    hop
+}
+
+fn send_again(outbox: &mut super::outbox::Outbox, leg: &Leg) {
+    let message = match leg.stage {
+        LegStage::Refused => &leg.refusal,
+        _ => &leg.answer,
+    };
+    if let Some(hop) = leg.hop {
+        outbox.push(hop, |out| out.extend_from_slice(message));
+    }
+}

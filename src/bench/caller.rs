@@ -1,0 +1,502 @@
+//! The caller's side: what comes back for INVITE, CANCEL, BYE and REGISTER, and what it sends then.
+
+use super::calls::{LegStage, Stage};
+use super::check::{self, Asked, Checked, Wrong, contact_uri, unless};
+use super::digest;
+use super::generator::{End, Generator};
+use super::ident::{Ident, Letter};
+use super::outbox::Hop;
+use super::plan::{Scenario, Seat};
+use super::timers::{Deadline, Due};
+use super::writer::Request;
+use crate::message::{Message, Method, Name, NameAddr, Reply, Uri, write_response};
+
+impl Generator {
+    pub(super) fn on_response(&mut self, now_ns: u64, hop: Hop, message: &Message<'_>) {
+        let Some(ident) = self.ident_of(message) else {
+            return self.unexpected("a response to nothing that was sent", message);
+        };
+        let Some(call) = self.calls.get(ident) else {
+            return self.on_late(hop, message);
+        };
+        let method = message.cseq().map_or(Method::Other, |cseq| cseq.method);
+        let (letter, number) = match (method, call.stage) {
+            (Method::Bye, _) => (Letter::Bye, 2),
+            (Method::Register, Stage::Authorizing) => (Letter::Authorized, 2),
+            (Method::Register, _) => (Letter::Register, 1),
+            _ => (Letter::Invite, 1),
+        };
+        let address = self.plan.seat(Seat::Caller).unwrap_or(self.plan.server);
+        let asked = Asked {
+            ident: &ident.write(self.plan.seed),
+            letter,
+            cseq: (number, method),
+            local: &self.writer.place(Seat::Caller).local,
+            address,
+            transport: self.plan.transport.token().as_bytes(),
+        };
+        if let Err(wrong) = check::response(message, &asked, self.plan.checks) {
+            self.wrong(ident, wrong, message);
+        }
+        let status = message.status().unwrap_or_default();
+        match method {
+            Method::Invite if status < 200 => self.on_provisional(now_ns, ident, message),
+            Method::Invite => self.on_final(now_ns, ident, message),
+            Method::Bye => self.on_bye_answer(now_ns, ident, message),
+            Method::Cancel => self.on_cancel_answer(ident, message),
+            Method::Register => self.on_register_answer(now_ns, ident, message),
+            _ => self.unexpected("a response to a method that was not sent", message),
+        }
+    }
+
+    fn on_provisional(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
+        let ring_ns = self.plan.times.ring_ns;
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        match call.stage {
+            Stage::Calling => call.stage = Stage::Proceeding,
+            Stage::Proceeding | Stage::Cancelling => {}
+            _ => {
+                self.tally.counts.late += 1;
+                return;
+            }
+        }
+        if message.status() == Some(100) || call.has_rung {
+            return;
+        }
+        call.has_rung = true;
+        let (is_measured, due_ns, item) = (call.is_measured, call.due_ns, call.item);
+        if is_measured {
+            self.tally.ringing_ns.note(now_ns.saturating_sub(due_ns));
+        }
+        let item = self.plan.items.get(usize::from(item));
+        if item.is_some_and(|item| item.scenario == Scenario::NoAnswer) {
+            if ring_ns == 0 {
+                self.give_up(now_ns, ident);
+            } else {
+                self.set(now_ns, ring_ns, Due::GiveUp, ident);
+            }
+        }
+    }
+
+    fn on_final(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
+        let status = message.status().unwrap_or_default();
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        let is_first = matches!(
+            call.stage,
+            Stage::Calling | Stage::Proceeding | Stage::Cancelling
+        );
+        if !is_first {
+            return self.on_repeated_final(ident, status, message);
+        }
+        if call.is_measured {
+            self.tally.final_ns.note(now_ns.saturating_sub(call.due_ns));
+            self.tally.note_status(status);
+        }
+        let tag = message.to().ok().and_then(|to| to.tag).unwrap_or_default();
+        call.to_tag.clear();
+        call.to_tag.extend_from_slice(tag);
+        if status < 300 {
+            self.on_answered(now_ns, ident, message);
+        } else {
+            self.on_refused(now_ns, ident, message);
+        }
+    }
+
+    fn on_repeated_final(&mut self, ident: Ident, status: u16, message: &Message<'_>) {
+        if status >= 300 {
+            return self.unexpected("a failure after the call was answered", message);
+        }
+        self.tally.counts.repeated_answers += 1;
+        self.send(ident, Request::Ack);
+    }
+
+    fn on_refused(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
+        let status = message.status().unwrap_or_default();
+        self.send(ident, Request::AckFailure);
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        self.tally.counts.challenged += u64::from(matches!(status, 401 | 407));
+        let item = self.plan.items.get(usize::from(call.item));
+        let is_right = item.is_some_and(|item| item.finals.contains(&status));
+        if is_right && (300..400).contains(&status) {
+            let checked = unless(self.plan.checks, Wrong::Contact, || {
+                contact_uri(message).is_some_and(|uri| Uri::parse(uri).is_ok())
+            });
+            if let Err(wrong) = checked {
+                self.wrong(ident, wrong, message);
+            }
+        }
+        let end = if is_right {
+            End::Right
+        } else {
+            self.sample("another final status than the scenario wants", message);
+            End::WrongStatus
+        };
+        self.end(now_ns, ident, end);
+    }
+
+    fn on_answered(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
+        if let Err(wrong) = self.check_answer(ident, message) {
+            self.wrong(ident, wrong, message);
+        }
+        self.form_dialog(ident, message);
+        self.send(ident, Request::Ack);
+        let (hold_ns, status) = (
+            self.plan.times.hold_ns,
+            message.status().unwrap_or_default(),
+        );
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        call.stage = Stage::Talking;
+        self.setting_up -= 1;
+        let item = self.plan.items.get(usize::from(call.item));
+        let is_right = item.is_some_and(|item| item.finals.contains(&status));
+        if !is_right {
+            call.has_wrong_status = true;
+            self.sample("another final status than the scenario wants", message);
+        }
+        if hold_ns == 0 || !is_right {
+            self.hang_up(now_ns, now_ns, ident);
+        } else {
+            self.set(now_ns, hold_ns, Due::HangUp, ident);
+        }
+    }
+
+    /// The 200 is the one that the callee sent: its tag, its Record-Routes in their order, its
+    /// Contact and its body.
+    fn check_answer(&mut self, ident: Ident, message: &Message<'_>) -> Checked {
+        let checks = self.plan.checks;
+        if !self.plan.plays_callee() {
+            return unless(checks, Wrong::Contact, || contact_uri(message).is_some());
+        }
+        let written = ident.write(self.plan.seed);
+        let Some(call) = self.calls.get(ident) else {
+            return Ok(());
+        };
+        let seats = [Seat::Callee, Seat::Elsewhere].into_iter().zip(&call.legs);
+        let answered = seats.into_iter().find(|(_, leg)| {
+            matches!(
+                leg.stage,
+                LegStage::Answered | LegStage::Confirmed | LegStage::Ended
+            )
+        });
+        let (seat, leg) = match answered {
+            Some(answered) => answered,
+            None => return unless(checks, Wrong::ToTag, || false),
+        };
+        unless(checks, Wrong::ToTag, || {
+            call.to_tag == super::callee::to_tag(&written, seat)
+        })?;
+        unless(checks, Wrong::RouteSet, || {
+            same_routes(message, &leg.record_routes)
+        })?;
+        let contact = &self.writer.place(seat).contact;
+        unless(checks, Wrong::Contact, || {
+            contact_uri(message) == Some(contact)
+        })?;
+        unless(checks, Wrong::Body, || {
+            leg.answer.get(leg.body_at..) == Some(message.body())
+        })
+    }
+
+    /// Takes remote target and route set from the 2xx (RFC 3261 §12.1.2): the Record-Routes
+    /// turned round. A first hop that routes strictly (§12.2.1.1) becomes the Request-URI.
+    fn form_dialog(&mut self, ident: Ident, message: &Message<'_>) {
+        let mut routes: smallvec::SmallVec<[&[u8]; 8]> = message
+            .values(Name::RecordRoute)
+            .map(|value| value.bytes)
+            .collect();
+        routes.reverse();
+        let first = routes.first().and_then(|route| NameAddr::parse(route).ok());
+        let contact = contact_uri(message);
+        let is_strict = first
+            .and_then(|first| first.parsed_uri().ok())
+            .is_some_and(|uri| !uri.is_lr());
+        let next_hop = match (first, contact) {
+            (Some(first), _) => self.hop_of(first.uri),
+            (None, Some(contact)) => self.hop_of(contact),
+            (None, None) => None,
+        };
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        call.next_hop = next_hop;
+        let contact = contact.unwrap_or(&call.to_uri);
+        let target = first
+            .filter(|_| is_strict)
+            .map_or(contact, |first| first.uri);
+        call.target.clear();
+        call.target.extend_from_slice(target);
+        call.routes.clear();
+        for route in routes.iter().skip(usize::from(is_strict)) {
+            write_route(route, &mut call.routes);
+        }
+        if is_strict {
+            call.routes.extend_from_slice(b"Route: <");
+            call.routes.extend_from_slice(contact);
+            call.routes.extend_from_slice(b">\r\n");
+        }
+    }
+
+    /// Sends the BYE that was due at `due_ns`.
+    pub(super) fn hang_up(&mut self, now_ns: u64, due_ns: u64, ident: Ident) {
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        if call.stage == Stage::Talking {
+            call.stage = Stage::Leaving;
+            call.request_due_ns = due_ns;
+            self.send_first(now_ns, ident, Request::Bye);
+        }
+    }
+
+    /// Sends the CANCEL.
+    pub(super) fn give_up(&mut self, now_ns: u64, ident: Ident) {
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        if call.stage == Stage::Proceeding {
+            call.stage = Stage::Cancelling;
+            call.request_due_ns = now_ns;
+            self.send_first(now_ns, ident, Request::Cancel);
+        }
+    }
+
+    fn on_cancel_answer(&mut self, ident: Ident, message: &Message<'_>) {
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        // Its INVITE's answer is still to come, and is waited for without another CANCEL.
+        if call.stage == Stage::Cancelling {
+            call.wait_ns = self.plan.times.timeout_ns;
+        } else {
+            self.unexpected("a response to a CANCEL that was not sent", message);
+        }
+    }
+
+    fn on_bye_answer(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
+        let status = message.status().unwrap_or_default();
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        if call.stage != Stage::Leaving {
+            return self.unexpected("a response to a BYE that was not sent", message);
+        }
+        if status < 200 {
+            return;
+        }
+        if call.is_measured {
+            let waited_ns = now_ns.saturating_sub(call.request_due_ns);
+            self.tally.bye_ns.note(waited_ns);
+        }
+        let is_right = status < 300 && !call.has_wrong_status;
+        if status >= 300 {
+            self.sample("a BYE that was refused", message);
+        }
+        let end = if is_right {
+            End::Right
+        } else {
+            End::WrongStatus
+        };
+        self.end(now_ns, ident, end);
+    }
+
+    fn on_register_answer(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
+        let status = message.status().unwrap_or_default();
+        if status < 200 {
+            return;
+        }
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        if matches!(status, 401 | 407) && call.stage == Stage::Registering {
+            self.tally.counts.challenged += 1;
+            if self.authorize(now_ns, ident, message) {
+                return;
+            }
+        }
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        if call.is_measured {
+            let waited_ns = now_ns.saturating_sub(call.due_ns);
+            self.tally.final_ns.note(waited_ns);
+            self.tally.note_status(status);
+        }
+        let item = self.plan.items.get(usize::from(call.item));
+        let is_right = item.is_some_and(|item| item.finals.contains(&status));
+        let end = if is_right {
+            End::Right
+        } else {
+            self.sample("another final status than the scenario wants", message);
+            End::WrongStatus
+        };
+        self.end(now_ns, ident, end);
+    }
+
+    /// Answers a challenge, where there is a password; whether it did.
+    fn authorize(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) -> bool {
+        let seed = self.plan.seed;
+        let Some(call) = self.calls.get(ident) else {
+            return false;
+        };
+        let Some(item) = self.plan.items.get(usize::from(call.item)) else {
+            return false;
+        };
+        let account = digest::Account {
+            user: item.targets.name(call.user),
+            password: item.targets.password(call.user),
+        };
+        let uri = [b"sip:", self.plan.domain.as_bytes()].concat();
+        let written = ident.write(seed);
+        let asked = (Method::Register, uri.as_slice());
+        let line = digest::authorization(message, &account, asked, &written);
+        let Some(line) = line.filter(|_| !account.password.is_empty()) else {
+            return false;
+        };
+        call.authorization.clear();
+        call.authorization.extend_from_slice(&line);
+        call.stage = Stage::Authorizing;
+        self.send_first(now_ns, ident, Request::Authorized);
+        true
+    }
+
+    /// A request that is still without its final answer: again over UDP (timers A and E), until
+    /// timers B and F say that there will be none.
+    pub(super) fn on_request_due(&mut self, now_ns: u64, deadline: Deadline, ident: Ident) {
+        let times = self.plan.times;
+        let is_reliable = self.plan.transport.is_reliable();
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        if call.resend_at_ns != deadline.at_ns {
+            return;
+        }
+        let (request, again) = match call.stage {
+            Stage::Calling => (Request::Invite, &mut self.tally.counts.invites_again),
+            Stage::Cancelling => (Request::Cancel, &mut self.tally.counts.requests_again),
+            Stage::Leaving => (Request::Bye, &mut self.tally.counts.requests_again),
+            Stage::Registering => (Request::Register, &mut self.tally.counts.requests_again),
+            Stage::Authorizing => (Request::Authorized, &mut self.tally.counts.requests_again),
+            Stage::Proceeding => (Request::Invite, &mut 0),
+            Stage::Free | Stage::Talking => return,
+        };
+        let ring_ns = match call.stage {
+            Stage::Proceeding => times.ring_ns,
+            _ => 0,
+        };
+        let limit_ns = times.timeout_ns.saturating_add(ring_ns);
+        let waited_ns = now_ns.saturating_sub(call.request_due_ns);
+        if waited_ns >= limit_ns {
+            return self.on_timeout(now_ns, ident);
+        }
+        let is_answered = call.stage == Stage::Proceeding || call.wait_ns >= times.timeout_ns;
+        if !is_reliable && !is_answered {
+            *again += u64::from(call.is_measured);
+            call.is_retransmitted = true;
+            call.wait_ns = match request {
+                Request::Invite => call.wait_ns.saturating_mul(2),
+                _ => call.wait_ns.saturating_mul(2).min(times.t2_ns),
+            };
+        }
+        let wait_ns = call.wait_ns.min(limit_ns - waited_ns).max(1);
+        call.resend_at_ns = now_ns.saturating_add(wait_ns);
+        if !is_reliable && !is_answered {
+            self.send(ident, request);
+        }
+        self.set(now_ns, wait_ns, Due::Request, ident);
+    }
+
+    fn on_timeout(&mut self, now_ns: u64, ident: Ident) {
+        // What rings would ring on.
+        let is_ringing = self
+            .calls
+            .get(ident)
+            .is_some_and(|call| call.stage == Stage::Proceeding);
+        if is_ringing {
+            self.send(ident, Request::Cancel);
+        }
+        self.end(now_ns, ident, End::TimedOut);
+    }
+
+    /// A response to a call that is over: a repeated failure wants its ACK again.
+    fn on_late(&mut self, hop: Hop, message: &Message<'_>) {
+        let is_invite = message
+            .cseq()
+            .is_ok_and(|cseq| cseq.method == Method::Invite);
+        let status = message.status().unwrap_or_default();
+        if !is_invite || status < 300 {
+            self.tally.counts.late += 1;
+            return;
+        }
+        self.tally.counts.repeated_answers += 1;
+        let header = |name| message.header(name).map_or(&[][..], |header| header.value);
+        let uri = message.to().map_or(&[][..], |to| to.uri);
+        let branch = message.top_via().map_or(&[][..], |via| via.branch);
+        let local = &self.writer.place(Seat::Caller).local;
+        let transport = self.plan.transport.token().as_bytes();
+        let parts: [&[u8]; 17] = [
+            b"ACK ",
+            uri,
+            b" SIP/2.0\r\nVia: SIP/2.0/",
+            transport,
+            b" ",
+            local,
+            b";branch=",
+            branch,
+            b";rport\r\nMax-Forwards: 70\r\nFrom: ",
+            header(Name::From),
+            b"\r\nTo: ",
+            header(Name::To),
+            b"\r\nCall-ID: ",
+            header(Name::CallId),
+            b"\r\nCSeq: 1 ACK",
+            b"\r\nContent-Length: 0",
+            b"\r\n\r\n",
+        ];
+        self.outbox.push(hop, |out| {
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+        });
+    }
+
+    /// A request to the caller: an OPTIONS that asks whether it is alive is answered.
+    pub(super) fn on_stray_request(&mut self, hop: Hop, message: &Message<'_>) {
+        if message.method() == Some(Method::Options) {
+            let reply = Reply {
+                source: Some(hop.to),
+                to_tag: Some(b"bench"),
+                ..Reply::new(200)
+            };
+            self.outbox
+                .push(hop, |out| write_response(message, &reply, out));
+        } else {
+            self.unexpected("a request that reached the caller", message);
+        }
+    }
+}
+
+/// Whether a message has these Record-Routes, in this order, however they stand in lines.
+fn same_routes(message: &Message<'_>, lines: &[u8]) -> bool {
+    let mut rest = lines;
+    for value in message.values(Name::RecordRoute) {
+        let line = rest.strip_prefix(b"Record-Route: ").unwrap_or(rest);
+        let Some(after) = line.strip_prefix(value.bytes) else {
+            return false;
+        };
+        let after = after.strip_prefix(b"\r\n").unwrap_or(after);
+        rest = after.strip_prefix(b",").unwrap_or(after).trim_ascii_start();
+    }
+    rest.is_empty()
+}
+
+fn write_route(route: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Route: ");
+    out.extend_from_slice(route);
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,104 @@
+//! Calls that end well, and what is told of them.
+
+use super::*;
+
+#[test]
+fn every_scenario_ends_well_against_a_server_that_is_right() {
+    for (scenario, users) in [
+        (Scenario::Call, "anna"),
+        (Scenario::Redirect, "redirect1"),
+        (Scenario::Reject, "reject1"),
+        (Scenario::NoAnswer, "anna"),
+        (Scenario::Register, "anna"),
+    ] {
+        let stage = played(plan(scenario, users), same);
+        assert_right(&stage);
+        let status = stage.generator.tally().statuses().next().unwrap().0;
+        assert!(scenario.usual_finals().contains(&status), "{scenario:?}");
+    }
+}
+
+#[test]
+fn a_full_call_is_timed_at_every_station() {
+    let mut plan = plan(Scenario::Call, "anna");
+    plan.times.ring_ns = 300 * MS;
+    plan.times.hold_ns = 1_000 * MS;
+    let stage = played(plan, same);
+    assert_right(&stage);
+    let tally = stage.generator.tally();
+    let about = |told_ns: u64, ms: u64| told_ns.abs_diff(ms * MS) <= 15 * MS;
+    assert!(about(tally.ringing_ns.max_ns(), 0) && about(tally.added_ns.max_ns(), 0));
+    assert!(
+        about(tally.final_ns.max_ns(), 300),
+        "{}",
+        tally.final_ns.max_ns()
+    );
+    assert!(about(tally.bye_ns.max_ns(), 0), "{}", tally.bye_ns.max_ns());
+    assert!(stage.now_ns > 1_300 * MS);
+}
+
+#[test]
+fn voicemail_and_forwarded_calls_are_answered_elsewhere_while_the_callee_rings() {
+    for scenario in [Scenario::Voicemail, Scenario::Forward] {
+        let mut stage = Stage::new(plan(scenario, "anna"));
+        stage.call(&mut same);
+        assert_eq!(stage.counts().right, 0);
+        // The proxy gives up ringing: it would cancel, and then call the other address.
+        let ident = stage.generator.calls.open()[0];
+        assert_eq!(
+            stage.generator.calls.get(ident).unwrap().legs[0].stage,
+            crate::bench::calls::LegStage::Ringing
+        );
+        // And sent there at once, the call is answered.
+        let mut direct = Stage::new(plan(scenario, "anna"));
+        direct.server = Reflector::new(SERVER.parse().unwrap(), Some(direct.elsewhere));
+        direct.call(&mut same);
+        assert_right(&direct);
+    }
+}
+
+#[test]
+fn a_server_that_answers_itself_needs_no_callee_here() {
+    let mut plan = plan(Scenario::Call, "anna");
+    plan.seats = [plan.seats[0], None, None];
+    let mut stage = Stage::new(plan);
+    stage.generator.place(0, 0);
+    let invite = stage.take().remove(0).2;
+    assert!(
+        invite.starts_with("INVITE sip:anna@example.com SIP/2.0\r\n"),
+        "{invite}"
+    );
+    let mut index = Index::new();
+    let hop = Hop {
+        seat: Seat::Caller,
+        to: SERVER.parse().unwrap(),
+        connection: None,
+    };
+    for (request, contact) in [
+        (invite, "Contact: <sip:uas@127.0.0.9:5060>\r\n"),
+        (String::new(), ""),
+    ] {
+        let request = if request.is_empty() {
+            let sent = stage.take();
+            assert!(
+                sent[0]
+                    .2
+                    .starts_with("ACK sip:uas@127.0.0.9:5060 SIP/2.0\r\n")
+            );
+            sent[1].2.clone()
+        } else {
+            request
+        };
+        let mut response = Vec::new();
+        let message = index.parse(request.as_bytes()).unwrap();
+        let reply = crate::message::Reply {
+            to_tag: Some(b"uas"),
+            headers: contact.as_bytes(),
+            ..crate::message::Reply::new(200)
+        };
+        crate::message::write_response(&message, &reply, &mut response);
+        let message = index.parse(&response).unwrap();
+        stage.generator.receive(0, hop, &message);
+    }
+    assert_right(&stage);
+}

@@ -1,0 +1,122 @@
+//! Each thing a server can get wrong is told by its name, and fails its call.
+
+use super::*;
+
+/// Which message is spoiled.
+#[derive(Debug, Clone, Copy)]
+enum Which {
+    /// The 200 to the INVITE, at the caller.
+    Answer,
+    /// A request with the server's Via on it, at the callee.
+    Request(&'static str),
+}
+
+impl Which {
+    fn is(self, text: &str) -> bool {
+        let vias = text.matches("Via:").count();
+        match self {
+            Self::Answer => {
+                vias == 1 && text.starts_with("SIP/2.0 200") && text.contains(" INVITE\r\n")
+            }
+            Self::Request(method) => vias == 2 && text.starts_with(method),
+        }
+    }
+}
+
+const ANSWER: Which = Which::Answer;
+const INVITE: Which = Which::Request("INVITE");
+const ACK: Which = Which::Request("ACK");
+const BYE: Which = Which::Request("BYE");
+
+/// What is told, and what is put for what in which message.
+const CASES: [(Wrong, Which, &str, &str); 15] = [
+    (
+        Wrong::Via,
+        ANSWER,
+        "Via: ",
+        "Via: SIP/2.0/UDP x;branch=z9hG4bK1, ",
+    ),
+    (Wrong::CSeq, ANSWER, "CSeq: 1 INVITE", "CSeq: 7 INVITE"),
+    (Wrong::FromTag, ANSWER, ";tag=c0", ";tag=d0"),
+    (Wrong::ToTag, ANSWER, "p1\r\n", "p9\r\n"),
+    (Wrong::RouteSet, ANSWER, ";lr>", ";lr;x=1>"),
+    (Wrong::RouteSet, ANSWER, "Record-Route", "X-Route"),
+    (
+        Wrong::Contact,
+        ANSWER,
+        "sip:bench@127.0.0.1:5072",
+        "sip:x@127.0.0.1:5072",
+    ),
+    (Wrong::Body, ANSWER, "m=audio 40002", "m=audio 40004"),
+    (
+        Wrong::Length,
+        ANSWER,
+        "Content-Length: ",
+        "Content-Length: 9",
+    ),
+    (Wrong::Body, INVITE, "m=audio 40000", "m=audio 40006"),
+    (
+        Wrong::MaxForwards,
+        INVITE,
+        "Max-Forwards: 69",
+        "Max-Forwards: 70",
+    ),
+    (Wrong::LeftRoute, BYE, "Max-F", "Route: <sip:y;lr>\r\nMax-F"),
+    (Wrong::LeftRoute, ACK, "Max-F", "Route: <sip:y;lr>\r\nMax-F"),
+    (Wrong::RequestUri, BYE, "BYE sip:bench", "BYE sip:bunch"),
+    (Wrong::CSeq, BYE, "CSeq: 2", "CSeq: 3"),
+];
+
+#[test]
+fn each_wrong_message_is_told_and_fails_its_call() {
+    for (wrong, which, from, to) in CASES {
+        let spoil = |text: String| match which.is(&text) {
+            true => Some(text.replacen(from, to, 1)),
+            false => Some(text),
+        };
+        let stage = played(plan(Scenario::Call, "anna"), spoil);
+        let counts = stage.counts();
+        let told: Vec<_> = stage.wrongs().iter().map(|(wrong, _)| *wrong).collect();
+        assert_eq!(told, [wrong], "{which:?} {to}: {counts:?}");
+        assert_eq!(
+            (counts.wrong_message, counts.right),
+            (1, 0),
+            "{which:?} {to}"
+        );
+        assert_eq!(stage.generator.open(), 0, "{which:?} {to}");
+        // Without the check, nothing is wrong.
+        let mut lenient = plan(Scenario::Call, "anna");
+        lenient.checks = Checks::ALL.without(wrong);
+        assert_eq!(played(lenient, spoil).counts().right, 1, "{which:?} {to}");
+    }
+}
+
+#[test]
+fn a_redirect_without_contact_and_a_call_at_the_wrong_place_are_wrong() {
+    let stage = played(plan(Scenario::Redirect, "redirect1"), |text| {
+        Some(text.replace("Contact: <sip:elsewhere", "X-Contact: <sip:elsewhere"))
+    });
+    assert_eq!(stage.wrongs(), [(Wrong::Contact, 1)]);
+    let mut misled = Stage::new(plan(Scenario::Call, "anna"));
+    misled.server = Reflector::new(SERVER.parse().unwrap(), Some(misled.elsewhere));
+    misled.call(&mut same);
+    assert_eq!(misled.wrongs(), [(Wrong::Place, 1)]);
+}
+
+#[test]
+fn another_final_status_fails_the_call_whatever_it_is() {
+    // The server refuses whom it should put through, and puts through whom it should refuse.
+    let stage = played(plan(Scenario::Call, "reject1"), same);
+    assert_eq!((stage.counts().wrong_status, stage.counts().right), (1, 0));
+    assert_eq!(
+        stage.generator.tally().statuses().collect::<Vec<_>>(),
+        [(480, 1)]
+    );
+    let mut lenient = plan(Scenario::Reject, "anna");
+    lenient.checks = Checks::ALL.without(Wrong::Place);
+    let stage = played(lenient, same);
+    assert_eq!(
+        (stage.counts().wrong_status, stage.generator.open()),
+        (1, 0)
+    );
+}

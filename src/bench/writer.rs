@@ -1,0 +1,268 @@
+//! The messages of a call, written from the templates.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::calls::{Call, Leg};
+use super::ident::{Letter, Written, branch};
+use super::plan::{Plan, Seat};
+use super::template::{Slot, Template, Values};
+use super::templates::Templates;
+use crate::message::{Message, Name, Reply, Transport, write_response};
+
+/// Writes messages; what is the same in all of them is at hand.
+#[derive(Debug)]
+pub(super) struct Writer {
+    templates: Arc<Templates>,
+    server: Vec<u8>,
+    domain: Vec<u8>,
+    transport: &'static [u8],
+    caller_uri: Vec<u8>,
+    places: [Place; 3],
+    scratch: Vec<u8>,
+}
+
+/// How a seat calls itself.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// `host:port`.
+    pub local: Vec<u8>,
+    host: Vec<u8>,
+    /// The URI of the Contact.
+    pub contact: Vec<u8>,
+}
+
+/// A request of the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    Invite,
+    Cancel,
+    /// Of a failure: part of the INVITE's transaction.
+    AckFailure,
+    /// Of a 2xx: a request of the dialog.
+    Ack,
+    Bye,
+    Register,
+    Authorized,
+}
+
+impl Request {
+    /// The letter in its branch.
+    pub(super) const fn letter(self) -> Letter {
+        match self {
+            Self::Invite | Self::Cancel | Self::AckFailure => Letter::Invite,
+            Self::Ack => Letter::Ack,
+            Self::Bye => Letter::Bye,
+            Self::Register => Letter::Register,
+            Self::Authorized => Letter::Authorized,
+        }
+    }
+
+    /// The number in its CSeq.
+    pub(super) const fn cseq(self) -> u32 {
+        match self {
+            Self::Bye | Self::Authorized => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl Writer {
+    /// A writer for one thread.
+    pub(super) fn new(plan: &Plan) -> Self {
+        let anywhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let caller = plan.seat(Seat::Caller).unwrap_or(anywhere);
+        let callee = plan.seat(Seat::Callee).unwrap_or(caller);
+        let elsewhere = plan.seat(Seat::Elsewhere).unwrap_or(callee);
+        let mut writer = Self {
+            templates: plan.templates.clone(),
+            server: plan.server.to_string().into_bytes(),
+            domain: plan.domain.clone().into_bytes(),
+            transport: plan.transport.token().as_bytes(),
+            caller_uri: Vec::new(),
+            places: [caller, callee, elsewhere].map(|at| Place::new(at, plan.transport)),
+            scratch: Vec::new(),
+        };
+        let mut uri = Vec::new();
+        let values = writer.values(Seat::Caller);
+        writer.templates.from.write_piece(&values, &mut uri);
+        writer.caller_uri = uri;
+        writer
+    }
+
+    /// How a seat calls itself.
+    pub(super) fn place(&self, seat: Seat) -> &Place {
+        let [caller, callee, elsewhere] = &self.places;
+        match seat {
+            Seat::Caller => caller,
+            Seat::Callee => callee,
+            Seat::Elsewhere => elsewhere,
+        }
+    }
+
+    #[inline]
+    fn values(&self, seat: Seat) -> Values<'_> {
+        let place = self.place(seat);
+        Values::new()
+            .set(Slot::Server, &self.server)
+            .set(Slot::Domain, &self.domain)
+            .set(Slot::Transport, self.transport)
+            .set(Slot::Caller, &self.caller_uri)
+            .set(Slot::Local, &place.local)
+            .set(Slot::LocalHost, &place.host)
+            .set(Slot::Contact, &place.contact)
+    }
+
+    /// The URI of a user.
+    pub(super) fn write_to_uri(&self, user: &[u8], out: &mut Vec<u8>) {
+        let values = self.values(Seat::Caller).set(Slot::User, user);
+        self.templates.to.write_piece(&values, out);
+    }
+
+    /// A request of a call.
+    #[inline]
+    pub(super) fn write_request(
+        &self,
+        request: Request,
+        call: &Call,
+        ident: &Written,
+        user: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        let branch = branch(ident, request.letter());
+        let cseq: &[u8] = if request.cseq() == 1 { b"1" } else { b"2" };
+        let is_in_dialog = matches!(request, Request::Ack | Request::Bye);
+        let (uri, routes) = match is_in_dialog {
+            true => (&call.target, call.routes.as_slice()),
+            false => (&call.to_uri, &[][..]),
+        };
+        let values = self
+            .values(Seat::Caller)
+            .set(Slot::RequestUri, uri)
+            .set(Slot::Routes, routes)
+            .set(Slot::ToUri, &call.to_uri)
+            .set(Slot::ToTag, &call.to_tag)
+            .set(Slot::User, user)
+            .set(Slot::Tag, ident)
+            .set(Slot::CallId, ident)
+            .set(Slot::Branch, &branch)
+            .set(Slot::CSeq, cseq)
+            .set(Slot::Authorization, &call.authorization);
+        self.template(request).write(&values, out);
+    }
+
+    fn template(&self, request: Request) -> &Template {
+        match request {
+            Request::Invite => &self.templates.invite,
+            Request::Cancel => &self.templates.cancel,
+            Request::Ack | Request::AckFailure => &self.templates.ack,
+            Request::Bye => &self.templates.bye,
+            Request::Register | Request::Authorized => &self.templates.register,
+        }
+    }
+
+    /// Whether a body is the one that the caller's INVITE has.
+    pub(super) fn is_invite_body(&mut self, user: &[u8], body: &[u8]) -> bool {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        let values = self.values(Seat::Caller).set(Slot::User, user);
+        self.templates.invite.write_body(&values, &mut scratch);
+        let is_same = scratch == body;
+        self.scratch = scratch;
+        is_same
+    }
+
+    /// Writes the leg's answers to an INVITE into it: the 200, and the 487 where `may_refuse`.
+    pub(super) fn prepare_answers(
+        &mut self,
+        invite: &Message<'_>,
+        seat: Seat,
+        to_tag: &[u8],
+        (leg, may_refuse): (&mut Leg, bool),
+    ) {
+        leg.record_routes.clear();
+        for header in invite.headers(Name::RecordRoute) {
+            leg.record_routes.extend_from_slice(b"Record-Route: ");
+            leg.record_routes.extend_from_slice(header.value);
+            leg.record_routes.extend_from_slice(b"\r\n");
+        }
+        let mut headers = std::mem::take(&mut self.scratch);
+        headers.clear();
+        let values = self
+            .values(seat)
+            .set(Slot::RecordRoutes, &leg.record_routes);
+        let answer = &self.templates.answer;
+        answer.write_headers(&values, &mut headers);
+        let body_at = headers.len();
+        answer.write_body(&values, &mut headers);
+        let (head, body) = headers.split_at_checked(body_at).unwrap_or_default();
+        let content_type = answer.content_type.as_deref();
+        let reply = Reply {
+            status: answer.status,
+            reason: &answer.reason,
+            source: leg.hop.map(|hop| hop.to),
+            to_tag: Some(to_tag),
+            headers: head,
+            body: content_type.map(|content_type| (content_type, body)),
+        };
+        leg.answer.clear();
+        write_response(invite, &reply, &mut leg.answer);
+        leg.body_at = leg.answer.len() - if reply.body.is_some() { body.len() } else { 0 };
+        leg.refusal.clear();
+        if may_refuse {
+            let reply = Reply {
+                source: reply.source,
+                to_tag: reply.to_tag,
+                ..Reply::new(487)
+            };
+            write_response(invite, &reply, &mut leg.refusal);
+        }
+        self.scratch = headers;
+    }
+
+    /// The 180 to an INVITE whose answers were prepared.
+    pub(super) fn write_ringing(
+        &mut self,
+        invite: &Message<'_>,
+        seat: Seat,
+        to_tag: &[u8],
+        (leg, out): (&Leg, &mut Vec<u8>),
+    ) {
+        let mut headers = std::mem::take(&mut self.scratch);
+        headers.clear();
+        let values = self
+            .values(seat)
+            .set(Slot::RecordRoutes, &leg.record_routes);
+        let ringing = &self.templates.ringing;
+        ringing.write_headers(&values, &mut headers);
+        let reply = Reply {
+            status: ringing.status,
+            reason: &ringing.reason,
+            source: leg.hop.map(|hop| hop.to),
+            to_tag: Some(to_tag),
+            headers: &headers,
+            body: None,
+        };
+        write_response(invite, &reply, out);
+        self.scratch = headers;
+    }
+}
+
+impl Place {
+    fn new(address: SocketAddr, transport: Transport) -> Self {
+        let local = address.to_string().into_bytes();
+        let host = match address {
+            SocketAddr::V4(address) => address.ip().to_string(),
+            SocketAddr::V6(address) => format!("[{}]", address.ip()),
+        };
+        let param = match transport {
+            Transport::Udp => "",
+            _ => ";transport=tcp",
+        };
+        Self {
+            contact: format!("sip:bench@{address}{param}").into_bytes(),
+            host: host.into_bytes(),
+            local,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `--ramp`: steps at one rate after the other, until the highest that is sustained is confirmed.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::super::exit::CliError;
+use super::document::{Document, Step};
+use super::options::Bench;
+use super::show::grouped;
+use crate::bench::{Bar, Ramp, Sample, StepResult};
+use crate::net::bench::{Found, Run};
+
+/// Where the search begins, where no rate is given.
+const FIRST_RATE: f64 = 1_000.0;
+/// How long a step lasts where nothing is said.
+const STEP: Duration = Duration::from_secs(3);
+/// How long calls are placed before a step counts.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// How much longer a confirming step lasts.
+const CONFIRMING: u32 = 3;
+/// How long open calls of a step may take to end beyond their own times; what is still open then
+/// has failed.
+const DRAIN: Duration = Duration::from_secs(8);
+/// From which lag on, at the 99th percentile, a step was not on schedule, nanoseconds.
+const LAG_LIMIT_NS: u64 = 20_000_000;
+
+impl Bench {
+    /// Finds the highest rate; the document is that of the last step that confirmed it.
+    pub(super) fn climb(
+        &self,
+        run: &Run,
+        stop: &AtomicBool,
+    ) -> Result<(Document, Vec<Sample>), CliError> {
+        let bar = Bar {
+            failed_percent: self.max_failed_percent(),
+            retransmitted_percent: 0.1,
+            share_of_rate: 0.985,
+        };
+        let mut ramp = Ramp::new(self.load.rate.unwrap_or(FIRST_RATE), bar);
+        let mut steps = Vec::new();
+        let mut best = None;
+        while let Some(step) = ramp.next() {
+            let length = self.load.duration.unwrap_or(STEP);
+            let mut run = run.clone();
+            run.pace.rate = Some(step.rate);
+            run.warm_up = self.load.warm_up.unwrap_or(WARM_UP);
+            run.duration = Some(length * if step.is_confirming { CONFIRMING } else { 1 });
+            run.drain = run.drain.min(DRAIN + self.load.ring + self.load.hold);
+            let what = format!("{} at {}/s", self.what(), grouped(step.rate));
+            let (document, found) = self.play_one(&run, &what, stop)?;
+            let is_sustained = ramp.observe(result(&found, &document));
+            eprintln!(
+                "{}/s: {} calls/s, {:.3} % failed: {}",
+                grouped(step.rate),
+                grouped(document.calls_per_s),
+                document.failed_percent,
+                if is_sustained {
+                    "sustained"
+                } else {
+                    "not sustained"
+                }
+            );
+            steps.push(Step {
+                rate: step.rate,
+                calls_per_s: document.calls_per_s,
+                failed_percent: document.failed_percent,
+                sustained: is_sustained,
+            });
+            if is_sustained {
+                best = Some((document, found.tally.samples));
+            }
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        let (mut document, samples) =
+            best.ok_or_else(|| CliError::failed("no rate was sustained; see the steps above"))?;
+        document.ramp = steps;
+        document.interrupted = ramp.found().is_none();
+        document.load.text = "highest sustained rate".to_owned();
+        Ok((document, samples))
+    }
+}
+
+fn result(found: &Found, document: &Document) -> StepResult {
+    let counts = &found.tally.counts;
+    let again = counts.retransmitted_calls as f64 * 100.0 / counts.placed.max(1) as f64;
+    StepResult {
+        calls_per_s: document.calls_per_s,
+        failed_percent: document.failed_percent,
+        retransmitted_percent: again,
+        on_schedule: found.tally.lag_ns.quantile_ns(0.99) < LAG_LIMIT_NS,
+    }
+}

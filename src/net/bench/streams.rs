@@ -1,0 +1,279 @@
+//! The seats of one thread over TCP: the caller's connection to the server, those it opens for
+//! requests of dialogs that go elsewhere, and those the server opens to the callee.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::os;
+use super::wires::{Handed, Inboxes};
+use crate::bench::{Hop, Outbox, Seat};
+use crate::message::{Frame, Framer};
+
+/// The longest message.
+const MESSAGE_LIMIT_BYTES: usize = 65_536;
+/// How much is read from one connection before the others have their turn.
+const READ_BYTES: usize = 256 << 10;
+/// How much may wait for a peer that does not take it.
+const WAITING_LIMIT_BYTES: usize = 64 << 20;
+/// The most connections of one thread.
+const CONNECTIONS_LIMIT: usize = 4_096;
+/// How many low bits of a connection's number are its index; above them stands its thread.
+const INDEX_BITS: u32 = 24;
+
+/// One thread's sockets.
+pub(super) struct Streams {
+    thread: u8,
+    inboxes: Arc<Inboxes>,
+    listeners: Vec<(Seat, TcpListener)>,
+    connections: Vec<Option<Connection>>,
+    /// The connections that this side has opened.
+    opened: HashMap<SocketAddr, u32>,
+    room: Vec<u8>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    seat: Seat,
+    peer: SocketAddr,
+    framer: Framer,
+    waiting: Vec<u8>,
+    written: usize,
+}
+
+/// Listens for a seat; `is_shared` where several threads have the same address.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn listen(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if is_shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(1_024)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+impl Streams {
+    /// The sockets of one thread: its listeners, and its connection to the server.
+    ///
+    /// # Errors
+    /// The connection cannot be used.
+    pub(super) fn new(
+        thread: u8,
+        inboxes: Arc<Inboxes>,
+        listeners: Vec<(Seat, TcpListener)>,
+        server: TcpStream,
+    ) -> io::Result<Self> {
+        let peer = server.peer_addr()?;
+        let mut streams = Self {
+            thread,
+            inboxes,
+            listeners,
+            connections: Vec::new(),
+            opened: HashMap::new(),
+            room: vec![0; READ_BYTES],
+        };
+        let number = streams.adopt(server, Seat::Caller, peer)?;
+        streams.opened.insert(peer, number);
+        Ok(streams)
+    }
+
+    fn adopt(&mut self, stream: TcpStream, seat: Seat, peer: SocketAddr) -> io::Result<u32> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        let connection = Connection {
+            stream,
+            seat,
+            peer,
+            framer: Framer::new(MESSAGE_LIMIT_BYTES),
+            waiting: Vec::new(),
+            written: 0,
+        };
+        let free = self.connections.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.connections.len());
+        match self.connections.get_mut(index) {
+            Some(place) => *place = Some(connection),
+            None if index < CONNECTIONS_LIMIT => self.connections.push(Some(connection)),
+            None => return Err(io::Error::other("too many connections")),
+        }
+        Ok(u32::from(self.thread) << INDEX_BITS | index as u32)
+    }
+
+    /// Hands over what has arrived; how many messages that were.
+    pub(super) fn receive(&mut self, mut each: impl FnMut(Hop, &[u8])) -> io::Result<usize> {
+        self.accept();
+        let mut count = 0;
+        let number_of = |index: usize| u32::from(self.thread) << INDEX_BITS | index as u32;
+        for (index, place) in self.connections.iter_mut().enumerate() {
+            let Some(connection) = place else {
+                continue;
+            };
+            let hop = Hop {
+                seat: connection.seat,
+                to: connection.peer,
+                connection: Some(number_of(index)),
+            };
+            let mut counted = |bytes: &[u8]| {
+                count += 1;
+                each(hop, bytes);
+            };
+            if connection.read(&mut self.room, &mut counted).is_none() {
+                let peer = connection.peer;
+                *place = None;
+                self.opened.retain(|to, _| *to != peer);
+            }
+        }
+        Ok(count)
+    }
+
+    fn accept(&mut self) {
+        let mut accepted = Vec::new();
+        for (seat, listener) in &self.listeners {
+            while let Ok((stream, peer)) = listener.accept() {
+                accepted.push((stream, *seat, peer));
+            }
+        }
+        for (stream, seat, peer) in accepted {
+            // One too many, or one that is closed again, is dropped.
+            let _ = self.adopt(stream, seat, peer);
+        }
+    }
+
+    /// Sends what waits; how many messages could not be sent.
+    pub(super) fn send(&mut self, outbox: &Outbox) -> u64 {
+        let mut failed = 0;
+        for (hop, bytes) in outbox.iter() {
+            failed += u64::from(!self.queue(hop, bytes));
+        }
+        self.push_on();
+        failed
+    }
+
+    /// Sends a message over a connection of this thread's.
+    pub(super) fn send_one(&mut self, hop: Hop, bytes: &[u8]) {
+        self.queue(hop, bytes);
+    }
+
+    /// Puts a message behind what waits for its connection; whether that could be.
+    fn queue(&mut self, hop: Hop, bytes: &[u8]) -> bool {
+        let Some(number) = hop.connection.or_else(|| self.connection_to(hop.to)) else {
+            return false;
+        };
+        let owner = (number >> INDEX_BITS) as u8;
+        if owner != self.thread {
+            let bytes = bytes.to_vec();
+            return self.inboxes.push(owner, Handed::Send { hop, bytes });
+        }
+        let index = (number & ((1 << INDEX_BITS) - 1)) as usize;
+        let Some(Some(connection)) = self.connections.get_mut(index) else {
+            return false;
+        };
+        if connection.waiting.len() > WAITING_LIMIT_BYTES {
+            return false;
+        }
+        connection.waiting.extend_from_slice(bytes);
+        true
+    }
+
+    /// The caller's connection to an address, opened where there is none.
+    fn connection_to(&mut self, to: SocketAddr) -> Option<u32> {
+        if let Some(number) = self.opened.get(&to) {
+            return Some(*number);
+        }
+        let stream = TcpStream::connect_timeout(&to, std::time::Duration::from_secs(1)).ok()?;
+        let number = self.adopt(stream, Seat::Caller, to).ok()?;
+        self.opened.insert(to, number);
+        Some(number)
+    }
+
+    /// Writes what peers have not taken yet; how many of them took something.
+    pub(super) fn push_on(&mut self) -> usize {
+        let connections = self.connections.iter_mut().flatten();
+        connections
+            .map(|connection| usize::from(connection.write()))
+            .sum()
+    }
+
+    /// Waits until something arrives, or the time is over.
+    pub(super) fn wait(&self, timeout_ns: u64) {
+        let listeners = self.listeners.iter().map(|(_, listener)| listener.as_fd());
+        let streams = self.connections.iter().flatten();
+        let streams = streams.map(|connection| connection.stream.as_fd());
+        let all: Vec<BorrowedFd<'_>> = listeners.chain(streams).collect();
+        os::wait(all.into_iter(), timeout_ns);
+    }
+}
+
+impl Connection {
+    /// Reads what is there; `None` when the connection is of no more use.
+    fn read(&mut self, room: &mut [u8], each: &mut impl FnMut(&[u8])) -> Option<()> {
+        let count = match self.stream.read(room) {
+            Ok(0) => return None,
+            Ok(count) => count,
+            Err(error) if is_for_later(&error) => return Some(()),
+            Err(_) => return None,
+        };
+        for piece in room.get(..count)?.chunks(MESSAGE_LIMIT_BYTES) {
+            self.framer.push(piece).ok()?;
+            while let Some(frame) = self.framer.next().ok()? {
+                match frame {
+                    Frame::Message(bytes) => each(&bytes),
+                    Frame::Ping => self.waiting.extend_from_slice(b"\r\n"),
+                    Frame::Pong => {}
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Writes what waits; whether anything went.
+    fn write(&mut self) -> bool {
+        let Some(rest) = self
+            .waiting
+            .get(self.written..)
+            .filter(|rest| !rest.is_empty())
+        else {
+            return false;
+        };
+        let Ok(count) = self.stream.write(rest) else {
+            return false;
+        };
+        self.written += count;
+        if self.written == self.waiting.len() {
+            self.waiting.clear();
+            self.written = 0;
+        }
+        count > 0
+    }
+}
+
+fn is_for_later(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
+
+/// Opens the caller's connection to the server, from an address of its choice.
+///
+/// # Errors
+/// The server does not take it.
+pub(super) fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    if from.port() != 0 {
+        socket.set_reuse_address(true)?;
+    }
+    socket.bind(&from.into())?;
+    socket.connect_timeout(&to.into(), std::time::Duration::from_secs(3))?;
+    SockRef::from(&socket).set_tcp_nodelay(true)?;
+    Ok(socket.into())
+}

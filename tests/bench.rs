@@ -1,0 +1,317 @@
+//! `bench` as a stranger runs it: the real binary, against itself and against the real server.
+#![expect(clippy::disallowed_methods, reason = "free ports are looked for")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+const SUBSCRIBERS: &str = concat!(
+    r#"{"id":"anna","settings":{"in_call":{"immediate":"connect"}}}"#,
+    "\n",
+    r#"{"id":"bert","settings":{"in_call":{"immediate":"connect"}}}"#,
+    "\n",
+    r#"{"id":"carl","status":"away","settings":{"away":{"immediate":{"forward":"sip:x@192.0.2.7"}}}}"#,
+    "\n",
+    r#"{"id":"dora","status":"dnd"}"#,
+    "\n",
+    r#"{"id":"emil","status":"away","settings":{"away":{"immediate":"voicemail"}}}"#,
+    "\n",
+);
+
+fn pointsman(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pointsman"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn bench(arguments: &[&str]) -> Output {
+    pointsman(&[&["bench"], arguments].concat())
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The document of a run that ended with this code.
+fn document(output: &Output, code: i32) -> Value {
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
+    serde_json::from_str(&out).unwrap()
+}
+
+fn free_port() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+/// A running server with some subscribers; dropping it kills it.
+struct Server {
+    directory: tempfile::TempDir,
+    child: Child,
+    sip: SocketAddr,
+    callee: SocketAddr,
+    voicemail: SocketAddr,
+}
+
+impl Server {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (callee, voicemail) = (free_port(), free_port());
+        let sip = free_port();
+        let config = directory.path().join("pointsman.toml");
+        let text = format!(
+            "[store]\npath = {:?}\n[api]\nlisten = \"127.0.0.1:0\"\n[sip]\n\
+             listen = [\"udp:{sip}\", \"tcp:{sip}\"]\nshards = 1\ndomains = [\"{sip}\", \"127.0.0.1\"]\n\
+             next_hop = \"sip:{callee}\"\nvoicemail = \"sip:vm-{{subscriber}}@{voicemail}\"\n\
+             forwarding = \"redirect\"\nvoicemail_forwarding = \"retarget\"\n",
+            directory.path().join("store"),
+        );
+        std::fs::write(&config, text).unwrap();
+        let users = directory.path().join("users.jsonl");
+        std::fs::write(&users, SUBSCRIBERS).unwrap();
+        let imported = pointsman(&["import", path(&users), "--config", path(&config)]);
+        assert!(imported.status.success(), "{imported:?}");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+            .args(["serve", "--config", path(&config)])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut ready).unwrap();
+        assert!(ready.starts_with("READY "), "{ready:?}");
+        Self {
+            directory,
+            child,
+            sip,
+            callee,
+            voicemail,
+        }
+    }
+
+    fn users(&self) -> PathBuf {
+        self.directory.path().join("users.jsonl")
+    }
+
+    /// Plays so many calls of a mix, two at a time.
+    fn bench(&self, mix: &str, more: &[&str]) -> Output {
+        let (sip, callee) = (self.sip.to_string(), self.callee.to_string());
+        let (voicemail, users) = (self.voicemail.to_string(), self.users());
+        let arguments = [
+            "--server",
+            &sip,
+            "--callee",
+            &callee,
+            "--voicemail",
+            &voicemail,
+            "--domain",
+            "127.0.0.1",
+            "--subscribers",
+            path(&users),
+            "--mix",
+            mix,
+            "--json",
+        ];
+        bench(&[&arguments, more].concat())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn the_tool_proves_itself_against_its_reflector() {
+    let output = bench(&[
+        "--self-test",
+        "--duration",
+        "1s",
+        "--warm-up",
+        "200ms",
+        "--window",
+        "20",
+    ]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
+    for part in ["redirect: ", "call: ", "a whole core would drive"] {
+        assert!(out.contains(part), "{out}");
+    }
+    assert!(out.contains(" 0 failed"), "{out}");
+}
+
+#[test]
+fn calls_redirects_and_rejections_of_the_real_server_are_right_over_udp_and_tcp() {
+    let server = Server::start();
+    let id = server.child.id().to_string();
+    for transport in ["udp", "tcp"] {
+        let more = [
+            "--transport",
+            transport,
+            "--count",
+            "60",
+            "--window",
+            "2",
+            "--server-pid",
+            &id,
+        ];
+        let output = server.bench("call=2,redirect=1,reject=1,voicemail=1", &more);
+        let document = document(&output, 0);
+        assert_eq!(document["failed"], 0, "{document:#}");
+        assert_eq!(document["counts"]["right"], 60, "{document:#}");
+        assert_eq!(document["counts"]["unexpected"], 0, "{document:#}");
+        assert_eq!(document["statuses"]["200"], 36);
+        assert_eq!(document["statuses"]["302"], 12);
+        assert_eq!(document["statuses"]["480"], 12);
+        assert_eq!(document["latency_us"]["added"]["count"], 36);
+        assert_eq!(document["latency_us"]["bye"]["count"], 36);
+        assert!(document["server_process"]["rss_bytes"].as_u64().unwrap() > 1 << 20);
+    }
+}
+
+#[test]
+fn calls_that_nobody_answers_are_cancelled_and_an_open_loop_keeps_its_rate() {
+    let server = Server::start();
+    let output = server.bench(
+        "no-answer",
+        &["--count", "10", "--window", "1", "--ring", "50ms"],
+    );
+    let cancelled = document(&output, 0);
+    assert_eq!(cancelled["statuses"]["487"], 10, "{cancelled:#}");
+    let more = ["--rate", "50", "--duration", "1s", "--warm-up", "200ms"];
+    let paced = document(&server.bench("redirect", &more), 0);
+    let placed = paced["counts"]["placed"].as_u64().unwrap();
+    assert!((45..=60).contains(&placed), "{placed}");
+    // Answers other than the scenario wants are failures, and the exit code says so.
+    let output = server.bench("redirect=1", &["--count", "3", "--expect", "301"]);
+    let failed = document(&output, 1);
+    assert_eq!(failed["counts"]["wrong_status"], 3, "{failed:#}");
+    let output = server.bench(
+        "redirect=1",
+        &["--count", "3", "--expect", "301", "--max-failures", "100"],
+    );
+    document(&output, 0);
+}
+
+#[test]
+fn runs_are_written_compared_and_laid_beside_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let server = Server::start();
+    let page = file("page.html");
+    for label in ["before", "after"] {
+        let to = file(&format!("{label}.json"));
+        let more = ["--count", "5", "--label", label, path(&to)];
+        let output = server.bench("reject", &more);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(
+            text(&output.stdout).contains("calls/s over"),
+            "{}",
+            text(&output.stdout)
+        );
+    }
+    let (before, after) = (file("before.json"), file("after.json"));
+    let compared = [
+        "--compare",
+        path(&before),
+        "--compare",
+        path(&after),
+        "--report",
+        path(&page),
+        "--markdown",
+    ];
+    let output = bench(&compared);
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(
+        out.contains("| load | server |") && out.contains("| after |"),
+        "{out}"
+    );
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("before") && page.contains("<svg") && !page.contains("http://"));
+}
+
+#[test]
+fn what_cannot_work_is_said_within_seconds() {
+    let nobody = free_port().to_string();
+    let output = bench(&["--server", &nobody]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        text(&output.stderr).contains("nothing answers at"),
+        "{output:?}"
+    );
+    let output = bench(&["--server", &nobody, "--transport", "tcp"]);
+    assert_eq!(output.status.code(), Some(3));
+    // Somebody has the port, and says nothing.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let output = bench(&["--server", &address]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        text(&output.stderr).contains("has answered none of"),
+        "{output:?}"
+    );
+    let output = bench(&["--server", &address, "--callee", &address]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("another program has it"),
+        "{output:?}"
+    );
+    for (arguments, part) in [
+        (
+            &["--server", "192.0.2.1:5060"][..],
+            "neither loopback nor private",
+        ),
+        (&[][..], "--server says which server to call"),
+        (
+            &["--server", "127.0.0.1", "--mix", "calls=1"][..],
+            "there are call, redirect",
+        ),
+        (
+            &["--server", "127.0.0.1", "--users", "u[1..x]"][..],
+            "is no range",
+        ),
+        (
+            &["--server", "127.0.0.1", "--users", "redirect=a"][..],
+            "the mix does not have",
+        ),
+        (
+            &["--server", "127.0.0.1", "out.json"][..],
+            "with --json only",
+        ),
+        (
+            &["--server", "127.0.0.1", "--to", "sip:{usr}@x"][..],
+            "there is no {usr}",
+        ),
+        (
+            &["--server", "127.0.0.1", "--server-pid", "999999999"][..],
+            "no such process",
+        ),
+    ] {
+        let output = bench(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?} {output:?}");
+        assert!(
+            text(&output.stderr).contains(part),
+            "{arguments:?} {output:?}"
+        );
+    }
+}
