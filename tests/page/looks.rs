@@ -36,12 +36,12 @@ fn axe() -> Option<String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("axe");
     std::fs::create_dir_all(&folder).unwrap();
     let script = folder.join("node_modules/axe-core/axe.min.js");
-    let is_current = ["package.json", "package-lock.json"].iter().all(|file| {
+    let mut is_current = true;
+    for file in ["package.json", "package-lock.json"] {
         let text = std::fs::read(Path::new(SOURCES).join(file)).unwrap();
-        let is_same = std::fs::read(folder.join(file)).is_ok_and(|old| old == text);
+        is_current &= std::fs::read(folder.join(file)).is_ok_and(|old| old == text);
         std::fs::write(folder.join(file), text).unwrap();
-        is_same
-    });
+    }
     if !(is_current && script.is_file()) {
         if !is_installed("npm") {
             say("faults are not looked for, as there is no npm");

@@ -247,7 +247,8 @@ async fn what_was_changed_elsewhere_is_not_overwritten() {
     let kept = server.get("subscribers/anna/settings");
     assert_eq!(kept["all"]["message"], "Theirs");
     anna.fill("[data-field=message] input", "Mine").await;
-    let signal = json!({"kind": "client", "id": "desk"});
+    let until = "2100-01-01T00:00:00Z";
+    let signal = json!({"kind": "client", "id": "desk", "until": until});
     server.send("POST", "subscribers/anna/signals", &signal);
     anna.click(".bar .primary").await;
     server.until(

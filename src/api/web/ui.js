@@ -161,8 +161,7 @@ export function dialog(title, body, { className = '', done, submit, close } = {}
   const before = document.activeElement;
   const form = h('form', { method: 'dialog', novalidate: true },
     h('header', null, h('h2', { id: 'dialog-title' }, title), tool('close', t('close'), () => box.close())),
-    body,
-    h('div', { class: 'toasts' }),
+    h('div', { class: 'content' }, body, h('div', { class: 'toasts' })),
     done && h('footer', null, button(close ?? t('cancel'), () => box.close(), 'quiet'), h('button', { type: 'submit', class: 'primary' }, done)));
   const box = h('dialog', { class: className, 'aria-labelledby': 'dialog-title' }, form);
   form.addEventListener('submit', async (event) => {
@@ -173,7 +172,7 @@ export function dialog(title, body, { className = '', done, submit, close } = {}
     try { if (await submit() !== false) box.close(); } catch (problem) { showFaults(form, problem); }
     main.disabled = false;
   });
-  box.addEventListener('close', () => { box.remove(); if (before?.isConnected) before.focus(); });
+  box.addEventListener('close', () => { box.remove(); (before?.isConnected ? before : document.getElementById(before?.id))?.focus(); });
   box.addEventListener('click', (event) => { if (event.target === box) box.close(); });
   document.body.append(box);
   box.showModal();
