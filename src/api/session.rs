@@ -85,12 +85,12 @@ pub(super) async fn sign_in(
         return Err(Failure::new(Kind::Invalid, text));
     }
     let throttle = &state.sessions().throttle;
-    let claimed = if token.is_empty() {
-        id.as_str()
-    } else {
-        "\ntoken"
+    // Nobody else is kept waiting by those who guess tokens.
+    let claimed = match token.is_empty() {
+        true => id.clone(),
+        false => format!("\ntoken from {}", origin.source),
     };
-    let attempt = match throttle.attempt(origin.source, claimed, state.now_s()) {
+    let attempt = match throttle.attempt(origin.source, &claimed, state.now_s()) {
         Ok(attempt) => attempt,
         Err(wait_s) => return Ok(too_many(wait_s)),
     };

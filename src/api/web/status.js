@@ -116,8 +116,10 @@ export async function status(room, { of, isOf, isAdmin, session }) {
   }
   await load();
   fill(room, heading(isOf ? t('status.of', { name: seen.data.display_name }) : t('view.status'), isOf && isAdmin && button(t('override.title'), order)), news, h('div', { class: 'columns' }, face, layers), aside);
-  if (isMe) digest(news, of).catch(() => {});
-  const again = () => load().catch(() => {});
+  let shown = null;
+  const tellDigest = () => { if (isMe && shown !== seen.data.status) { shown = seen.data.status; digest(news, of).catch(() => {}); } };
+  tellDigest();
+  const again = () => load().then(tellDigest, () => {});
   const timer = setInterval(again, 30000);
   const stops = [on('status', (told) => told.id === of && again()), on('resync', again), on('line', (isUp) => isUp && again())];
   return () => { clearInterval(timer); stops.forEach((stop) => stop()); };
