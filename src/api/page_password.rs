@@ -225,10 +225,10 @@ pub(super) async fn set(
     caller.owns(&id)?;
     let id = find(&state, &id)?.id().to_owned();
     let (password, old) = wish(&body)?;
-    if caller != Caller::Administrator {
-        if let Err(refusal) = require_old(&state, &origin, &id, old.as_deref()).await? {
-            return Ok(refusal);
-        }
+    if caller != Caller::Administrator
+        && let Err(refusal) = require_old(&state, &origin, &id, old.as_deref()).await?
+    {
+        return Ok(refusal);
     }
     let mut salt = [0; SALT_BYTES];
     let drawn = state.host().random(&mut salt);
