@@ -73,7 +73,7 @@ impl Server {
         let config = directory.path().join("pointsman.toml");
         let text = format!(
             "[store]\npath = {:?}\n[api]\nlisten = \"127.0.0.1:0\"\n[sip]\n\
-             listen = [\"udp:{sip}\", \"tcp:{sip}\"]\nshards = 1\ndomains = [\"{sip}\", \"127.0.0.1\"]\n\
+             listen = [\"udp:{sip}\", \"tcp:{sip}\"]\nshards = 1\ndomains = [\"127.0.0.1\"]\n\
              next_hop = \"sip:{callee}\"\nvoicemail = \"sip:vm-{{subscriber}}@{voicemail}\"\n\
              forwarding = \"redirect\"\nvoicemail_forwarding = \"retarget\"\n",
             directory.path().join("store"),

@@ -232,7 +232,6 @@ impl Generator {
     /// Final answers without their ACK are sent again (RFC 3261 §13.3.1.4, timer G of §17.2.1).
     pub(super) fn on_answer_due(&mut self, now_ns: u64, deadline: Deadline, ident: Ident) {
         let times = self.plan.times;
-        let is_reliable = self.plan.transport.is_reliable();
         let mut next_ns = None;
         let Some(call) = self.calls.get(ident) else {
             return;
@@ -240,7 +239,7 @@ impl Generator {
         for leg in &mut call.legs {
             let is_again = match leg.stage {
                 LegStage::Answered => true,
-                LegStage::Refused => !is_reliable,
+                LegStage::Refused => !leg.is_stream(),
                 _ => false,
             };
             if !is_again || leg.resend_at_ns != deadline.at_ns || leg.wait_ns >= times.timeout_ns {
@@ -267,7 +266,8 @@ impl Generator {
         match leg.stage {
             LegStage::Answered => {
                 leg.stage = LegStage::Confirmed;
-                let contact = &self.writer.place(hop.seat).contact;
+                let is_stream = leg.is_stream();
+                let contact = self.writer.place(hop.seat).contact(is_stream);
                 let checked = check::in_dialog(message, contact, &tag, self.plan.checks);
                 if let Err(wrong) = checked {
                     self.wrong(ident, wrong, message);
@@ -287,7 +287,7 @@ impl Generator {
         let Some(leg) = self.leg(ident, hop.seat) else {
             return;
         };
-        let stage = leg.stage;
+        let (stage, is_stream) = (leg.stage, leg.is_stream());
         match stage {
             LegStage::Confirmed | LegStage::Answered => leg.stage = LegStage::Ended,
             LegStage::Ended => self.tally.counts.repeated_requests += 1,
@@ -296,7 +296,7 @@ impl Generator {
         if stage == LegStage::Answered {
             self.wrong(ident, Wrong::Order, message);
         }
-        let contact = &self.writer.place(hop.seat).contact;
+        let contact = self.writer.place(hop.seat).contact(is_stream);
         let checks = self.plan.checks;
         let checked = check::in_dialog(message, contact, &tag, checks).and_then(|()| {
             unless(checks, Wrong::CSeq, || {

@@ -196,7 +196,7 @@ impl Generator {
         unless(checks, Wrong::RouteSet, || {
             same_routes(message, &leg.record_routes)
         })?;
-        let contact = &self.writer.place(seat).contact;
+        let contact = self.writer.place(seat).contact(leg.is_stream());
         unless(checks, Wrong::Contact, || {
             contact_uri(message) == Some(contact)
         })?;

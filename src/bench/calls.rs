@@ -101,6 +101,11 @@ pub(super) struct Call {
 }
 
 impl Leg {
+    /// Whether its INVITE came over a connection.
+    pub(super) fn is_stream(&self) -> bool {
+        self.hop.is_some_and(|hop| hop.connection.is_some())
+    }
+
     fn reset(&mut self) {
         self.stage = LegStage::Idle;
         self.hop = None;

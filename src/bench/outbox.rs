@@ -42,16 +42,21 @@ impl Outbox {
         self.messages.is_empty()
     }
 
-    /// The messages of a seat, in order.
-    pub fn of(&self, seat: Seat) -> impl Iterator<Item = (Hop, &[u8])> {
-        self.iter().filter(move |(hop, _)| hop.seat == seat)
-    }
-
     /// All messages, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Hop, &[u8])> {
         self.messages
             .iter()
             .map(|(range, hop)| (*hop, self.bytes.get(range.clone()).unwrap_or_default()))
+    }
+
+    /// The places of all messages, in order; each begins where the last one ended.
+    pub fn places(&self) -> impl Iterator<Item = (Range<usize>, Hop)> {
+        self.messages.iter().cloned()
+    }
+
+    /// What stands in a place.
+    pub fn bytes(&self, place: Range<usize>) -> &[u8] {
+        self.bytes.get(place).unwrap_or_default()
     }
 
     /// Forgets what was sent; the room stays.

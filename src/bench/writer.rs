@@ -8,7 +8,7 @@ use super::ident::{Letter, Written, branch};
 use super::plan::{Plan, Seat};
 use super::template::{Slot, Template, Values};
 use super::templates::Templates;
-use crate::message::{Message, Name, Reply, Transport, write_response};
+use crate::message::{Message, Name, Reply, write_response};
 
 /// Writes messages; what is the same in all of them is at hand.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Writer {
     transport: &'static [u8],
     caller_uri: Vec<u8>,
     places: [Place; 3],
+    /// Whether the caller speaks over TCP.
+    is_stream: bool,
     scratch: Vec<u8>,
 }
 
@@ -28,8 +30,8 @@ pub(super) struct Place {
     /// `host:port`.
     pub local: Vec<u8>,
     host: Vec<u8>,
-    /// The URI of the Contact.
-    pub contact: Vec<u8>,
+    /// The URI of the Contact, for who is called over UDP and over TCP.
+    contacts: [Vec<u8>; 2],
 }
 
 /// A request of the caller's.
@@ -80,7 +82,8 @@ impl Writer {
             domain: plan.domain.clone().into_bytes(),
             transport: plan.transport.token().as_bytes(),
             caller_uri: Vec::new(),
-            places: [caller, callee, elsewhere].map(|at| Place::new(at, plan.transport)),
+            places: [caller, callee, elsewhere].map(Place::new),
+            is_stream: plan.transport.is_reliable(),
             scratch: Vec::new(),
         };
         let mut uri = Vec::new();
@@ -110,7 +113,7 @@ impl Writer {
             .set(Slot::Caller, &self.caller_uri)
             .set(Slot::Local, &place.local)
             .set(Slot::LocalHost, &place.host)
-            .set(Slot::Contact, &place.contact)
+            .set(Slot::Contact, place.contact(self.is_stream))
     }
 
     /// The URI of a user.
@@ -190,6 +193,7 @@ impl Writer {
         headers.clear();
         let values = self
             .values(seat)
+            .set(Slot::Contact, self.place(seat).contact(leg.is_stream()))
             .set(Slot::RecordRoutes, &leg.record_routes);
         let answer = &self.templates.answer;
         answer.write_headers(&values, &mut headers);
@@ -232,6 +236,7 @@ impl Writer {
         headers.clear();
         let values = self
             .values(seat)
+            .set(Slot::Contact, self.place(seat).contact(leg.is_stream()))
             .set(Slot::RecordRoutes, &leg.record_routes);
         let ringing = &self.templates.ringing;
         ringing.write_headers(&values, &mut headers);
@@ -249,20 +254,23 @@ impl Writer {
 }
 
 impl Place {
-    fn new(address: SocketAddr, transport: Transport) -> Self {
+    fn new(address: SocketAddr) -> Self {
         let local = address.to_string().into_bytes();
         let host = match address {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
-        let param = match transport {
-            Transport::Udp => "",
-            _ => ";transport=tcp",
-        };
+        let contact = |param| format!("sip:bench@{address}{param}").into_bytes();
         Self {
-            contact: format!("sip:bench@{address}{param}").into_bytes(),
+            contacts: [contact(""), contact(";transport=tcp")],
             host: host.into_bytes(),
             local,
         }
+    }
+
+    /// The URI of the Contact: who is reached over a connection names TCP in it.
+    pub(super) fn contact(&self, is_stream: bool) -> &[u8] {
+        let [datagrams, streams] = &self.contacts;
+        if is_stream { streams } else { datagrams }
     }
 }

@@ -211,6 +211,19 @@ pub(super) struct Sender {
     names: Vec<Name>,
     vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
+    controls: Vec<Control>,
+}
+
+/// Datagrams of one length, end to end, that the kernel takes as one and divides itself; the last
+/// may be shorter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Train<'a> {
+    /// Where they go; `None` to the peer that the socket is connected to.
+    pub to: Option<SocketAddr>,
+    /// All of them.
+    pub bytes: &'a [u8],
+    /// How long each is.
+    pub each: u16,
 }
 
 /// How the sending of some datagrams went.
@@ -229,6 +242,7 @@ impl Sender {
             names: Vec::with_capacity(BATCH),
             vectors: Vec::with_capacity(BATCH),
             headers: Vec::with_capacity(BATCH),
+            controls: Vec::with_capacity(BATCH),
         }
     }
 
@@ -240,29 +254,6 @@ impl Sender {
         datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])>,
         failed: &mut dyn FnMut(SocketAddr, &io::Error),
     ) -> Sent {
-        let named = datagrams.map(|(to, bytes)| (to_name(to), bytes));
-        self.send_named(socket, named, failed)
-    }
-
-    /// As `send`, to the peer that the socket is connected to, which spares the kernel the way to
-    /// each; what cannot be sent is missing in the count.
-    pub(super) fn send_to_peer<'a>(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        datagrams: impl Iterator<Item = &'a [u8]>,
-    ) -> Sent {
-        // SAFETY: all bytes zero is a valid value of this plain structure: no address.
-        let nobody: Name = unsafe { mem::zeroed() };
-        let named = datagrams.map(|bytes| (nobody, bytes));
-        self.send_named(socket, named, &mut |_, _| {})
-    }
-
-    fn send_named<'a>(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        datagrams: impl Iterator<Item = (Name, &'a [u8])>,
-        failed: &mut dyn FnMut(SocketAddr, &io::Error),
-    ) -> Sent {
         let mut sent = Sent::default();
         let mut datagrams = datagrams.fuse();
         let mut patience = PATIENCE_MS;
@@ -270,7 +261,7 @@ impl Sender {
             self.names.clear();
             self.vectors.clear();
             for (to, bytes) in datagrams.by_ref().take(BATCH) {
-                self.names.push(to);
+                self.names.push(to_name(to));
                 let iov_base = bytes.as_ptr().cast_mut().cast();
                 self.vectors.push(libc::iovec {
                     iov_base,
@@ -282,6 +273,63 @@ impl Sender {
             }
             self.point();
             self.send_batch(socket, &mut patience, failed, &mut sent);
+        }
+    }
+
+    /// Sends trains in their order; what counts as a datagram in the result is a train.
+    pub(super) fn send_trains<'a>(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        trains: impl Iterator<Item = Train<'a>>,
+    ) -> Sent {
+        // SAFETY: all bytes zero is a valid value of this plain structure: no address.
+        let nobody: Name = unsafe { mem::zeroed() };
+        let mut sent = Sent::default();
+        let mut trains = trains.fuse();
+        let mut patience = PATIENCE_MS;
+        loop {
+            self.names.clear();
+            self.vectors.clear();
+            self.controls.clear();
+            for train in trains.by_ref().take(BATCH) {
+                self.names.push(train.to.map_or(nobody, to_name));
+                let iov_base = train.bytes.as_ptr().cast_mut().cast();
+                self.vectors.push(libc::iovec {
+                    iov_base,
+                    iov_len: train.bytes.len(),
+                });
+                let is_one = train.bytes.len() <= usize::from(train.each);
+                let length = if is_one { 0 } else { train.each };
+                self.controls.push([u64::from(length), 0, 0, 0]);
+            }
+            if self.names.is_empty() {
+                return sent;
+            }
+            self.point();
+            self.divide();
+            self.send_batch(socket, &mut patience, &mut |_, _| {}, &mut sent);
+        }
+    }
+
+    /// Tells the kernel how long each datagram of a train is.
+    fn divide(&mut self) {
+        for (header, control) in self.headers.iter_mut().zip(&mut self.controls) {
+            let [length, ..] = *control;
+            if length == 0 {
+                continue;
+            }
+            let header = &mut header.msg_hdr;
+            header.msg_control = ptr::from_mut(control).cast();
+            // SAFETY: the control has room for a header and two bytes, is aligned, and lives as
+            // long as the headers are in use; the macros stay inside it.
+            unsafe {
+                header.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as libc::c_uint) as _;
+                let message = libc::CMSG_FIRSTHDR(header);
+                (*message).cmsg_level = libc::SOL_UDP;
+                (*message).cmsg_type = libc::UDP_SEGMENT;
+                (*message).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as libc::c_uint) as _;
+                ptr::write_unaligned(libc::CMSG_DATA(message).cast(), length as u16);
+            }
         }
     }
 
@@ -748,6 +796,30 @@ mod tests {
         for i in 0..20_u8 {
             assert_eq!(peer.recv_from(&mut buffer).unwrap().0, 1);
             assert_eq!(buffer[0], i);
+        }
+    }
+
+    #[test]
+    fn a_train_arrives_as_its_datagrams_with_and_without_an_address() {
+        let (socket, peer, local) = pair("127.0.0.1");
+        let to = peer.local_addr().unwrap();
+        let mut sender = Sender::new();
+        let trains = |to| {
+            [(&b"onetwosix"[..], 3), (b"four", 4), (b"fiveend", 4)]
+                .into_iter()
+                .map(move |(bytes, each)| Train { to, bytes, each })
+        };
+        let sent = sender.send_trains(socket.as_fd(), trains(Some(to)));
+        assert_eq!((sent.datagrams, sent.calls), (3, 1));
+        socket.connect(&to.into()).unwrap();
+        let sent = sender.send_trains(socket.as_fd(), trains(None));
+        assert_eq!((sent.datagrams, sent.calls), (3, 1));
+        for _ in 0..2 {
+            for message in ["one", "two", "six", "four", "five", "end"] {
+                let mut buffer = [0; 16];
+                let (length, from) = peer.recv_from(&mut buffer).unwrap();
+                assert_eq!((&buffer[..length], from), (message.as_bytes(), local));
+            }
         }
     }
 

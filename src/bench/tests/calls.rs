@@ -102,3 +102,40 @@ fn a_server_that_answers_itself_needs_no_callee_here() {
     }
     assert_right(&stage);
 }
+
+/// A registrar that challenges every REGISTER without credentials.
+fn challenging(text: String) -> Option<String> {
+    let is_first = text.starts_with("SIP/2.0 200") && text.contains("CSeq: 1 REGISTER\r\n");
+    Some(match is_first {
+        true => text
+            .replace("SIP/2.0 200 OK\r\n", "SIP/2.0 401 Unauthorized\r\n")
+            .replace(
+                "Content-Length",
+                "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", qop=\"auth\"\r\nContent-Length",
+            ),
+        false => text,
+    })
+}
+
+#[test]
+fn a_challenged_registration_comes_again_with_credentials() {
+    let mut credentials = None;
+    let stage = played(plan(Scenario::Register, "anna"), |text| {
+        if text.starts_with("REGISTER") && text.contains("CSeq: 2 ") {
+            credentials = Some(text.clone());
+        }
+        challenging(text)
+    });
+    assert_eq!((stage.counts().right, stage.counts().challenged), (1, 1));
+    let credentials = credentials.unwrap();
+    assert!(credentials.contains("\r\nAuthorization: Digest username=\"anna\", realm=\"r\""));
+    // Nobody without a password has credentials: the challenge is the final answer.
+    let mut without = plan(Scenario::Register, "anna");
+    without.items[0].targets = Arc::new(Targets::of_pattern("anna").unwrap());
+    let stage = played(without, challenging);
+    assert_eq!((stage.counts().wrong_status, stage.counts().right), (1, 0));
+    assert_eq!(
+        stage.generator.tally().statuses().collect::<Vec<_>>(),
+        [(401, 1)]
+    );
+}

@@ -145,7 +145,11 @@ impl Document {
         let tally = &found.tally;
         let counts = &tally.counts;
         let interval_s = found.measured.interval_s.max(1e-9);
-        let calls = counts.completed.max(1) as f64;
+        // Where none ended well, nothing can be told for each.
+        let calls = match counts.completed {
+            0 => f64::INFINITY,
+            calls => calls as f64,
+        };
         let server = found.measured.server.as_ref();
         let per_s = |count: u64| count as f64 / interval_s;
         Self {

@@ -94,7 +94,7 @@ impl Bench {
         what: &str,
         stop: &AtomicBool,
     ) -> Result<(Document, Found), CliError> {
-        let started = Clock::start().timestamp().to_string();
+        let started = format!("{:.0}", Clock::start().timestamp());
         let line = show::live_line();
         let found = run(run_, stop, &mut |glance| {
             line.set_message(show::glance_line(what, glance));

@@ -156,10 +156,8 @@ impl Bench {
     }
 
     fn finals(&self, scenario: Scenario) -> Result<Vec<u16>, CliError> {
-        let expected = self.checks.expect.iter().map(|text| of_scenario(text));
-        let expected = expected
-            .filter(|(of, _)| of.is_none_or(|of| of == scenario))
-            .next_back();
+        let mut expected = self.checks.expect.iter().map(|text| of_scenario(text));
+        let expected = expected.rfind(|(of, _)| of.is_none_or(|of| of == scenario));
         let Some((_, text)) = expected else {
             return Ok(scenario.usual_finals().to_vec());
         };

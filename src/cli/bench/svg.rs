@@ -7,7 +7,7 @@ const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 300.0;
 /// Room for the labels left, right, above and below.
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 16.0;
+const RIGHT: f64 = 36.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
 /// How many colours the page has for runs.
@@ -231,7 +231,7 @@ mod tests {
         };
         let svg = lines(&x, &y, &[line]);
         assert!(svg.contains("c1\" points=\"70.0,260.0 "), "{svg}");
-        assert!(svg.ends_with(" 704.0,12.0\"/></svg>"), "{svg}");
+        assert!(svg.ends_with(" 684.0,12.0\"/></svg>"), "{svg}");
     }
 
     #[test]

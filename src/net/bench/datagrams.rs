@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::super::batch::{Receiver, Sender, kernel_drops};
+use super::super::batch::{Receiver, Sender, Train, kernel_drops};
 use super::os;
 use crate::bench::{Hop, Outbox, Seat};
 
@@ -22,8 +23,39 @@ const OTHERS_EVERY: u32 = 16;
 pub(super) struct Datagrams {
     seats: Vec<SeatSocket>,
     receiver: Receiver,
-    sender: Sender,
+    departures: Departures,
     round: u32,
+}
+
+/// What sends messages, where it can several as one.
+struct Departures {
+    sender: Sender,
+    couples: bool,
+    trains: Vec<Coupled>,
+}
+
+/// Messages that travel as one.
+struct Coupled {
+    to: SocketAddr,
+    place: Range<usize>,
+    each: usize,
+    is_full: bool,
+}
+
+/// The longest message that is coupled to others: all paths take it whole.
+const LONGEST_COUPLED: usize = 1_200;
+/// How many messages travel as one at most; the kernel takes 64, and 64 KiB.
+const MOST_COUPLED: usize = 48;
+
+impl Coupled {
+    /// Whether a message can travel behind those it has.
+    fn takes(&self, place: &Range<usize>, to: SocketAddr) -> bool {
+        !self.is_full
+            && self.to == to
+            && self.place.end == place.start
+            && place.len() <= self.each
+            && self.place.len() < self.each * MOST_COUPLED
+    }
 }
 
 /// The socket of a seat, with one beside it on the same port that is connected to the server: what
@@ -113,12 +145,17 @@ impl SeatSocket {
 }
 
 impl Datagrams {
-    /// The sockets of one thread.
-    pub(super) fn new(seats: Vec<SeatSocket>) -> Self {
+    /// The sockets of one thread. With `couples`, the kernel is given messages by the train: on
+    /// the way to another machine, its card would have to be able to divide them.
+    pub(super) fn new(seats: Vec<SeatSocket>, couples: bool) -> Self {
         Self {
             seats,
             receiver: Receiver::new(),
-            sender: Sender::new(),
+            departures: Departures {
+                sender: Sender::new(),
+                couples,
+                trains: Vec::new(),
+            },
             round: 0,
         }
     }
@@ -140,31 +177,28 @@ impl Datagrams {
         Ok(total)
     }
 
-    /// Sends what waits; how many the kernel did not take.
+    /// Sends what waits and goes over UDP; how much of it the kernel did not take.
     #[inline]
     pub(super) fn send(&mut self, outbox: &Outbox) -> u64 {
-        let mut taken = 0;
+        let mut failed = 0;
+        let departures = &mut self.departures;
         for seat in &self.seats {
             let peer = seat.connected.as_ref().map(|(peer, _)| *peer);
             if let Some((peer, socket)) = &seat.connected {
-                let messages = outbox.of(seat.seat).filter(|(hop, _)| hop.to == *peer);
-                let messages = messages.map(|(_, bytes)| bytes);
-                taken += self.sender.send_to_peer(socket.as_fd(), messages).datagrams;
+                departures.couple(outbox, seat.seat, |to| to == *peer);
+                failed += departures.depart(outbox, socket, true);
             }
-            let messages = outbox.of(seat.seat).filter(|(hop, _)| Some(hop.to) != peer);
-            let messages = messages.map(|(hop, bytes)| (hop.to, bytes));
-            let socket = seat.socket.as_fd();
-            taken += self.sender.send(socket, messages, &mut |_, _| {}).datagrams;
+            departures.couple(outbox, seat.seat, |to| Some(to) != peer);
+            failed += departures.depart(outbox, &seat.socket, false);
         }
-        outbox.len().saturating_sub(taken) as u64
+        failed
     }
 
-    /// Waits until something arrives, or the time is over.
-    pub(super) fn wait(&mut self, timeout_ns: u64) {
-        // Whatever woke us is looked at first.
+    /// What is waited for; whatever wakes us is looked at first.
+    pub(super) fn waited_for(&mut self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.round = OTHERS_EVERY - 1;
         let sockets = self.seats.iter().flat_map(SeatSocket::sockets);
-        os::wait(sockets.map(AsFd::as_fd), timeout_ns);
+        sockets.map(AsFd::as_fd)
     }
 
     /// How many datagrams the kernel dropped, as this thread had not taken others yet.
@@ -174,6 +208,45 @@ impl Datagrams {
             .filter_map(|socket| kernel_drops(socket.as_fd()))
             .map(u64::from)
             .sum()
+    }
+}
+
+impl Departures {
+    /// Puts messages of a seat into trains: those that stand end to end, go the same way and are
+    /// of one length.
+    fn couple(&mut self, outbox: &Outbox, seat: Seat, is_meant: impl Fn(SocketAddr) -> bool) {
+        self.trains.clear();
+        for (place, hop) in outbox.places() {
+            if hop.seat != seat || hop.connection.is_some() || !is_meant(hop.to) {
+                continue;
+            }
+            let length = place.len();
+            if let Some(last) = self.trains.last_mut()
+                && self.couples
+                && last.takes(&place, hop.to)
+            {
+                last.is_full = length < last.each;
+                last.place.end = place.end;
+                continue;
+            }
+            self.trains.push(Coupled {
+                is_full: length > LONGEST_COUPLED,
+                to: hop.to,
+                each: length,
+                place,
+            });
+        }
+    }
+
+    /// Sends the trains; how many the kernel did not take.
+    fn depart(&mut self, outbox: &Outbox, socket: &Socket, is_connected: bool) -> u64 {
+        let trains = self.trains.iter().map(|train| Train {
+            to: (!is_connected).then_some(train.to),
+            bytes: outbox.bytes(train.place.clone()),
+            each: u16::try_from(train.each).unwrap_or(u16::MAX),
+        });
+        let sent = self.sender.send_trains(socket.as_fd(), trains);
+        self.trains.len().saturating_sub(sent.datagrams) as u64
     }
 }
 

@@ -13,6 +13,8 @@ mod processes;
 mod reflect;
 mod seats;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod wires;
 mod worker;
@@ -146,7 +148,7 @@ fn worker(
         thread,
         generator: Generator::new(plan),
         schedule: Schedule::new(run.pace.share(thread, run.plan.threads), 0),
-        wires: seated.sockets.into_wires(),
+        wires: seated.into_wires(),
         inboxes: Arc::clone(inboxes),
         shared: Arc::clone(shared),
         start,

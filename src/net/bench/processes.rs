@@ -68,11 +68,18 @@ impl Processes {
 
     /// Their resident memory, which is cheap to ask for.
     pub fn rss_bytes(&self) -> u64 {
-        let mut used = Used::default();
-        for id in &self.ids {
-            add_memory(*id, &mut used);
+        self.ids.iter().map(|id| rss_bytes(*id)).sum()
+    }
+
+    /// What they have used by now, with the memory that several share divided among them; to ask
+    /// for that holds a large process up for a moment.
+    pub fn used_with_pss(&self) -> Used {
+        let pss = |id| line(&read(&format!("/proc/{id}/smaps_rollup")), "Pss:") * 1_024;
+        let used = self.used();
+        Used {
+            pss_bytes: self.ids.iter().map(pss).sum(),
+            ..used
         }
-        used.rss_bytes
     }
 
     /// Whether the first of them still runs.
@@ -145,12 +152,11 @@ fn add_process(id: u32, used: &mut Used) {
         used.voluntary_switches += line(&status, "voluntary_ctxt_switches:");
         used.involuntary_switches += line(&status, "nonvoluntary_ctxt_switches:");
     }
-    add_memory(id, used);
+    used.rss_bytes += rss_bytes(id);
 }
 
-fn add_memory(id: u32, used: &mut Used) {
-    used.rss_bytes += line(&read(&format!("/proc/{id}/status")), "VmRSS:") * 1_024;
-    used.pss_bytes += line(&read(&format!("/proc/{id}/smaps_rollup")), "Pss:") * 1_024;
+fn rss_bytes(id: u32) -> u64 {
+    line(&read(&format!("/proc/{id}/status")), "VmRSS:") * 1_024
 }
 
 /// The time a thread has been on a core, by its directory in `/proc`.
@@ -200,6 +206,7 @@ mod tests {
         assert!(after.user_ticks + after.system_ticks >= before.user_ticks + before.system_ticks);
         assert!(processes.is_running());
         assert!(processes.rss_bytes() > 1 << 20);
+        assert!(processes.used_with_pss().pss_bytes > 1 << 20);
     }
 
     #[test]

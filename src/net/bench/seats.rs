@@ -1,7 +1,7 @@
 //! Sockets for every seat of every thread, before anything is sent.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,21 +18,15 @@ const REFUSAL: Duration = Duration::from_millis(150);
 /// One thread's sockets.
 pub(super) struct Seated {
     pub addresses: [Option<SocketAddr>; 3],
-    pub sockets: Sockets,
+    datagrams: Vec<SeatSocket>,
+    streams: Streams,
+    couples: bool,
 }
 
-/// What becomes a thread's wires, in that thread.
-pub(super) enum Sockets {
-    Datagrams(Vec<SeatSocket>),
-    Streams(Streams),
-}
-
-impl Sockets {
+impl Seated {
+    /// The same as the thread uses them; made in it.
     pub(super) fn into_wires(self) -> Wires {
-        match self {
-            Self::Datagrams(sockets) => Wires::Datagrams(Datagrams::new(sockets)),
-            Self::Streams(streams) => Wires::Streams(streams),
-        }
+        Wires::new(Datagrams::new(self.datagrams, self.couples), self.streams)
     }
 }
 
@@ -42,13 +36,78 @@ impl Sockets {
 /// # Errors
 /// An address cannot be had, or nothing listens at the server's.
 pub(super) fn take(plan: &Plan, inboxes: &Arc<Inboxes>) -> Result<Vec<Seated>, BenchError> {
-    match plan.transport {
-        Transport::Udp => {
-            refused(plan.server)?;
-            take_datagrams(plan)
-        }
-        _ => take_streams(plan, inboxes),
+    if plan.transport == Transport::Udp {
+        refused(plan.server)?;
     }
+    let mut plan = plan.clone();
+    let mut seated = Vec::new();
+    for thread in 0..plan.threads {
+        let one = take_one(&plan, thread, inboxes)?;
+        // The threads that follow are called at the same ports.
+        let called = one.addresses.iter().zip(&mut plan.seats).skip(1);
+        called.for_each(|(bound, seat)| *seat = *bound);
+        seated.push(one);
+    }
+    Ok(seated)
+}
+
+fn take_one(plan: &Plan, thread: u8, inboxes: &Arc<Inboxes>) -> Result<Seated, BenchError> {
+    let mut addresses = [None; 3];
+    let (mut datagrams, mut listeners) = (Vec::new(), Vec::new());
+    for (seat, bound) in Seat::ALL.into_iter().zip(&mut addresses) {
+        let Some(address) = address_of(plan, seat, thread) else {
+            continue;
+        };
+        let failed = |source| BenchError::Bind {
+            seat,
+            address,
+            source,
+        };
+        let threads = (thread, plan.threads);
+        match plan.transport {
+            Transport::Udp => {
+                let socket = match seat {
+                    Seat::Caller => SeatSocket::towards(plan.server, address),
+                    _ => bind_called(seat, address, threads),
+                };
+                let socket = socket.map_err(failed)?;
+                *bound = socket.address().map_err(failed)?;
+                datagrams.push(socket);
+                let beside = bound.filter(|_| seat != Seat::Caller);
+                // Where the other transport's port is taken, it is done without.
+                let beside = beside.and_then(|at| streams::listen(at, plan.threads > 1).ok());
+                listeners.extend(beside.map(|listener| (seat, listener)));
+            }
+            _ => {
+                let is_shared = seat != Seat::Caller && plan.threads > 1;
+                let listener = streams::listen(address, is_shared).map_err(failed)?;
+                *bound = Some(listener.local_addr().map_err(failed)?);
+                listeners.push((seat, listener));
+                let beside = bound.filter(|_| seat != Seat::Caller);
+                let beside = beside.and_then(|at| bind_called(seat, at, threads).ok());
+                datagrams.extend(beside);
+            }
+        }
+    }
+    let server = match plan.transport {
+        Transport::Udp => None,
+        _ => Some(connected(plan)?),
+    };
+    let streams = Streams::new(thread, Arc::clone(inboxes), listeners, server);
+    Ok(Seated {
+        addresses,
+        datagrams,
+        streams: streams.map_err(BenchError::Thread)?,
+        couples: plan.server.ip().is_loopback(),
+    })
+}
+
+/// The caller's connection to the server.
+fn connected(plan: &Plan) -> Result<TcpStream, BenchError> {
+    let server = plan.server;
+    let from = plan.seat(Seat::Caller);
+    let from = from.map_or(server, |seat| SocketAddr::new(seat.ip(), 0));
+    streams::connect(from, server).map_err(|source| BenchError::Refused { server, source })
 }
 
 /// Whether the server's machine says that nothing listens there: two line ends, which keep a path
@@ -80,43 +139,6 @@ fn address_of(plan: &Plan, seat: Seat, thread: u8) -> Option<SocketAddr> {
     Some(address)
 }
 
-fn take_datagrams(plan: &Plan) -> Result<Vec<Seated>, BenchError> {
-    let mut seated = Vec::new();
-    let mut plan = plan.clone();
-    for thread in 0..plan.threads {
-        let mut addresses = [None; 3];
-        let mut sockets = Vec::new();
-        for (seat, bound) in Seat::ALL.into_iter().zip(&mut addresses) {
-            let Some(address) = address_of(&plan, seat, thread) else {
-                continue;
-            };
-            let failed = |source| BenchError::Bind {
-                seat,
-                address,
-                source,
-            };
-            let socket = match seat {
-                Seat::Caller => SeatSocket::towards(plan.server, address),
-                _ => bind_called(seat, address, (thread, plan.threads)),
-            };
-            let socket = socket.map_err(failed)?;
-            let local = socket.address().map_err(failed)?;
-            *bound = local;
-            if let Some(place) = plan.seats.get_mut(seat as usize)
-                && seat != Seat::Caller
-            {
-                *place = local;
-            }
-            sockets.push(socket);
-        }
-        seated.push(Seated {
-            addresses,
-            sockets: Sockets::Datagrams(sockets),
-        });
-    }
-    Ok(seated)
-}
-
 /// The socket of a seat that is called, which all threads have on the same port.
 fn bind_called(
     seat: Seat,
@@ -129,46 +151,4 @@ fn bind_called(
         datagrams::bind(address, false)?;
     }
     Ok(SeatSocket::new(seat, datagrams::bind(address, is_shared)?))
-}
-
-fn take_streams(plan: &Plan, inboxes: &Arc<Inboxes>) -> Result<Vec<Seated>, BenchError> {
-    let server = plan.server;
-    let mut seated = Vec::new();
-    let mut plan = plan.clone();
-    for thread in 0..plan.threads {
-        let mut addresses = [None; 3];
-        let mut listeners = Vec::new();
-        for (seat, bound) in Seat::ALL.into_iter().zip(&mut addresses) {
-            let Some(address) = address_of(&plan, seat, thread) else {
-                continue;
-            };
-            let failed = |source| BenchError::Bind {
-                seat,
-                address,
-                source,
-            };
-            let is_shared = seat != Seat::Caller && plan.threads > 1;
-            let listener = streams::listen(address, is_shared).map_err(failed)?;
-            let local = listener.local_addr().map_err(failed)?;
-            *bound = Some(local);
-            if let Some(place) = plan.seats.get_mut(seat as usize)
-                && seat != Seat::Caller
-            {
-                *place = Some(local);
-            }
-            listeners.push((seat, listener));
-        }
-        let from = plan
-            .seat(Seat::Caller)
-            .map(|seat| SocketAddr::new(seat.ip(), 0));
-        let from = from.unwrap_or(server);
-        let stream = streams::connect(from, server)
-            .map_err(|source| BenchError::Refused { server, source })?;
-        let streams = Streams::new(thread, Arc::clone(inboxes), listeners, stream);
-        seated.push(Seated {
-            addresses,
-            sockets: Sockets::Streams(streams.map_err(BenchError::Thread)?),
-        });
-    }
-    Ok(seated)
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::os;
 use super::wires::{Handed, Inboxes};
 use crate::bench::{Hop, Outbox, Seat};
 use crate::message::{Frame, Framer};
@@ -33,6 +32,8 @@ pub(super) struct Streams {
     connections: Vec<Option<Connection>>,
     /// The connections that this side has opened.
     opened: HashMap<SocketAddr, u32>,
+    /// Whether the caller speaks over connections.
+    has_caller: bool,
     room: Vec<u8>,
 }
 
@@ -63,7 +64,8 @@ pub(super) fn listen(address: SocketAddr, is_shared: bool) -> io::Result<TcpList
 }
 
 impl Streams {
-    /// The sockets of one thread: its listeners, and its connection to the server.
+    /// The sockets of one thread: its listeners, and the caller's connection to the server, where
+    /// it calls over TCP.
     ///
     /// # Errors
     /// The connection cannot be used.
@@ -71,20 +73,28 @@ impl Streams {
         thread: u8,
         inboxes: Arc<Inboxes>,
         listeners: Vec<(Seat, TcpListener)>,
-        server: TcpStream,
+        server: Option<TcpStream>,
     ) -> io::Result<Self> {
-        let peer = server.peer_addr()?;
         let mut streams = Self {
             thread,
             inboxes,
             listeners,
             connections: Vec::new(),
             opened: HashMap::new(),
+            has_caller: server.is_some(),
             room: vec![0; READ_BYTES],
         };
-        let number = streams.adopt(server, Seat::Caller, peer)?;
-        streams.opened.insert(peer, number);
+        if let Some(server) = server {
+            let peer = server.peer_addr()?;
+            let number = streams.adopt(server, Seat::Caller, peer)?;
+            streams.opened.insert(peer, number);
+        }
         Ok(streams)
+    }
+
+    /// Whether there is any connection.
+    pub(super) fn is_used(&self) -> bool {
+        self.has_caller || !self.connections.is_empty()
     }
 
     fn adopt(&mut self, stream: TcpStream, seat: Seat, peer: SocketAddr) -> io::Result<u32> {
@@ -109,7 +119,7 @@ impl Streams {
     }
 
     /// Hands over what has arrived; how many messages that were.
-    pub(super) fn receive(&mut self, mut each: impl FnMut(Hop, &[u8])) -> io::Result<usize> {
+    pub(super) fn receive(&mut self, mut each: impl FnMut(Hop, &[u8])) -> usize {
         self.accept();
         let mut count = 0;
         let number_of = |index: usize| u32::from(self.thread) << INDEX_BITS | index as u32;
@@ -132,7 +142,7 @@ impl Streams {
                 self.opened.retain(|to, _| *to != peer);
             }
         }
-        Ok(count)
+        count
     }
 
     fn accept(&mut self) {
@@ -148,10 +158,14 @@ impl Streams {
         }
     }
 
-    /// Sends what waits; how many messages could not be sent.
+    /// Sends what waits and goes over TCP; how many messages could not be sent.
     pub(super) fn send(&mut self, outbox: &Outbox) -> u64 {
         let mut failed = 0;
         for (hop, bytes) in outbox.iter() {
+            let is_called = hop.connection.is_some();
+            if !is_called && !(self.has_caller && hop.seat == Seat::Caller) {
+                continue;
+            }
             failed += u64::from(!self.queue(hop, bytes));
         }
         self.push_on();
@@ -203,13 +217,11 @@ impl Streams {
             .sum()
     }
 
-    /// Waits until something arrives, or the time is over.
-    pub(super) fn wait(&self, timeout_ns: u64) {
+    /// What is waited for.
+    pub(super) fn waited_for(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let listeners = self.listeners.iter().map(|(_, listener)| listener.as_fd());
         let streams = self.connections.iter().flatten();
-        let streams = streams.map(|connection| connection.stream.as_fd());
-        let all: Vec<BorrowedFd<'_>> = listeners.chain(streams).collect();
-        os::wait(all.into_iter(), timeout_ns);
+        listeners.chain(streams.map(|connection| connection.stream.as_fd()))
     }
 }
 
@@ -250,6 +262,9 @@ impl Connection {
         self.written += count;
         if self.written == self.waiting.len() {
             self.waiting.clear();
+            self.written = 0;
+        } else if self.written > self.waiting.len() / 2 {
+            self.waiting.drain(..self.written);
             self.written = 0;
         }
         count > 0

@@ -13,7 +13,7 @@ use super::worker::{Phase, Shared, Worked};
 /// How often it is looked.
 const TICK: Duration = Duration::from_millis(20);
 /// How long a server may answer nothing at all.
-const SILENCE: Duration = Duration::from_secs(3);
+const SILENCE: Duration = Duration::from_secs(5);
 /// How far apart the moments are that a report shows.
 const MOMENT: Duration = Duration::from_millis(500);
 /// The most moments that are kept; of a longer run every second one is dropped, again and again.
@@ -123,7 +123,7 @@ pub(super) fn watch(
         is_interrupted = watch.wait_until(end, glance)?;
     }
     shared.set(Phase::Draining);
-    let after = run.server.as_ref().map(super::Processes::used);
+    let after = run.server.as_ref().map(super::Processes::used_with_pss);
     watch.measured.interval_s = watch.at().as_secs_f64() - watch.measured.from_s;
     watch.measured.server = before.zip(after);
     watch.measured.open_at_end = shared.sum(|live| live.open.load(Relaxed).into());

@@ -5,18 +5,22 @@ use std::io;
 use crossbeam_queue::ArrayQueue;
 
 use super::datagrams::Datagrams;
+use super::os;
 use super::streams::Streams;
 use crate::bench::{Hop, Outbox};
 
 /// How much can wait for one thread.
 const HANDED_LIMIT: usize = 65_536;
 
-/// The sockets of one thread.
-pub(super) enum Wires {
-    /// Over UDP.
-    Datagrams(Datagrams),
-    /// Over TCP.
-    Streams(Streams),
+/// How many rounds pass between two looks for connections, where none is in use.
+const STREAMS_EVERY: u32 = 64;
+
+/// The sockets of one thread: whoever is called is called over both transports, as a proxy may
+/// change the one for the other.
+pub(super) struct Wires {
+    datagrams: Datagrams,
+    streams: Streams,
+    round: u32,
 }
 
 /// What one thread gives to another.
@@ -68,52 +72,58 @@ impl Inboxes {
 }
 
 impl Wires {
+    /// Both kinds of a thread's sockets.
+    pub(super) fn new(datagrams: Datagrams, streams: Streams) -> Self {
+        Self {
+            datagrams,
+            streams,
+            round: 0,
+        }
+    }
+
     /// Hands over what has arrived; how many messages that were.
     #[inline]
-    pub(super) fn receive(&mut self, each: impl FnMut(Hop, &[u8])) -> io::Result<usize> {
-        match self {
-            Self::Datagrams(datagrams) => datagrams.receive(each),
-            Self::Streams(streams) => streams.receive(each),
+    pub(super) fn receive(&mut self, mut each: impl FnMut(Hop, &[u8])) -> io::Result<usize> {
+        let count = self.datagrams.receive(&mut each)?;
+        self.round = self.round.wrapping_add(1);
+        if self.streams.is_used() || self.round.is_multiple_of(STREAMS_EVERY) {
+            return Ok(count + self.streams.receive(each));
         }
+        Ok(count)
     }
 
     /// Sends what waits; how many messages could not be sent.
     #[inline]
     pub(super) fn send(&mut self, outbox: &Outbox) -> u64 {
-        match self {
-            Self::Datagrams(datagrams) => datagrams.send(outbox),
-            Self::Streams(streams) => streams.send(outbox),
-        }
+        let failed = match self.streams.is_used() {
+            true => self.streams.send(outbox),
+            false => 0,
+        };
+        failed + self.datagrams.send(outbox)
     }
 
     /// Sends a message over a connection of this thread's.
     pub(super) fn send_one(&mut self, hop: Hop, bytes: &[u8]) {
-        if let Self::Streams(streams) = self {
-            streams.send_one(hop, bytes);
-        }
+        self.streams.send_one(hop, bytes);
     }
 
     /// Writes what a peer has not taken yet; how many connections took something.
     pub(super) fn push_on(&mut self) -> usize {
-        match self {
-            Self::Datagrams(_) => 0,
-            Self::Streams(streams) => streams.push_on(),
+        match self.streams.is_used() {
+            true => self.streams.push_on(),
+            false => 0,
         }
     }
 
     /// Waits until something arrives, or the time is over.
     pub(super) fn wait(&mut self, timeout_ns: u64) {
-        match self {
-            Self::Datagrams(datagrams) => datagrams.wait(timeout_ns),
-            Self::Streams(streams) => streams.wait(timeout_ns),
-        }
+        self.round = STREAMS_EVERY - 1;
+        let sockets = self.datagrams.waited_for();
+        os::wait(sockets.chain(self.streams.waited_for()), timeout_ns);
     }
 
     /// Datagrams that the kernel dropped.
     pub(super) fn drops(&self) -> u64 {
-        match self {
-            Self::Datagrams(datagrams) => datagrams.drops(),
-            Self::Streams(_) => 0,
-        }
+        self.datagrams.drops()
     }
 }

@@ -1,0 +1,139 @@
+//! Runs over real sockets on this machine, against peers that are right and peers that are odd.
+#![expect(clippy::disallowed_methods, reason = "peers have sockets")]
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::*;
+use crate::bench::{Checks, Item, Scenario, Targets, Templates, Times};
+use crate::message::{Index, Method, Reply, Transport, write_response};
+
+const HOME: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+const MS: u64 = 1_000_000;
+
+fn counted(scenario: Scenario, server: SocketAddr, callee: Option<SocketAddr>) -> Run {
+    let pattern = format!("{}[1..10]", scenario.name());
+    let plan = Plan {
+        items: vec![Item {
+            scenario,
+            weight: 1,
+            targets: Arc::new(Targets::of_pattern(&pattern).unwrap()),
+            finals: scenario.usual_finals().to_vec(),
+        }],
+        templates: Arc::new(Templates::compile(&[], "sip:{user}@{domain}", "sip:b@x").unwrap()),
+        server,
+        transport: Transport::Udp,
+        seats: [Some(SocketAddr::from(HOME)), callee, None],
+        times: Times {
+            ring_ns: 0,
+            hold_ns: 0,
+            t1_ns: 500 * MS,
+            t2_ns: 4_000 * MS,
+            timeout_ns: 32_000 * MS,
+            late_ns: 32_000 * MS,
+        },
+        checks: Checks::ALL,
+        domain: "127.0.0.1".to_owned(),
+        seed: 77,
+        thread: 0,
+        threads: 1,
+        slots: 64,
+        samples: 4,
+    };
+    Run {
+        plan,
+        pace: Pace {
+            window: Some(10),
+            burst: 10,
+            rate: None,
+            count: Some(200),
+        },
+        warm_up: Duration::ZERO,
+        duration: None,
+        drain: Duration::from_secs(40),
+        cpus: Vec::new(),
+        spins: false,
+        server: None,
+    }
+}
+
+fn played(what: &Run) -> Found {
+    run(what, &AtomicBool::new(false), &mut |_| {}).unwrap()
+}
+
+#[test]
+fn calls_through_a_reflector_end_well_on_one_thread_and_on_three() {
+    for threads in [1, 3] {
+        let callee = free_port(HOME.into()).unwrap();
+        let reflector = Reflecting::start(HOME.into(), callee).unwrap();
+        let mut what = counted(Scenario::Call, reflector.address(), Some(callee));
+        what.plan.threads = threads;
+        let found = played(&what);
+        let counts = found.tally.counts;
+        let samples = &found.tally.samples;
+        assert_eq!(
+            (counts.placed, counts.right),
+            (200, 200),
+            "{counts:?} {samples:?}"
+        );
+        assert_eq!(counts.unexpected + counts.unparsable, 0, "{samples:?}");
+        assert_eq!(found.threads.len(), usize::from(threads));
+        assert!(found.measured.interval_s > 0.0 && !found.is_interrupted);
+    }
+}
+
+#[test]
+fn a_server_that_answers_from_another_address_is_heard() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    server
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let peer = std::thread::spawn(move || {
+        let other = UdpSocket::bind("127.0.0.2:0").unwrap();
+        let (mut index, mut room) = (Index::new(), [0; 4_096]);
+        let mut acknowledged = 0;
+        while acknowledged < 200 {
+            let (length, from) = server.recv_from(&mut room).unwrap();
+            let Ok(request) = index.parse(&room[..length]) else {
+                continue;
+            };
+            let mut answer = Vec::new();
+            let reply = Reply {
+                to_tag: Some(b"t"),
+                ..Reply::new(480)
+            };
+            match request.method() {
+                Some(Method::Invite) => write_response(&request, &reply, &mut answer),
+                _ => acknowledged += 1,
+            }
+            if !answer.is_empty() {
+                other.send_to(&answer, from).unwrap();
+            }
+        }
+    });
+    let found = played(&counted(Scenario::Reject, address, None));
+    let counts = found.tally.counts;
+    assert_eq!((counts.right, counts.wrong_message), (200, 0), "{counts:?}");
+    peer.join().unwrap();
+}
+
+#[test]
+fn a_run_that_is_stopped_tells_what_there_is() {
+    let callee = free_port(HOME.into()).unwrap();
+    let reflector = Reflecting::start(HOME.into(), callee).unwrap();
+    let mut what = counted(Scenario::Call, reflector.address(), Some(callee));
+    what.pace.count = None;
+    what.plan.times.hold_ns = 3_600_000 * MS;
+    let stop = AtomicBool::new(false);
+    let found = run(&what, &stop, &mut |glance| {
+        if glance.open == 10 {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    let found = found.unwrap();
+    assert!(found.is_interrupted);
+    assert_eq!((found.tally.counts.placed, found.tally.failed()), (0, 0));
+}
