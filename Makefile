@@ -1,14 +1,14 @@
 # The commands of this project. `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-TOOLS := sipp sipsak baresip svmap svwar svcrack openssl socat dnsmasq
-PACKAGES := sip-tester sipsak baresip-core sipvicious openssl socat dnsmasq-base
+TOOLS := sipp sipsak baresip svmap svwar svcrack openssl socat dnsmasq valgrind
+PACKAGES := sip-tester sipsak baresip-core sipvicious openssl socat dnsmasq-base valgrind
 # For the browser's side of SIP; another Node.js than Debian's is as good.
 NODE_TOOLS := node npm
 NODE_PACKAGES := nodejs npm
 FUZZ_S := 60
 
-.PHONY: help build demo check lint test bench deny deps fuzz compare
+.PHONY: help build demo check lint test bench instructions instructions-update deny deps fuzz compare
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -62,6 +62,13 @@ bench: ## the criterion benches; benches/README.md has figures
 
 compare: ## pointsman and Kamailio in turn on one core: a table and a page in target/compare
 	benches/compare/run
+
+instructions: ## instructions and allocations of the hot parts, against benches/instructions.tsv
+	@command -v valgrind >/dev/null || { echo "valgrind is missing: make deps installs it"; exit 1; }
+	cargo bench --locked --bench instructions
+
+instructions-update: ## writes what they are now to benches/instructions.tsv
+	cargo bench --locked --bench instructions -- --update
 
 fuzz: ## each fuzz target for a minute (FUZZ_S seconds); installs cargo-fuzz when it is missing
 	@command -v cargo-fuzz >/dev/null || { \

@@ -179,7 +179,7 @@ fn call(to: SocketAddr, number: &str, call_id: &str) -> u16 {
 
 /// Waits until `is_so`.
 fn until(is_so: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(30);
     while !is_so() {
         assert!(Instant::now() < deadline, "it never came true");
         std::thread::park_timeout(Duration::from_millis(20));
@@ -356,4 +356,40 @@ fn an_acknowledged_registration_survives_kill_9() {
     server.http(&format!("DELETE {path}"), "");
     let (_, text) = register(&phone, server.sip, 13, "");
     assert!(!text.contains("Contact:"), "{text}");
+}
+
+/// An all-day entry around today, as a calendar writes it.
+fn out_of_office() -> String {
+    let day = |offset: i64| {
+        let now = jiff::Timestamp::now().as_second() + offset * 86_400;
+        let at = jiff::Timestamp::from_second(now).unwrap();
+        let at = at.to_zoned_datetime(jiff::tz::TimeZone::UTC);
+        at.strftime("%Y%m%d").to_string()
+    };
+    format!(
+        "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1\r\nSUMMARY:Holiday\r\n\
+         DTSTART;VALUE=DATE:{}\r\nDTEND;VALUE=DATE:{}\r\nX-MICROSOFT-CDO-BUSYSTATUS:OOF\r\n\
+         END:VEVENT\r\nEND:VCALENDAR\r\n",
+        day(-1),
+        day(3)
+    )
+}
+
+#[test]
+fn a_calendar_sets_a_status_and_its_end_takes_it_back() {
+    let site = Site::new("[presence]\ncalendar_refresh_s = 10");
+    let file = site.directory.path().join("anna.ics");
+    std::fs::write(&file, out_of_office()).unwrap();
+    let server = site.serve();
+    let anna = format!(
+        r#"{{"id":"anna","aliases":["101"],"calendars":[{file:?}],
+            "settings":{{"away":{{"immediate":"missed"}}}}}}"#
+    );
+    server.add(&anna);
+    let status = || server.http("GET /api/v1/subscribers/anna/status", "");
+    until(|| status().contains(r#""status":"away""#));
+    assert!(status().contains(r#""layer":"calendar""#), "{}", status());
+    assert_eq!(call(server.sip, "101", "calendar-1"), 480);
+    std::fs::write(&file, "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n").unwrap();
+    until(|| status().contains(r#""status":"available""#));
 }

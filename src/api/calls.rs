@@ -217,7 +217,7 @@ pub(super) async fn decisions(
             && query
                 .call_id
                 .as_deref()
-                .is_none_or(|id| *trace.call_id == *id)
+                .is_none_or(|id| trace.texts.call_id() == id)
     });
     let decisions = traces
         .iter()
@@ -251,15 +251,15 @@ impl DecisionTrace {
         let callee = trace.callee.and_then(|handle| directory.profile(handle));
         Self {
             at: instant(trace.at_unix_ms),
-            call_id: trace.call_id.to_string(),
-            from: trace.from.to_string(),
-            to: trace.to.to_string(),
+            call_id: trace.texts.call_id().into_owned(),
+            from: trace.texts.from().into_owned(),
+            to: trace.texts.to().into_owned(),
             source: trace.source.to_string(),
             caller_class: trace.class.name(),
             callee: callee.map(|profile| profile.id().to_owned()),
             decision: trace.outcome.label(),
             reasons: trace.reasons.iter().map(|reason| reason.label()).collect(),
-            target: trace.target.to_string(),
+            target: trace.texts.target().into_owned(),
             status: trace.status,
             setup_ms: trace.setup_ms,
             ring_ms: trace.ring_ms,

@@ -26,19 +26,39 @@ pub struct Calls {
     stored: Box<dyn OpenCalls>,
     directory: Arc<Directory>,
     scratch: Vec<u8>,
+    old: Vec<u8>,
 }
 
-/// One open call in memory: what finds it, what it marks, and its record.
+/// One open call in memory: what finds it, what it marks, and where its record is.
 struct Call {
     key: u64,
     tags: [u64; 2],
     /// The next call with the same Call-ID (another 2xx of a fork).
     next: Option<CallId>,
-    /// Where the store keeps the record; `None` when the store is full.
-    slot: Option<u32>,
+    kept: Kept,
     deadline: Ms,
-    record: Box<[u8]>,
     _marks: Marks,
+}
+
+/// Where a call's record is: once, not twice.
+enum Kept {
+    /// In this slot of the store.
+    Stored(u32),
+    /// Here, as the store is full.
+    Here(Box<[u8]>),
+}
+
+impl Kept {
+    /// Appends the record to `out`; whether there is one.
+    fn read(&self, stored: &dyn OpenCalls, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Stored(slot) => stored.read(*slot, out),
+            Self::Here(record) => {
+                out.extend_from_slice(record);
+                true
+            }
+        }
+    }
 }
 
 /// The caller's mark and the callee's.
@@ -71,15 +91,16 @@ impl Calls {
             stored,
             directory,
             scratch: Vec::with_capacity(RECORD_LIMIT),
+            old: Vec::with_capacity(RECORD_LIMIT),
         };
         for (slot, record) in left {
-            calls.restore_one(slot, record, now, unix_ms);
+            calls.restore_one(slot, &record, now, unix_ms);
         }
         calls
     }
 
-    fn restore_one(&mut self, slot: u32, record: Box<[u8]>, now: Ms, unix_ms: i64) {
-        let Some(read) = CallRecord::decode(&record).filter(|r| r.ends_unix_ms > unix_ms) else {
+    fn restore_one(&mut self, slot: u32, record: &[u8], now: Ms, unix_ms: i64) {
+        let Some(read) = CallRecord::decode(record).filter(|r| r.ends_unix_ms > unix_ms) else {
             self.stored.remove(slot);
             return;
         };
@@ -90,15 +111,14 @@ impl Calls {
         };
         let deadline = now + read.ends_unix_ms.abs_diff(unix_ms);
         let (key, tags) = (read.key, [read.caller_tag, read.callee_tag]);
-        let slot = Some(slot);
+        let kept = Kept::Stored(slot);
         let next = None;
         self.insert(parties, |_marks| Call {
             key,
             tags,
             next,
-            slot,
+            kept,
             deadline,
-            record,
             _marks,
         });
     }
@@ -134,16 +154,17 @@ impl Calls {
         }
         self.scratch.clear();
         record.encode(&mut self.scratch);
-        let slot = self.stored.insert(&self.scratch);
-        let bytes = Box::from(self.scratch.as_slice());
+        let kept = match self.stored.insert(&self.scratch) {
+            Some(slot) => Kept::Stored(slot),
+            None => Kept::Here(Box::from(self.scratch.as_slice())),
+        };
         let (key, next) = (record.key, None);
         Some(self.insert(parties, |_marks| Call {
             key,
             tags,
             next,
-            slot,
+            kept,
             deadline,
-            record: bytes,
             _marks,
         }))
     }
@@ -181,8 +202,11 @@ impl Calls {
     }
 
     /// The record of an open call.
-    pub fn record(&self, id: CallId) -> Option<CallRecord<'_>> {
-        CallRecord::decode(&self.calls.get(id)?.record)
+    pub fn record(&mut self, id: CallId) -> Option<CallRecord<'_>> {
+        let call = self.calls.get(id)?;
+        self.scratch.clear();
+        call.kept.read(&*self.stored, &mut self.scratch);
+        CallRecord::decode(&self.scratch)
     }
 
     /// A session refresh moved the call's end (RFC 4028 §10), but never beyond `latest_unix_ms`.
@@ -190,7 +214,9 @@ impl Calls {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        let Some(read) = CallRecord::decode(&call.record) else {
+        self.old.clear();
+        call.kept.read(&*self.stored, &mut self.old);
+        let Some(read) = CallRecord::decode(&self.old) else {
             return;
         };
         let record = CallRecord {
@@ -201,21 +227,26 @@ impl Calls {
         self.scratch.clear();
         record.encode(&mut self.scratch);
         call.deadline = deadline;
-        if let Some(slot) = call.slot {
-            self.stored.update(slot, &self.scratch);
+        match &mut call.kept {
+            Kept::Stored(slot) => {
+                self.stored.update(*slot, &self.scratch);
+            }
+            Kept::Here(record) => *record = Box::from(self.scratch.as_slice()),
         }
-        call.record = Box::from(self.scratch.as_slice());
     }
 
-    /// Ends a call: its marks and its copy in the store are gone when this returns; the record is
-    /// handed back for the journal.
-    pub fn close(&mut self, id: CallId) -> Option<Box<[u8]>> {
-        let call = self.calls.remove(id)?;
-        if let Some(slot) = call.slot {
+    /// Ends a call: its marks and its copy in the store are gone when this returns; the encoded
+    /// record is appended to `out` for the journal. Whether it was open.
+    pub fn close(&mut self, id: CallId, out: &mut Vec<u8>) -> bool {
+        let Some(call) = self.calls.remove(id) else {
+            return false;
+        };
+        call.kept.read(&*self.stored, out);
+        if let Kept::Stored(slot) = call.kept {
             self.stored.remove(slot);
         }
         self.unlink(call.key, id, call.next);
-        Some(call.record)
+        true
     }
 
     /// A dialog is over, whether it was open or not: a 2xx that the network held up does not open

@@ -37,6 +37,18 @@ impl Default for Sip {
     }
 }
 
+impl Default for Presence {
+    fn default() -> Self {
+        Self {
+            time_zone: None,
+            team_sees: Level::Full,
+            others_see: Level::Full,
+            holidays: Vec::new(),
+            calendar_refresh_s: 300,
+        }
+    }
+}
+
 impl Default for Tls {
     fn default() -> Self {
         Self {

@@ -6,7 +6,7 @@ use super::address::{
 use super::auth::{method, realm};
 use super::error::Fault;
 use super::readers::{
-    addresses, certificates, check_s, level, listeners, max_delay, peer_name, region,
+    addresses, calendar, certificates, check_s, level, listeners, max_delay, peer_name, region,
     session_expires, time_zone, token, udp_limit,
 };
 use super::value::Value;
@@ -251,6 +251,13 @@ pub(super) const KEYS: &[Key<Config>] = &[
         Toml(r#""full""#), true,
         c.presence.others_see = v => v.word(LEVELS)?,
         "The same of everybody else."),
+    key!("presence.holidays", "list of `https` URLs or files", Toml("[]"), true,
+        c.presence.holidays = v => v.list(calendar)?,
+        "Calendars (RFC 5545) whose all-day entries are days on which nobody works, for exceptions that \
+         ask for holidays."),
+    key!("presence.calendar_refresh_s", "seconds, 10 to 86400", Toml("300"), true,
+        c.presence.calendar_refresh_s = v => v.integer(10..=86_400)? as u32,
+        "How often the calendars of subscribers and the holidays are read again."),
     key!("registrar.mode", "`\"local\"` or `\"pass\"`",
         Words("`\"pass\"` with a `next_hop`, else `\"local\"`"), true,
         c.registrar.mode = v => Some(v.word(&[

@@ -112,12 +112,14 @@ pub struct Sip {
 }
 
 /// `[presence]`
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "each key is described once, in `keys`")]
 pub struct Presence {
     pub time_zone: Option<String>,
     pub team_sees: Level,
     pub others_see: Level,
+    pub holidays: Vec<String>,
+    pub calendar_refresh_s: u32,
 }
 
 impl Presence {

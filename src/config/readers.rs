@@ -7,7 +7,7 @@ use super::address::network;
 use super::auth::identity;
 use super::error::Fault;
 use super::value::Value;
-use crate::presence::NumberPlan;
+use crate::presence::{NumberPlan, check_feed};
 
 /// The host's index of a listener is a byte, and every shard has a socket for each.
 const LISTENERS_LIMIT: usize = 16;
@@ -65,6 +65,12 @@ pub(super) fn region(text: &str) -> Result<String, String> {
             "{text:?} is not a region; allowed: an ISO 3166 code such as \"DE\""
         )),
     }
+}
+
+pub(super) fn calendar(text: &str) -> Result<String, String> {
+    check_feed(text)
+        .map(|()| text.to_owned())
+        .map_err(|fault| format!("{text:?} is no calendar: it {fault}"))
 }
 
 pub(super) fn time_zone(text: &str) -> Result<String, String> {

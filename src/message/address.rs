@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::lexeme::{Params, closing_quote, is_space, is_token, part, skip_space, tail, trimmed};
+use super::remembered::{Field, Place};
 use super::uri::Uri;
 use memchr::{memchr, memchr2, memchr3};
 
@@ -65,6 +66,41 @@ impl<'a> NameAddr<'a> {
     /// The URI in its parts.
     pub fn parsed_uri(&self) -> Result<Uri<'a>, Fault> {
         Uri::parse(self.uri)
+    }
+}
+
+/// A [`NameAddr`] as places in its message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AddressPlaces {
+    display: Place,
+    uri: Place,
+    tag: Option<Place>,
+    params: Place,
+    strict: bool,
+}
+
+impl<'a> Field<'a> for NameAddr<'a> {
+    type Places = AddressPlaces;
+
+    fn places(&self, message: &'a [u8]) -> AddressPlaces {
+        let place = |piece| Place::of(piece, message);
+        AddressPlaces {
+            display: place(self.display),
+            uri: place(self.uri),
+            tag: self.tag.map(place),
+            params: place(self.params),
+            strict: self.strict,
+        }
+    }
+
+    fn at(places: &AddressPlaces, message: &'a [u8]) -> Self {
+        Self {
+            display: places.display.within(message),
+            uri: places.uri.within(message),
+            tag: places.tag.map(|place| place.within(message)),
+            params: places.params.within(message),
+            strict: places.strict,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::limits;
 use super::name::{Method, Name};
 use super::start::Start;
 use super::uri::{Scheme, Uri, has_illegal_byte};
-use super::via::{MAGIC_COOKIE, Via};
+use super::via::MAGIC_COOKIE;
 use super::view::Message;
 
 /// Checks the parts a proxy needs, and no others: RFC 3261 §16.3(1) forbids to refuse a message for
@@ -81,7 +81,8 @@ fn request_uri(message: &Message<'_>) -> Result<Option<Scheme>, Fault> {
     if bytes.len() > limits::URI_BYTES {
         return Err(Fault::UriTooLong);
     }
-    let uri = Uri::parse(bytes).map_err(|_| Fault::MalformedRequestUri)?;
+    let uri = message.parsed_uri();
+    let uri = uri.map_err(|_| Fault::MalformedRequestUri)?;
     let is_sip = matches!(uri.scheme, Scheme::Sip | Scheme::Sips);
     if has_illegal_byte(bytes) || (is_sip && uri.has_question) {
         return Err(Fault::MalformedRequestUri);
@@ -131,13 +132,17 @@ fn vias(message: &Message<'_>) -> Result<(), Fault> {
         None => limits::VIAS + 1,
     };
     let mut count = 0;
+    let top = message.top_via().ok();
+    let alone = top.filter(|top| message.is_alone(top));
     for header in message.headers(Name::Via) {
-        for element in Elements::new(header.value) {
+        let is_alone = count == 0 && alone.is_some();
+        for element in elements(header.value, is_alone) {
             count += 1;
             if count > limit {
                 return Err(Fault::TooManyVias);
             }
-            let via = Via::parse(part(header.value, element), 0)?;
+            let offset = header.value_span.start + element.start;
+            let via = message.via_at(part(header.value, element), offset)?;
             if via.branch.len() > limits::BRANCH_BYTES {
                 return Err(Fault::BranchTooLong);
             }
@@ -150,14 +155,28 @@ fn vias(message: &Message<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn parties(message: &Message<'_>) -> Result<(), Fault> {
-    party(&message.from_()?, Fault::MalformedFrom, Fault::TwoFromTags)?;
-    party(&message.to()?, Fault::MalformedTo, Fault::TwoToTags)
+/// The elements of a header line, which is not looked through where it is known to have one.
+fn elements(value: &[u8], is_alone: bool) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let one = is_alone.then_some(0..value.len());
+    let rest = (!is_alone).then(|| Elements::new(value));
+    one.into_iter().chain(rest.into_iter().flatten())
 }
 
-fn party(address: &NameAddr<'_>, malformed: Fault, two_tags: Fault) -> Result<(), Fault> {
+fn parties(message: &Message<'_>) -> Result<(), Fault> {
+    let (from, has_uri) = (message.from_()?, message.from_uri().is_ok());
+    party(&from, has_uri, (Fault::MalformedFrom, Fault::TwoFromTags))?;
+    let to = message.to()?;
+    let has_uri = Uri::parse(to.uri).is_ok();
+    party(&to, has_uri, (Fault::MalformedTo, Fault::TwoToTags))
+}
+
+fn party(
+    address: &NameAddr<'_>,
+    has_uri: bool,
+    (malformed, two_tags): (Fault, Fault),
+) -> Result<(), Fault> {
     let (uri, mut tags) = (address.uri, 0);
-    if !address.is_strict() || has_illegal_byte(uri) || Uri::parse(uri).is_err() {
+    if !address.is_strict() || has_illegal_byte(uri) || !has_uri {
         return Err(malformed);
     }
     for tag in address.params().filter(|param| param.is(b"tag")) {

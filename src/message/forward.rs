@@ -37,6 +37,12 @@ pub fn stamp_top_via(
 /// Takes the topmost Via away: its line, or only the element where the line has more (RFC 3261
 /// §16.7(3)).
 pub fn remove_top_via(message: &Message<'_>, edits: &mut Edits) -> Result<(), Fault> {
+    if let (Ok(top), Some(header)) = (message.top_via(), message.header(Name::Via))
+        && message.is_alone(&top)
+    {
+        edits.remove(header.line);
+        return Ok(());
+    }
     let value = message.values(Name::Via).next().ok_or(Fault::MissingVia)?;
     edits.remove(value.cut);
     Ok(())
@@ -175,12 +181,23 @@ fn write_received(address: Option<IpAddr>, out: &mut Vec<u8>) {
 pub fn write_ip(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(address) => {
-            for (at, byte) in address.octets().into_iter().enumerate() {
+            let mut text = [0_u8; 15];
+            let mut rest = text.iter_mut();
+            let mut put = |byte: u8| rest.next().map(|at| *at = byte).map_or(0, |()| 1);
+            let mut length = 0;
+            for (at, octet) in address.octets().into_iter().enumerate() {
                 if at > 0 {
-                    out.push(b'.');
+                    length += put(b'.');
                 }
-                write_number(out, byte.into());
+                if octet >= 100 {
+                    length += put(b'0' + octet / 100);
+                }
+                if octet >= 10 {
+                    length += put(b'0' + octet / 10 % 10);
+                }
+                length += put(b'0' + octet % 10);
             }
+            out.extend_from_slice(text.get(..length).unwrap_or_default());
         }
         // Writing to a Vec cannot fail.
         IpAddr::V6(address) => drop(write!(out, "{address}")),

@@ -3,6 +3,7 @@
 use super::fault::{Fault, Malformed};
 use super::lexeme::{is_token, number, part, tail, trim};
 use super::name::Name;
+use super::remembered::Remembered;
 use super::start::StartLine;
 use super::view::Message;
 use memchr::memchr;
@@ -26,6 +27,7 @@ pub struct Index {
     pub(super) body_at: usize,
     /// The first fault of the header section as a whole.
     pub(super) fault: Option<Fault>,
+    pub(super) remembered: Remembered,
 }
 
 /// One header line with its continuations, as offsets into the message.
@@ -71,6 +73,7 @@ impl Index {
             headers_end: 0,
             body_at: 0,
             fault: None,
+            remembered: Remembered::default(),
         }
     }
 
@@ -79,6 +82,7 @@ impl Index {
     /// passed over (RFC 3261 §7.5) and bytes after Content-Length cut off (§18.3).
     pub fn parse<'a>(&'a mut self, datagram: &'a [u8]) -> Result<Message<'a>, Malformed> {
         let bytes = without_leading_line_ends(datagram)?;
+        self.remembered.clear();
         let line_end = memchr(b'\n', bytes).unwrap_or(bytes.len());
         let line = part(bytes, 0..line_end);
         self.start = StartLine::parse(line.strip_suffix(b"\r").unwrap_or(line))?;

@@ -15,6 +15,12 @@ pub(super) fn tail(bytes: &[u8], from: usize) -> &[u8] {
     bytes.get(from..).unwrap_or_default()
 }
 
+/// Whether two words are the same in any case; most are written alike.
+#[inline]
+pub(crate) fn is_same(word: &[u8], other: &[u8]) -> bool {
+    word.len() == other.len() && (word == other || word.eq_ignore_ascii_case(other))
+}
+
 /// White space of a header value: blanks, and the line ends of a folded line (RFC 3261 §7.3.1).
 #[inline]
 pub(super) fn is_space(byte: u8) -> bool {
@@ -182,7 +188,7 @@ pub struct Param<'a> {
 impl Param<'_> {
     /// Whether the parameter has this name, in any case.
     pub fn is(&self, name: &[u8]) -> bool {
-        self.name.eq_ignore_ascii_case(name)
+        is_same(self.name, name)
     }
 }
 
@@ -222,13 +228,23 @@ impl<'a> Iterator for Params<'a> {
         let bytes = self.outside.bytes;
         while self.at < bytes.len() {
             let semicolon = self.at;
-            self.at = self.outside.find(b';', semicolon + 1);
+            let name_end = name_end(bytes, semicolon + 1);
+            self.at = match bytes.get(name_end) {
+                Some(b';') | None => name_end,
+                Some(b'=') => self.outside.find(b';', name_end + 1),
+                Some(_) => self.outside.find(b';', semicolon + 1),
+            };
             let body = trim(bytes, semicolon + 1..self.at);
             if body.is_empty() {
                 continue;
             }
             let text = part(bytes, body.clone());
-            let (name, value) = match text.iter().position(|&byte| byte == b'=') {
+            let equals = match bytes.get(name_end) {
+                Some(b'=') => Some(name_end.saturating_sub(body.start)),
+                Some(b';') | None => None,
+                Some(_) => text.iter().position(|&byte| byte == b'='),
+            };
+            let (name, value) = match equals {
                 Some(at) => (
                     trimmed(part(text, 0..at)),
                     Some(trimmed(tail(text, at + 1))),
@@ -245,15 +261,42 @@ impl<'a> Iterator for Params<'a> {
     }
 }
 
+/// The offset of the `=` or `;` that ends a parameter's name, or of a byte that must be looked at
+/// with more care; names are short.
+#[inline]
+fn name_end(bytes: &[u8], from: usize) -> usize {
+    let rest = tail(bytes, from).iter();
+    let is_end = |byte: &u8| matches!(byte, b'=' | b';' | b'"' | b'<');
+    let length = rest.take_while(|byte| !is_end(byte)).count();
+    from + length
+}
+
 /// A decimal number of one to ten digits or more that fits; nothing else around it.
 pub(super) fn number(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() || bytes.len() > 64 {
         return None;
     }
+    if bytes.len() <= 18 {
+        return short_number(bytes);
+    }
     bytes.iter().try_fold(0u64, |sum, &byte| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         sum.checked_mul(10)?.checked_add(digit)
     })
+}
+
+/// The same for so few digits that they fit.
+#[inline]
+fn short_number(bytes: &[u8]) -> Option<u64> {
+    let mut sum = 0u64;
+    for &byte in bytes {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum.wrapping_mul(10).wrapping_add(u64::from(digit));
+    }
+    Some(sum)
 }
 
 /// A port: digits, 0 to 65535.

@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::lexeme::{Params, part, port, tail, trimmed};
+use super::remembered::{Field, Place};
 use memchr::{memchr, memchr2, memmem};
 use smallvec::SmallVec;
 use std::net::{IpAddr, Ipv6Addr};
@@ -46,6 +47,9 @@ pub struct Uri<'a> {
 impl<'a> Uri<'a> {
     /// Reads a URI that stands alone in `bytes`, without brackets.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        if let Some(rest) = bytes.strip_prefix(b"sip:") {
+            return sip(Scheme::Sip, rest);
+        }
         let colon = memchr(b':', bytes).ok_or(Fault::MalformedUri)?;
         let scheme = scheme(part(bytes, 0..colon)).ok_or(Fault::MalformedUri)?;
         let rest = tail(bytes, colon + 1);
@@ -80,6 +84,50 @@ impl<'a> Uri<'a> {
     /// The host as an address, where it is one.
     pub fn ip(&self) -> Option<IpAddr> {
         ip(self.host)
+    }
+}
+
+/// A [`Uri`] as places in its message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UriPlaces {
+    scheme: Scheme,
+    user: Place,
+    host: Place,
+    port: Option<u16>,
+    host_port: Place,
+    params: Place,
+    headers: Place,
+    has_question: bool,
+}
+
+impl<'a> Field<'a> for Uri<'a> {
+    type Places = UriPlaces;
+
+    fn places(&self, message: &'a [u8]) -> UriPlaces {
+        let place = |piece| Place::of(piece, message);
+        UriPlaces {
+            scheme: self.scheme,
+            user: place(self.user),
+            host: place(self.host),
+            port: self.port,
+            host_port: place(self.host_port),
+            params: place(self.params),
+            headers: place(self.headers),
+            has_question: self.has_question,
+        }
+    }
+
+    fn at(places: &UriPlaces, message: &'a [u8]) -> Self {
+        Self {
+            scheme: places.scheme,
+            user: places.user.within(message),
+            host: places.host.within(message),
+            port: places.port,
+            host_port: places.host_port.within(message),
+            params: places.params.within(message),
+            headers: places.headers.within(message),
+            has_question: places.has_question,
+        }
     }
 }
 
@@ -183,9 +231,10 @@ pub(super) fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let text = trimmed(text);
     let bracketed = text.first() == Some(&b'[');
     let inner = if bracketed { tail(text, 1) } else { text };
-    let host_end = inner
-        .iter()
-        .position(|&byte| !is_host_byte(byte, bracketed));
+    let host_end = match bracketed {
+        true => inner.iter().position(|&byte| !is_reference_byte(byte)),
+        false => inner.iter().position(|&byte| !is_host_byte(byte)),
+    };
     let host = part(inner, 0..host_end.unwrap_or(inner.len()));
     let mut after = tail(inner, host.len());
     if bracketed {
@@ -193,6 +242,9 @@ pub(super) fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     }
     if host.is_empty() {
         return None;
+    }
+    if after.is_empty() {
+        return Some((host, None));
     }
     let after = trimmed(after);
     match after.split_first() {
@@ -202,11 +254,28 @@ pub(super) fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     }
 }
 
-/// Underscores are no host name's, but many networks have them; `%` begins an IPv6 zone.
-fn is_host_byte(byte: u8, bracketed: bool) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'.' | b'-' | b'_')
-        || (bracketed && matches!(byte, b':' | b'%'))
+/// Underscores are no host name's, but many networks have them.
+#[inline]
+fn is_host_byte(byte: u8) -> bool {
+    HOST.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+/// A byte between the brackets of an IPv6 reference; `%` begins a zone.
+fn is_reference_byte(byte: u8) -> bool {
+    is_host_byte(byte) || matches!(byte, b':' | b'%')
+}
+
+static HOST: [bool; 256] = host_bytes();
+
+#[expect(clippy::indexing_slicing, reason = "runs at compile time only")]
+const fn host_bytes() -> [bool; 256] {
+    let mut bytes = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        bytes[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        byte += 1;
+    }
+    bytes
 }
 
 fn unescape(text: &[u8], out: &mut SmallVec<[u8; 32]>) {

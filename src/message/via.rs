@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::lexeme::{Params, is_space, is_token, part, port, skip_space, tail, trimmed};
+use super::remembered::{Field, Place};
 use super::uri;
 use memchr::memchr;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,8 @@ pub struct Via<'a> {
     pub rport: Option<Option<u16>>,
     /// The `maddr` parameter.
     pub maddr: Option<&'a [u8]>,
+    /// The `oc` parameter (RFC 7339): `Some(None)` offers to listen, `Some(Some(_))` asks.
+    pub oc: Option<Option<&'a [u8]>>,
     /// The whole element.
     pub bytes: &'a [u8],
     /// The element's place in the message.
@@ -55,6 +58,7 @@ impl<'a> Via<'a> {
             received: None,
             rport: None,
             maddr: None,
+            oc: None,
             bytes,
             span: offset..offset + bytes.len(),
             params_at,
@@ -118,6 +122,10 @@ impl<'a> Via<'a> {
     fn read_params(&mut self) {
         let (mut branch, mut rport) = (None, None);
         for param in self.params() {
+            if param.name.len() == 2 && param.is(b"oc") {
+                self.oc = self.oc.or(Some(param.value));
+                continue;
+            }
             let slot = match param.name.len() {
                 6 if param.is(b"branch") => &mut branch,
                 5 if param.is(b"rport") => {
@@ -136,6 +144,66 @@ impl<'a> Via<'a> {
         }
         self.branch = branch.unwrap_or(self.branch);
         self.rport = rport;
+    }
+}
+
+/// A [`Via`] as places in its message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ViaPlaces {
+    transport: Place,
+    host: Place,
+    branch: Place,
+    received: Option<Place>,
+    maddr: Option<Place>,
+    oc: Option<Option<Place>>,
+    bytes: Place,
+    port: Option<u16>,
+    rport: Option<Option<u16>>,
+    start: u16,
+    params_at: u16,
+    has_unclear_branch: bool,
+}
+
+impl<'a> Field<'a> for Via<'a> {
+    type Places = ViaPlaces;
+
+    fn places(&self, message: &'a [u8]) -> ViaPlaces {
+        let place = |piece| Place::of(piece, message);
+        ViaPlaces {
+            transport: place(self.transport),
+            host: place(self.host),
+            branch: place(self.branch),
+            received: self.received.map(place),
+            maddr: self.maddr.map(place),
+            oc: self.oc.map(|value| value.map(place)),
+            bytes: place(self.bytes),
+            port: self.port,
+            rport: self.rport,
+            start: self.span.start as u16,
+            params_at: self.params_at as u16,
+            has_unclear_branch: self.has_unclear_branch,
+        }
+    }
+
+    fn at(places: &ViaPlaces, message: &'a [u8]) -> Self {
+        let bytes = places.bytes.within(message);
+        let start = usize::from(places.start);
+        Self {
+            transport: places.transport.within(message),
+            host: places.host.within(message),
+            port: places.port,
+            branch: places.branch.within(message),
+            received: places.received.map(|place| place.within(message)),
+            rport: places.rport,
+            maddr: places.maddr.map(|place| place.within(message)),
+            oc: places
+                .oc
+                .map(|value| value.map(|place| place.within(message))),
+            bytes,
+            span: start..start + bytes.len(),
+            params_at: places.params_at.into(),
+            has_unclear_branch: places.has_unclear_branch,
+        }
     }
 }
 

@@ -5,7 +5,9 @@ use super::fault::Fault;
 use super::index::{Index, Line};
 use super::lexeme::{Elements, number, part, skip_space, tail, trimmed};
 use super::name::{Method, Name};
+use super::remembered::once;
 use super::start::{Kind, Start};
+use super::uri::Uri;
 use super::via::Via;
 use std::ops::Range;
 
@@ -94,6 +96,13 @@ impl<'a> Message<'a> {
         part(self.bytes, self.uri_span())
     }
 
+    /// The Request-URI in its parts.
+    pub fn parsed_uri(&self) -> Result<Uri<'a>, Fault> {
+        once(&self.index.remembered.uri, self.bytes, || {
+            Uri::parse(self.uri())
+        })
+    }
+
     /// The place of the Request-URI; empty for a response.
     pub fn uri_span(&self) -> Range<usize> {
         match self.index.start.kind {
@@ -166,6 +175,12 @@ impl<'a> Message<'a> {
 
     /// The topmost Via.
     pub fn top_via(&self) -> Result<Via<'a>, Fault> {
+        once(&self.index.remembered.via, self.bytes, || {
+            self.read_top_via()
+        })
+    }
+
+    fn read_top_via(&self) -> Result<Via<'a>, Fault> {
         let header = self.header(Name::Via).ok_or(Fault::MissingVia)?;
         let element = Elements::new(header.value).find(|element| !element.is_empty());
         let element = element.ok_or(Fault::MalformedVia)?;
@@ -175,20 +190,38 @@ impl<'a> Message<'a> {
 
     /// All Vias, topmost first.
     pub fn vias(&self) -> impl Iterator<Item = Result<Via<'a>, Fault>> + use<'a> {
-        self.values(Name::Via)
-            .map(|value| Via::parse(value.bytes, value.span.start))
+        let message = *self;
+        let alone = self.lone_via();
+        let others = match alone {
+            Some(_) => 0,
+            None => usize::MAX,
+        };
+        let all = self.values(Name::Via).take(others);
+        let all = all.map(move |value| message.via_at(value.bytes, value.span.start));
+        alone.map(Ok).into_iter().chain(all)
     }
 
     /// The From header. (`from` alone reads like a conversion.)
     pub fn from_(&self) -> Result<NameAddr<'a>, Fault> {
-        let header = self.header(Name::From).ok_or(Fault::MissingFrom)?;
-        NameAddr::parse(header.value).map_err(|_| Fault::MalformedFrom)
+        once(&self.index.remembered.from, self.bytes, || {
+            let header = self.header(Name::From).ok_or(Fault::MissingFrom)?;
+            NameAddr::parse(header.value).map_err(|_| Fault::MalformedFrom)
+        })
+    }
+
+    /// The URI of the From in its parts.
+    pub fn from_uri(&self) -> Result<Uri<'a>, Fault> {
+        once(&self.index.remembered.from_uri, self.bytes, || {
+            Uri::parse(self.from_()?.uri)
+        })
     }
 
     /// The To header.
     pub fn to(&self) -> Result<NameAddr<'a>, Fault> {
-        let header = self.header(Name::To).ok_or(Fault::MissingTo)?;
-        NameAddr::parse(header.value).map_err(|_| Fault::MalformedTo)
+        once(&self.index.remembered.to, self.bytes, || {
+            let header = self.header(Name::To).ok_or(Fault::MissingTo)?;
+            NameAddr::parse(header.value).map_err(|_| Fault::MalformedTo)
+        })
     }
 
     /// The Call-ID, compared byte by byte (RFC 3261 §20.8); never empty.
@@ -213,6 +246,40 @@ impl<'a> Message<'a> {
         };
         let hops = number(header.value).and_then(|number| u8::try_from(number).ok());
         hops.map(Some).ok_or(Fault::MalformedMaxForwards)
+    }
+
+    /// The top Via where it is the only one of the message; `None` also where that would have to
+    /// be looked for.
+    fn lone_via(&self) -> Option<Via<'a>> {
+        let via = self.top_via().ok().filter(|_| self.count(Name::Via) == 1)?;
+        self.is_alone(&via).then_some(via)
+    }
+
+    /// Whether the top Via fills its header line.
+    pub(super) fn is_alone(&self, top: &Via<'a>) -> bool {
+        let header = self.header(Name::Via);
+        header.is_some_and(|header| header.value_span == top.span)
+    }
+
+    /// Whether there is another Via below the top one.
+    pub fn has_lower_via(&self) -> bool {
+        let is_alone = self.top_via().is_ok_and(|top| self.is_alone(&top));
+        match (is_alone, self.count(Name::Via)) {
+            (true, 1) => false,
+            (true, 2) => self
+                .headers(Name::Via)
+                .nth(1)
+                .is_some_and(|header| !header.value.is_empty()),
+            _ => self.values(Name::Via).nth(1).is_some(),
+        }
+    }
+
+    /// The Via element that is written there: the top one was read before.
+    pub(super) fn via_at(&self, element: &'a [u8], offset: usize) -> Result<Via<'a>, Fault> {
+        match self.top_via() {
+            Ok(top) if top.span.start == offset => Ok(top),
+            _ => Via::parse(element, offset),
+        }
     }
 
     /// How many header lines there are.

@@ -15,6 +15,7 @@ use super::stream::{CertificateFacts, Tls};
 use super::upkeep::unix_s;
 use crate::config::{Config, ConfigErrors, Surroundings, compile};
 use crate::engine::Shared;
+use crate::presence::Holidays;
 use crate::proxy::policy::{Network, Policy};
 use crate::proxy::{Names, Wanted};
 
@@ -135,6 +136,7 @@ pub(super) struct InForce {
     /// The bound addresses of the listeners.
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) changing: Mutex<()>,
+    pub(super) holidays: ArcSwap<Holidays>,
 }
 
 impl InForce {
@@ -151,6 +153,7 @@ impl InForce {
             clock,
             addresses: addresses.to_vec(),
             changing: Mutex::default(),
+            holidays: ArcSwap::default(),
         })
     }
 
@@ -171,13 +174,27 @@ impl InForce {
         let config = wanted.keeping_running(&running)?;
         let (names, now_ms) = (&self.shared.names, self.clock.now().ms);
         let surveyed = Surveyed::for_reload(&config, names, now_ms);
-        let policy = compile(&config, &surveyed)?.bound(&self.addresses);
+        let mut policy = compile(&config, &surveyed)?.bound(&self.addresses);
+        policy.holidays = (**self.holidays.load()).clone();
         prepare(&config)?;
         surveyed.publish(names, now_ms);
         self.shared.policy.store(Arc::new(policy));
         let config = Arc::new(config);
         self.config.store(Arc::clone(&config));
         Ok((needs_restart, config))
+    }
+
+    /// These are the holidays from now on.
+    pub(super) fn observe(&self, holidays: Holidays) {
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let policy = self.shared.policy.load_full();
+        if policy.holidays != holidays {
+            self.holidays.store(Arc::new(holidays.clone()));
+            self.shared.policy.store(Arc::new(Policy {
+                holidays,
+                ..(*policy).clone()
+            }));
+        }
     }
 
     /// A configured name leads elsewhere: the systems are known by their new addresses. What we
@@ -191,6 +208,7 @@ impl InForce {
                 let listeners = self.shared.policy.load().listeners.clone();
                 self.shared.policy.store(Arc::new(Policy {
                     listeners,
+                    holidays: (**self.holidays.load()).clone(),
                     ..policy
                 }));
             }

@@ -9,6 +9,7 @@
 mod background;
 mod batch;
 pub mod bench;
+mod calendars;
 mod chronicle;
 mod clock;
 mod counters;

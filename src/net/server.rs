@@ -11,6 +11,7 @@ use socket2::Socket;
 use tokio::sync::watch;
 
 use super::background::Background;
+use super::calendars::Calendars;
 use super::chronicle::Collector;
 use super::clock::Clock;
 use super::counters::Latency;
@@ -117,8 +118,12 @@ impl Server {
             collector: Arc::clone(&collector),
             clock,
         };
-        let background = upkeep.start().map_err(StartError::Thread)?;
+        let mut background = upkeep.start().map_err(StartError::Thread)?;
         let in_force = InForce::new(&config, &shared, clock, &addresses);
+        let calendars = Calendars::new(&roster, &in_force).map_err(StartError::Thread)?;
+        calendars
+            .start(&mut background)
+            .map_err(StartError::Thread)?;
         let names = start_names(&in_force, &shards).map_err(StartError::Thread)?;
         Ok(Self {
             shards,

@@ -10,7 +10,7 @@ use super::*;
 use crate::config::Config;
 use crate::engine::Shared;
 use crate::presence::{CallerClass, Directory};
-use crate::proxy::{Outcome, Trace};
+use crate::proxy::{Outcome, Trace, TraceTexts};
 use crate::routing::Reason;
 
 /// Shared tables of one shard with the default configuration.
@@ -24,15 +24,17 @@ pub(super) fn shared() -> Shared {
 pub(super) fn trace(call_id: &str) -> Trace {
     Trace {
         at_unix_ms: 0,
-        call_id: call_id.into(),
-        from: "sip:a@example.com".into(),
-        to: "sip:b@example.com".into(),
+        texts: TraceTexts::new([
+            call_id.as_bytes(),
+            b"sip:a@example.com",
+            b"sip:b@example.com",
+            b"",
+        ]),
         source: (IpAddr::from([127, 0, 0, 1]), 5060).into(),
         class: CallerClass::Internal,
         callee: None,
         outcome: Outcome::Reject,
         reasons: smallvec![Reason::UnknownCallee],
-        target: "".into(),
         status: 480,
         setup_ms: 1,
         ring_ms: 0,

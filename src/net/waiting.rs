@@ -22,6 +22,8 @@ pub(super) struct Waiting {
     /// The time of day less the shards' clock.
     offset_ms: Option<i64>,
     distrusted_until_ms: u64,
+    /// When the shard first looked.
+    began_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,6 +43,7 @@ impl Waiting {
 
     /// A pass begins: sees whether the time of day was set since the last one.
     pub(super) fn begin(&mut self, now: Now) {
+        self.began_ms.get_or_insert(now.ms);
         let offset_ms = now.unix_ms.saturating_sub_unsigned(now.ms);
         let before = self.offset_ms.replace(offset_ms);
         if before.is_some_and(|before| before.abs_diff(offset_ms) > STEP_MS as u64) {
@@ -64,11 +67,14 @@ impl Waiting {
         }
     }
 
-    /// How long a datagram waited that the kernel received at that time of day.
+    /// How long a datagram waited that the kernel received at that time of day. What came before the
+    /// shard first looked waited for the start until then, which is no sign of load.
     pub(super) fn waited_ms(&self, now: Now, received_unix_ms: Option<i64>) -> u32 {
         let received = received_unix_ms.filter(|_| now.ms >= self.distrusted_until_ms);
         let waited_ms = received.map_or(0, |received| now.unix_ms.saturating_sub(received).max(0));
-        u32::try_from(waited_ms).unwrap_or(u32::MAX)
+        let running_ms = now.ms - self.began_ms.unwrap_or(now.ms).min(now.ms);
+        let running_ms = u32::try_from(running_ms).unwrap_or(u32::MAX);
+        u32::try_from(waited_ms).map_or(running_ms, |waited_ms| waited_ms.min(running_ms))
     }
 }
 
@@ -98,10 +104,21 @@ mod tests {
     #[test]
     fn a_datagram_waited_since_the_kernel_had_it() {
         let mut waiting = Waiting::new(1);
+        waiting.begin(at(500, 50_500));
         waiting.begin(at(1_000, 51_000));
         assert_eq!(waiting.waited_ms(at(1_000, 51_000), Some(50_750)), 250);
         assert_eq!(waiting.waited_ms(at(1_000, 51_000), Some(51_003)), 0);
         assert_eq!(waiting.waited_ms(at(1_000, 51_000), None), 0);
+    }
+
+    #[test]
+    fn what_came_before_the_start_waited_since_the_start() {
+        let mut waiting = Waiting::new(1);
+        waiting.begin(at(1_000, 51_000));
+        assert_eq!(waiting.waited_ms(at(1_000, 51_000), Some(50_000)), 0);
+        waiting.begin(at(1_030, 51_030));
+        assert_eq!(waiting.waited_ms(at(1_030, 51_030), Some(50_000)), 30);
+        assert_eq!(waiting.waited_ms(at(1_030, 51_030), Some(51_020)), 10);
     }
 
     #[test]

@@ -98,6 +98,13 @@ pub enum Change {
         /// Its id.
         signal: String,
     },
+    /// The calendars say this now, in place of what they said before.
+    ReportCalendar {
+        /// Of whom.
+        id: String,
+        /// Everything that the calendars say; what was dismissed stays dismissed.
+        signals: Vec<Signal>,
+    },
     /// The subscriber wants a signal not to count, or to count again.
     Dismiss {
         /// Whose.
@@ -221,6 +228,7 @@ impl Change {
             | Self::PutSettings { id, .. }
             | Self::Overrule { id, .. }
             | Self::Report { id, .. }
+            | Self::ReportCalendar { id, .. }
             | Self::Withdraw { id, .. }
             | Self::Dismiss { id, .. }
             | Self::PutTriggers { id, .. }
@@ -242,6 +250,7 @@ impl Change {
             | Self::PutSettings { if_version, .. } => *if_version,
             Self::Create { .. }
             | Self::Report { .. }
+            | Self::ReportCalendar { .. }
             | Self::Withdraw { .. }
             | Self::Dismiss { .. }
             | Self::Expire { .. } => None,

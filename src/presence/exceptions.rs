@@ -232,6 +232,12 @@ impl Holidays {
         Self(days.into())
     }
 
+    /// These and others.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self::new(self.0.iter().chain(&others.0).copied())
+    }
+
     /// Whether nobody works on that day.
     pub fn contains(&self, day: Date) -> bool {
         self.0.binary_search(&day).is_ok()

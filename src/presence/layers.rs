@@ -5,6 +5,8 @@
 //! own end. [`claims`] makes of a document what each of them claims and for how long; the profile
 //! answers which claim is in force at a time.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -135,6 +137,17 @@ pub struct Triggers {
     /// `dnd` during activities of these names, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dnd_activities: Vec<String>,
+    /// What a busy entry of a calendar means: `away`, `break`, `dnd`, or `available` for nothing.
+    /// Left out, a meeting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar_busy: Option<Status>,
+    /// What out of office means. Left out, `away`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar_out_of_office: Option<Status>,
+    /// What entries of these categories mean, whatever else they say; at most 32.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    pub calendar_categories: BTreeMap<String, Status>,
 }
 
 /// What one layer claims, and when: from the second `from_s` until before `until_s`.

@@ -10,6 +10,7 @@
 //! Entry points: [`Subscriber`] for documents, [`Directory`] for readers, [`Roster`] for changes,
 //! [`NumberPlan`] for numbers.
 
+pub mod calendar;
 mod change;
 mod circles;
 mod directory;
@@ -49,5 +50,5 @@ pub use record::{MarkKind, ProfileGuard, Routing, SUBSCRIBER_LIMIT};
 pub use roster::{Clock, Roster};
 pub use settings::{Layer, Moment, Rules, Step, Target, UriParts};
 pub use stored::LoadError;
-pub use validate::is_id;
+pub use validate::{check_feed, is_id};
 pub use visibility::{Level, Visibility};

@@ -229,6 +229,11 @@ pub struct Subscriber {
     #[serde(skip_serializing_if = "is_unset")]
     #[schema(required = false)]
     pub triggers: Triggers,
+    /// Calendars that tell when the person is busy or out of office: `https` URLs, or files of the
+    /// server by their whole path; at most 4.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub calendars: Vec<String>,
     /// The teams the person belongs to, at most 16.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]

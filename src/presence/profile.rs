@@ -53,6 +53,7 @@ struct More {
     overruled: Option<Override>,
     signals: Box<[Signal]>,
     triggers: Triggers,
+    calendars: Box<[String]>,
     teams: Box<[String]>,
     visibility: Visibility,
     delegates: Box<[String]>,
@@ -318,6 +319,11 @@ impl Profile {
             .map_or_else(Triggers::default, |more| more.triggers.clone())
     }
 
+    /// The calendars that tell of the person.
+    pub fn calendars(&self) -> &[String] {
+        self.more.as_ref().map_or(&[], |more| &more.calendars)
+    }
+
     /// The teams the person belongs to.
     pub fn teams(&self) -> &[String] {
         self.more.as_ref().map_or(&[], |more| &more.teams)
@@ -475,6 +481,7 @@ impl Profile {
             overruled: self.overruled().cloned(),
             signals: self.signals().to_vec(),
             triggers: self.triggers(),
+            calendars: self.calendars().to_vec(),
             teams: self.teams().to_vec(),
             visibility: self.visibility(),
             delegates: self.delegates().to_vec(),
@@ -506,6 +513,7 @@ impl More {
             overruled: subscriber.overruled.clone(),
             signals: subscriber.signals.as_slice().into(),
             triggers: subscriber.triggers.clone(),
+            calendars: subscriber.calendars.as_slice().into(),
             teams: subscriber.teams.as_slice().into(),
             visibility: subscriber.visibility,
             delegates: subscriber.delegates.as_slice().into(),

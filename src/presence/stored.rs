@@ -112,6 +112,8 @@ struct Document<'a> {
     #[serde(default)]
     triggers: Triggers,
     #[serde(default)]
+    calendars: Vec<String>,
+    #[serde(default)]
     teams: Vec<String>,
     #[serde(default)]
     visibility: Visibility,
@@ -144,6 +146,7 @@ pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
             overruled: subscriber.overruled,
             signals: subscriber.signals,
             triggers: subscriber.triggers,
+            calendars: subscriber.calendars,
             teams: subscriber.teams,
             visibility: subscriber.visibility,
             delegates: subscriber.delegates,

@@ -14,6 +14,9 @@ const TARGET_LIMIT_BYTES: usize = 256;
 const ALIASES_LIMIT: usize = 32;
 const RULES_LIMIT: usize = 50;
 const CALLERS_LIMIT: usize = 200;
+const FEED_LIMIT_BYTES: usize = 1_000;
+const CATEGORIES_LIMIT: usize = 32;
+const CALENDARS_LIMIT: usize = 4;
 const TEAMS_LIMIT: usize = 16;
 const DELEGATES_LIMIT: usize = 16;
 const ACTIVITIES_LIMIT: usize = 16;
@@ -142,6 +145,15 @@ impl Subscriber {
             signal.normalise(&format!("signals.{position}."), problems);
         }
         self.triggers.normalise("triggers.", problems);
+        if self.calendars.len() > CALENDARS_LIMIT {
+            let text = format!("at most {CALENDARS_LIMIT}");
+            problems.push(Problem::new("calendars", text));
+        }
+        for (position, feed) in self.calendars.iter().enumerate() {
+            if let Err(fault) = check_feed(feed) {
+                problems.push(Problem::new(format!("calendars.{position}"), fault));
+            }
+        }
         let is_long = |team: &String| team.is_empty() || team.len() > DISPLAY_NAME_LIMIT_BYTES;
         if self.teams.len() > TEAMS_LIMIT || self.teams.iter().any(is_long) {
             let text =
@@ -206,6 +218,21 @@ impl Exception {
             let text = format!("`{zone}` is no time zone; use an IANA name, Europe/Berlin");
             problems.push(Problem::new(at("when.zone"), text));
         }
+    }
+}
+
+/// A calendar is an `https` or `http` URL, or a file of the server by its whole path.
+pub fn check_feed(feed: &str) -> Result<(), &'static str> {
+    let is_url = ["https://", "http://"].iter().any(|scheme| {
+        feed.strip_prefix(scheme)
+            .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
+    });
+    if feed.len() > FEED_LIMIT_BYTES || feed.bytes().any(|b| b.is_ascii_control()) {
+        Err("at most 1000 bytes, without control characters")
+    } else if is_url || feed.starts_with('/') {
+        Ok(())
+    } else {
+        Err("must be an https:// URL, or the whole path of a file on the server")
     }
 }
 
@@ -319,6 +346,17 @@ impl Triggers {
         if self.away_after_min.is_some_and(|minutes| minutes > 240) {
             let field = format!("{path}away_after_min");
             problems.push(Problem::new(field, "0 (never) to 240 minutes"));
+        }
+        let statuses = self
+            .calendar_busy
+            .iter()
+            .chain(&self.calendar_out_of_office);
+        for status in statuses.chain(self.calendar_categories.values()) {
+            check_status_at(&format!("{path}calendar_busy"), *status, problems);
+        }
+        if self.calendar_categories.len() > CATEGORIES_LIMIT {
+            let text = format!("at most {CATEGORIES_LIMIT}");
+            problems.push(Problem::new(format!("{path}calendar_categories"), text));
         }
         let names = &self.dnd_activities;
         let is_long = |name: &String| name.is_empty() || name.len() > SIGNAL_ID_LIMIT_BYTES;

@@ -343,6 +343,7 @@ fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Result<Outc
         }
         Change::Overrule { order, .. } => overrule(&mut next, order, now),
         Change::Report { signal, .. } => report(&mut next, *signal)?,
+        Change::ReportCalendar { signals, .. } => report_calendar(&mut next, signals),
         Change::Withdraw { kind, signal, .. } => next
             .signals
             .retain(|other| other.kind != kind || other.id != signal),
@@ -467,6 +468,24 @@ fn report(next: &mut Subscriber, signal: Signal) -> Result<(), ChangeError> {
         None => next.signals.push(signal),
     }
     Ok(())
+}
+
+/// What the calendars say no more is gone; what other clients report stays.
+fn report_calendar(next: &mut Subscriber, signals: Vec<Signal>) {
+    let is_of_calendar = |signal: &Signal| signal.source == Source::Calendar;
+    let before = std::mem::take(&mut next.signals);
+    let (known, others): (Vec<_>, Vec<_>) = before.into_iter().partition(is_of_calendar);
+    next.signals = others;
+    let room = SIGNALS_LIMIT.saturating_sub(next.signals.len());
+    next.signals
+        .extend(signals.into_iter().take(room).map(|signal| {
+            let mut known = known.iter();
+            let before = known.find(|other| other.kind == signal.kind && other.id == signal.id);
+            Signal {
+                dismissed: before.is_some_and(|before| before.dismissed),
+                ..signal
+            }
+        }));
 }
 
 /// Drops every layer whose time is over.

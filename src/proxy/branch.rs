@@ -48,7 +48,7 @@ impl Proxy {
         source: &Source<'_>,
         routed: &Routed,
         attempt: &Attempt<'_>,
-        mut targets: Vec<Target>,
+        mut targets: Targets,
     ) {
         let policy = Arc::clone(&self.policy);
         if !attempt.is_divert {
@@ -60,7 +60,10 @@ impl Proxy {
         let group = self.take_breadth(key, &mut targets);
         let has_more = !targets.is_empty();
         if let Some(story) = self.story_of(key) {
-            story.waiting = targets;
+            story.waiting = match has_more {
+                true => targets.into_vec(),
+                false => Vec::new(),
+            };
             story.failure = None;
         }
         let default = has_more.then_some(policy.ring_for_s);
@@ -85,7 +88,7 @@ impl Proxy {
 
     /// Takes the targets of the highest q, as many as the request may have branches, and shares its
     /// breadth out among them (RFC 5393 §5.3.3).
-    fn take_breadth(&self, key: InviteKey, targets: &mut Vec<Target>) -> Targets {
+    fn take_breadth(&self, key: InviteKey, targets: &mut Targets) -> Targets {
         let Some(invite) = self.invites.get(key) else {
             return Targets::new();
         };
@@ -95,7 +98,7 @@ impl Proxy {
         let mut group = take_group(targets);
         let shares = breadth::split(invite.breadth, active, group.len());
         let later = group.drain(shares.len().min(group.len())..);
-        targets.splice(0..0, later);
+        targets.insert_many(0, later);
         for (target, share) in group.iter_mut().zip(shares) {
             target.breadth = share;
         }

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::policy::{Peer, Policy};
-use super::privacy::{Wishes, is_anonymous};
+use super::privacy::{Wishes, is_anonymous_uri};
 use super::request::ProxyRequest;
 use super::route::is_ours;
 use crate::message::{Name, NameAddr, Scheme, Uri};
@@ -37,9 +37,13 @@ pub(super) fn identify(
         .flatten()
         .and_then(|value| NameAddr::parse(value.bytes).ok());
     let address = asserted.unwrap_or(request.from);
-    let uri = Uri::parse(address.uri).ok();
+    let uri = match asserted {
+        Some(asserted) => Uri::parse(asserted.uri).ok(),
+        None => request.message.from_uri().ok(),
+    };
     let user = uri.as_ref().map(Uri::unescaped_user).unwrap_or_default();
-    let is_anonymous = wants_privacy(request) || asserted.is_none() && is_anonymous(&request.from);
+    let is_anonymous = wants_privacy(request)
+        || asserted.is_none() && uri.is_some_and(|uri| is_anonymous_uri(&uri, &request.from));
     let claimed = uri
         .filter(|uri| !peer.external && (uri.scheme == Scheme::Tel || is_ours(uri, policy)))
         .and_then(|_| directory.find_dialled(&user, &policy.plan));

@@ -116,7 +116,7 @@ impl Proxy {
             Ok(targets) => {
                 match self.willing_to_connect(key, &source.message, targets) {
                     Some(targets) => {
-                        self.try_targets(key, source, routed, &attempt, targets.into_vec());
+                        self.try_targets(key, source, routed, &attempt, targets);
                     }
                     None => self.answer(key, source, &Final::new(503)),
                 }
@@ -220,7 +220,7 @@ impl Proxy {
             ring_for_s,
             is_divert: true,
         };
-        self.try_targets(key, source, routed, &attempt, targets.into_vec());
+        self.try_targets(key, source, routed, &attempt, targets);
         self.scratch.uri = uri;
         Carried::Out
     }
@@ -282,7 +282,10 @@ impl Proxy {
         let invite = self.invites.get(key).ok_or(Unroutable::Nowhere)?;
         let story = invite.story.as_deref().ok_or(Unroutable::Nowhere)?;
         let towards = self.towards(invite.call_key, invite.upstream.listener);
-        let uri = Uri::parse(source.message.uri()).map_err(|_| Unroutable::Nowhere)?;
+        let uri = source
+            .message
+            .parsed_uri()
+            .map_err(|_| Unroutable::Nowhere)?;
         let diversion = self.diversion(divert, source, &uri, &story.history);
         let hops = diversion.hops(&towards)?;
         Ok(std::iter::once(Target::at(hops)).collect())
@@ -321,7 +324,7 @@ impl Proxy {
         };
         texts.clear();
         let story = self.invites.get(key)?.story.as_deref()?;
-        let dialled = Uri::parse(source.message.uri()).ok()?;
+        let dialled = source.message.parsed_uri().ok()?;
         let diversion = self.diversion(divert, source, &dialled, &story.history);
         let host = if is_redirect {
             dialled.host_port

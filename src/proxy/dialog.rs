@@ -8,7 +8,7 @@ use super::facts::CallEvent;
 use super::{Arrival, Counters, InviteKey, Owner, Proxy};
 use crate::call::{CallId, CallRecord, Entry, EntryKind, Parties};
 use crate::message::{Message, Name, NameAddr};
-use crate::presence::Handle;
+use crate::presence::{Handle, Profile};
 
 /// How many dialogs one INVITE opens at most, however many phones a fork reaches.
 const FORK_LIMIT: usize = 64;
@@ -85,13 +85,6 @@ impl Proxy {
         let (caller, callee) = (name(parties.caller), name(parties.callee));
         let first = story.callee.filter(|first| Some(*first) != answer.callee);
         let first_called = name(first);
-        let id_of = |profile: &Option<Arc<crate::presence::Profile>>| -> Vec<u8> {
-            profile
-                .as_ref()
-                .map(|profile| profile.id().as_bytes().to_vec())
-                .unwrap_or_default()
-        };
-        let (caller, callee, first_called) = (id_of(&caller), id_of(&callee), id_of(&first_called));
         let reasons = story.reason_labels();
         let limit_ms = u64::from(self.policy.timers.call_limit_s) * 1_000;
         let lasts_ms = lasts_ms(session_s, limit_ms);
@@ -110,9 +103,9 @@ impl Proxy {
             call_id: answer.message.call_id().unwrap_or_default(),
             from: from.uri,
             to: to.uri,
-            caller: &caller,
-            callee: &callee,
-            first_called: &first_called,
+            caller: id_of(&caller),
+            callee: id_of(&callee),
+            first_called: id_of(&first_called),
             reasons: &reasons,
         };
         let deadline = self.now.ms + lasts_ms;
@@ -202,15 +195,22 @@ impl Proxy {
     }
 
     fn close_call(&mut self, id: CallId, end: End) {
-        let Some(bytes) = self.calls.close(id) else {
-            return;
-        };
+        let mut bytes = std::mem::take(&mut self.scratch.closed);
+        bytes.clear();
+        if self.calls.close(id, &mut bytes) {
+            self.note_close(&bytes, end);
+        }
+        self.scratch.closed = bytes;
+    }
+
+    /// The record of a call that has ended goes to the journal and to whoever watches.
+    fn note_close(&mut self, bytes: &[u8], end: End) {
         self.count(|c: &Counters| match end {
             End::Bye => &c.calls_ended_bye,
             End::Failed => &c.calls_ended_failed,
             End::Expired => &c.calls_ended_expired,
         });
-        if let Some(record) = CallRecord::decode(&bytes).filter(|r| !r.callee.is_empty()) {
+        if let Some(record) = CallRecord::decode(bytes).filter(|r| !r.callee.is_empty()) {
             let talk_ms = self
                 .now
                 .unix_ms
@@ -232,7 +232,7 @@ impl Proxy {
         if self.is_watched() {
             self.tell(CallEvent {
                 is_open: false,
-                record: bytes,
+                record: bytes.into(),
             });
         }
     }
@@ -254,6 +254,13 @@ impl Proxy {
             self.shared.event_queued.notify_one();
         }
     }
+}
+
+/// The id of a party, as the record has it.
+fn id_of(profile: &Option<Arc<Profile>>) -> &[u8] {
+    profile
+        .as_ref()
+        .map_or(b"", |profile| profile.id().as_bytes())
 }
 
 /// The session interval that a message agrees on, seconds (RFC 4028 §4).

@@ -77,7 +77,7 @@ impl Proxy {
             is_divert: false,
         };
         self.with_received(key, leg, |proxy, source| {
-            proxy.try_targets(key, source, &Routed::default(), &attempt, waiting);
+            proxy.try_targets(key, source, &Routed::default(), &attempt, waiting.into());
         })?;
         if let Some(story) = self.story_of(key) {
             story.failure = story.failure.or(failure);

@@ -53,11 +53,17 @@ impl Proxy {
             (Method::Ack, Some(Owner::Invite(invite))) if self.awaits_ack(invite) => {
                 self.on_ack(invite);
             }
+            (Method::Ack, Some(Owner::Confirmed(_))) => {}
             (Method::Ack, _) => self.on_new_request(arrival, message, via, key),
             (Method::Cancel, Some(Owner::Invite(invite))) => match check(&message) {
                 Ok(()) => self.on_cancel(arrival, invite, message),
                 Err(fault) => self.reject_unroutable(arrival, message, fault.into()),
             },
+            (Method::Cancel, Some(Owner::Confirmed(_))) => match check(&message) {
+                Ok(()) => self.on_cancel(arrival, InviteKey::default(), message),
+                Err(fault) => self.reject_unroutable(arrival, message, fault.into()),
+            },
+            (_, Some(Owner::Confirmed(_))) => self.count(|c| &c.retransmissions_received),
             (_, Some(Owner::Invite(invite))) => self.repeat_invite_response(invite),
             (_, Some(Owner::Relay(relay))) => self.repeat_relay_response(relay),
             (_, Some(Owner::Answer(answer))) => self.repeat_answer(answer),
@@ -185,7 +191,7 @@ impl Proxy {
                 match targets {
                     None => Ok(()),
                     Some(targets) if method == Method::Invite => {
-                        let targets = (targets.into_vec(), None);
+                        let targets = (targets, None);
                         self.pass_invite_to(arrival, request, routed, (key, check), targets)
                     }
                     Some(targets) => self.relay(arrival, request, routed, (key, check), &targets),
@@ -345,7 +351,7 @@ impl Proxy {
         request: &ProxyRequest<'_>,
     ) -> Result<(), Rejection> {
         let limits = &self.policy.limits;
-        let transactions = self.invites.len() + self.relays.len();
+        let transactions = self.invites.len() + self.confirmed + self.relays.len();
         let class = || self.class_of(arrival, &request.message, request.method);
         let full = transactions >= Class::Event.room(limits.transactions)
             && transactions >= class().room(limits.transactions);
@@ -404,7 +410,9 @@ impl Proxy {
             invite.server.on_ack(self.now.ms, &base);
             invite.response = Box::default();
         }
-        self.settle_invite(key);
+        if !self.forget_confirmed(key) {
+            self.settle_invite(key);
+        }
     }
 
     /// A timer of a context fired or its state changed: forget it when it is over, else make sure

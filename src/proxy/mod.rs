@@ -13,6 +13,7 @@ mod caller;
 mod cancel;
 mod carry_out;
 mod choice;
+mod confirmed;
 mod counters;
 mod dialog;
 mod divert;
@@ -55,7 +56,7 @@ mod timeout;
 mod token;
 
 pub use counters::{Counter, Counters, LabelCounters};
-pub use facts::{CallEvent, Outcome, Trace};
+pub use facts::{CallEvent, Outcome, Trace, TraceTexts};
 pub use health::{
     Check, Health, HealthRules, Standing, StandingChange, TargetHealth, TargetKey, Trouble,
 };
@@ -122,6 +123,8 @@ pub struct Arrival {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Invite(InviteKey),
+    /// An INVITE that was refused and acknowledged, by what finds it.
+    Confirmed(u64),
     Relay(RelayKey),
     Answer(AnswerKey),
     Call(CallId),
@@ -137,10 +140,13 @@ pub struct Proxy {
     /// The configuration of the batch being handled.
     policy: Arc<Policy>,
     keys: Keys,
-    invites: SlotMap<InviteKey, Invite>,
-    relays: SlotMap<RelayKey, Relay>,
+    /// Each in memory of its own: a table of slots never shrinks, and grows by moving all of them.
+    invites: SlotMap<InviteKey, Box<Invite>>,
+    relays: SlotMap<RelayKey, Box<Relay>>,
     answers: SlotMap<AnswerKey, register::Answered>,
     servers: HashMap<u64, Owner, BuildHasherDefault<Identity>>,
+    /// How many of these are [`Owner::Confirmed`].
+    confirmed: usize,
     calls: Calls,
     /// Requests whose target is being resolved.
     parked: parked::Parked,
@@ -171,6 +177,7 @@ struct Scratch {
     tail: Vec<u8>,
     uri: Vec<u8>,
     record: Vec<u8>,
+    closed: Vec<u8>,
     stored: Index,
 }
 
@@ -197,6 +204,7 @@ impl Proxy {
             relays: SlotMap::with_key(),
             answers: SlotMap::with_key(),
             servers: HashMap::default(),
+            confirmed: 0,
             calls,
             parked: parked::Parked::default(),
             resumed_until_ms: None,
@@ -244,7 +252,7 @@ impl Proxy {
     /// How many transactions and calls there are: all zero after every scenario.
     pub fn load(&self) -> Load {
         Load {
-            invites: self.invites.len(),
+            invites: self.invites.len() + self.confirmed,
             relays: self.relays.len(),
             answers: self.answers.len(),
             servers: self.servers.len(),
@@ -306,7 +314,8 @@ impl Proxy {
     pub fn publish_gauges(&self) {
         if let Some(counters) = self.counters() {
             counters.calls_open.set(self.calls.len() as u64);
-            counters.invites_open.set(self.invites.len() as u64);
+            let invites = self.invites.len() + self.confirmed;
+            counters.invites_open.set(invites as u64);
             let others = self.relays.len() + self.answers.len();
             counters.relays_open.set(others as u64);
             counters.timers.set(self.wheel.len() as u64);

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::carry_out::Source;
-use super::facts::{Outcome, Trace};
+use super::facts::{Outcome, Trace, TraceTexts};
 use super::invite::Story;
 use super::{InviteKey, Now, Proxy};
 use crate::call::{Entry, EntryKind};
@@ -100,18 +100,19 @@ impl Proxy {
     }
 
     fn push_trace(&self, story: &Story, message: &Message<'_>, status: u16) {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
         let trace = Trace {
             at_unix_ms: story.invited_unix_ms,
-            call_id: text(message.call_id().unwrap_or_default()),
-            from: text(message.from_().map_or(b"", |from| from.uri)),
-            to: text(message.to().map_or(b"", |to| to.uri)),
+            texts: TraceTexts::new([
+                message.call_id().unwrap_or_default(),
+                message.from_().map_or(b"", |from| from.uri),
+                message.to().map_or(b"", |to| to.uri),
+                &story.target,
+            ]),
             source: story.source,
             class: story.caller.class,
             callee: story.callee,
             outcome: story.outcome,
             reasons: story.reasons.clone(),
-            target: text(&story.target),
             status,
             setup_ms: short_ms(self.now.ms.saturating_sub(story.invited_ms)),
             ring_ms: story.ring_ms(self.now),
@@ -202,8 +203,8 @@ fn rejected_as(rejection: Rejection) -> EntryKind {
 
 impl Story {
     /// The labels of the decision's reasons, separated by commas.
-    pub(super) fn reason_labels(&self) -> Vec<u8> {
-        let mut labels = Vec::with_capacity(64);
+    pub(super) fn reason_labels(&self) -> SmallVec<[u8; 96]> {
+        let mut labels = SmallVec::new();
         for reason in &self.reasons {
             if !labels.is_empty() {
                 labels.push(b',');

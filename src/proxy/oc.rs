@@ -78,7 +78,7 @@ impl Feedback {
     /// Reads the top Via of a response; `None` where the next hop does not take part, or says what
     /// the loss-based way does not know (§7.1).
     fn read(via: &Via<'_>) -> Option<Self> {
-        let percent = number(via.param(b"oc")??)?;
+        let percent = number(via.oc??)?;
         if percent > 100 || !is_loss_based(via) {
             return None;
         }
@@ -356,7 +356,7 @@ impl Outbox {
 
 /// Whether the sender of a request listens to loss-based feedback (§4.1, §4.2).
 pub(super) fn is_offered(via: &Via<'_>) -> bool {
-    via.param(b"oc").is_some() && is_loss_based(via)
+    via.oc.is_some() && is_loss_based(via)
 }
 
 fn is_loss_based(via: &Via<'_>) -> bool {

@@ -210,7 +210,8 @@ enum Fate {
 }
 
 impl Proxy {
-    /// Whether a request is given up; if so it was answered, where it is to be.
+    /// Whether a request is given up; if so it was answered, where it is to be. Who is shut out hears
+    /// nothing of our load either.
     pub(super) fn gives_up(
         &mut self,
         arrival: &Arrival,
@@ -231,6 +232,9 @@ impl Proxy {
             && self.gate.refused_until_ms <= self.now.ms;
         if is_calm || matches!(method, Method::Ack | Method::Bye | Method::Cancel) {
             return false;
+        }
+        if !self.servers.contains_key(&key) && self.is_shut_out(arrival, message) {
+            return true;
         }
         let class = self.class_of(arrival, message, method);
         let fate = match class {

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use super::health::HealthRules;
 use super::names::Wanted;
 use crate::auth::AuthPolicy;
-use crate::message::{Transport, host_address};
+use crate::message::{Transport, host_address, is_same};
 use crate::presence::{Holidays, NumberPlan, Visibility};
 use crate::registrar::Rules;
 use crate::routing::Mode;
@@ -391,7 +391,7 @@ impl Policy {
 /// Whether two hosts, IPv6 without brackets, are the same: an address can be written in several ways.
 fn is_same_host(ours: &str, host: &[u8]) -> bool {
     let address = |host: &[u8]| host_address(host).filter(IpAddr::is_ipv6);
-    ours.as_bytes().eq_ignore_ascii_case(host)
+    is_same(ours.as_bytes(), host)
         || ours.contains(':')
             && address(ours.as_bytes()).is_some_and(|ours| address(host) == Some(ours))
 }

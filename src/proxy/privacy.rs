@@ -95,9 +95,11 @@ pub(super) fn check(request: &ProxyRequest<'_>, routed: &Routed) -> Result<(), R
 
 /// The From that RFC 3323 §4.1.1.3 prescribes for anonymous callers, and its common variants.
 pub(super) fn is_anonymous(from: &NameAddr<'_>) -> bool {
-    let Ok(uri) = Uri::parse(from.uri) else {
-        return false;
-    };
+    Uri::parse(from.uri).is_ok_and(|uri| is_anonymous_uri(&uri, from))
+}
+
+/// The same where the URI was read already.
+pub(super) fn is_anonymous_uri(uri: &Uri<'_>, from: &NameAddr<'_>) -> bool {
     uri.user.eq_ignore_ascii_case(b"anonymous")
         || uri.is_host(b"anonymous.invalid")
         || (uri.user.is_empty() && from.display.eq_ignore_ascii_case(b"anonymous"))

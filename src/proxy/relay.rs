@@ -116,7 +116,7 @@ impl Proxy {
             self.on_bye(arrival, &request.message, routed.is_ours);
         }
         let upstream = arrival.reply_hop(&request.via);
-        let key = self.relays.insert(Relay {
+        let key = self.relays.insert(Box::new(Relay {
             server_key,
             call_key: arrival.call_key,
             check,
@@ -128,9 +128,13 @@ impl Proxy {
             best: None,
             response: Box::default(),
             armed: Ms::MAX,
-        });
+        }));
         self.servers.insert(server_key, Owner::Relay(key));
-        let flow = self.flow_of(arrival, request);
+        let needs_flow = request.method == Method::Register || may_make_dialog(request.method);
+        let flow = match needs_flow {
+            true => self.flow_of(arrival, request),
+            false => None,
+        };
         let mut outcome = Err(Rejection::Unresolvable);
         for (target, breadth) in targets.iter().zip(shares) {
             let relayed = Relayed {

@@ -3,7 +3,7 @@
 use super::breadth;
 use super::policy::Policy;
 use super::rejection::Rejection;
-use crate::message::{CSeq, Message, Method, Name, NameAddr, Start, Uri, Via, check};
+use crate::message::{CSeq, Message, Method, NameAddr, Start, Uri, Via, check};
 use crate::presence::Handle;
 use crate::transaction::{BranchId, BranchKind};
 
@@ -42,7 +42,7 @@ impl<'m> ProxyRequest<'m> {
         Ok(Self {
             message,
             method,
-            uri: Uri::parse(uri)?,
+            uri: message.parsed_uri()?,
             uri_bytes: uri,
             via,
             from: message.from_()?,
@@ -57,8 +57,8 @@ impl<'m> ProxyRequest<'m> {
     /// Whether the request came through here before with nothing changed that routing looks at
     /// (§16.3(4)): one of its Vias is ours and carries the same check.
     pub(super) fn is_looping(&self, policy: &Policy, check: u32) -> bool {
-        self.message.values(Name::Via).any(|value| {
-            Via::parse(value.bytes, 0).is_ok_and(|via| {
+        self.message.vias().any(|via| {
+            via.is_ok_and(|via| {
                 policy.is_our_address(via.host, via.port)
                     && BranchId::read(via.branch).is_some_and(|branch| {
                         branch.kind != BranchKind::Stateless && branch.check == check

@@ -13,7 +13,7 @@ use super::note::Final;
 use super::privacy::Passage;
 use super::route::Routed;
 use super::{Arrival, InviteKey, Proxy, RelayKey};
-use crate::message::{Index, Message, Method, Name, check};
+use crate::message::{Index, Message, Method, check};
 use crate::presence::{Handle, MarkKind};
 use crate::routing::Failure;
 use crate::transaction::{BranchId, BranchKind, Reaction};
@@ -421,7 +421,7 @@ impl Proxy {
 /// Whether there is a Via below ours: without one the response would be meant for us, though what
 /// it answers was somebody else's (§16.7(3)).
 fn goes_on(message: &Message<'_>) -> bool {
-    message.values(Name::Via).nth(1).is_some()
+    message.has_lower_via()
 }
 
 /// How a branch failed.

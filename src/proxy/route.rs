@@ -165,7 +165,7 @@ pub(super) fn carries_token(message: &Message<'_>, call_key: u64, keys: &Keys) -
     let route = first.and_then(|value| uri_of(&value).ok());
     let is_ours = |uri: &Uri<'_>| has_token(uri, call_key, keys);
     route.is_some_and(|(uri, _)| is_ours(&uri))
-        || Uri::parse(message.uri()).is_ok_and(|uri| is_ours(&uri))
+        || message.parsed_uri().is_ok_and(|uri| is_ours(&uri))
 }
 
 fn has_token(uri: &Uri<'_>, call_key: u64, keys: &Keys) -> bool {

@@ -180,7 +180,8 @@ impl Proxy {
         let hops = self.known_destinations(arrival, request, identifiers.0, hops)?;
         match hops {
             Some(hops) => {
-                let targets = (vec![target::Target::at(hops)], why);
+                let targets = std::iter::once(target::Target::at(hops)).collect();
+                let targets = (targets, why);
                 self.pass_invite_to(arrival, request, routed, identifiers, targets)
             }
             None => Ok(()),
@@ -194,7 +195,7 @@ impl Proxy {
         request: &ProxyRequest<'_>,
         routed: &Routed,
         identifiers: Identifiers,
-        (targets, why): (Vec<target::Target>, Option<Reason>),
+        (targets, why): (target::Targets, Option<Reason>),
     ) -> Result<(), Rejection> {
         let policy = std::sync::Arc::clone(&self.policy);
         let story = (!request.is_in_dialog()).then(|| {
@@ -252,7 +253,7 @@ impl Proxy {
         (server_key, check): Identifiers,
         story: Option<Box<Story>>,
     ) -> InviteKey {
-        let key = self.invites.insert(Invite {
+        let key = self.invites.insert(Box::new(Invite {
             server_key,
             call_key: arrival.call_key,
             check,
@@ -268,7 +269,7 @@ impl Proxy {
             answered: SmallVec::new(),
             armed: Ms::MAX,
             story,
-        });
+        }));
         self.servers.insert(server_key, Owner::Invite(key));
         key
     }

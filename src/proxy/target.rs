@@ -44,7 +44,7 @@ impl Target {
 }
 
 /// Takes the targets that are tried at the same time off the front: those of the highest q.
-pub(super) fn take_group(targets: &mut Vec<Target>) -> Targets {
+pub(super) fn take_group(targets: &mut Targets) -> Targets {
     let q = targets.first().map_or(0, |target| target.q);
     let end = targets.iter().take_while(|target| target.q == q).count();
     targets.drain(..end).collect()

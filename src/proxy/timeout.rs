@@ -19,6 +19,7 @@ impl Proxy {
         for (at, owner) in due {
             match owner {
                 Owner::Invite(key) => self.wake_invite(key, at),
+                Owner::Confirmed(key) => self.end_confirmed(key),
                 Owner::Relay(key) => self.wake_relay(key, at),
                 Owner::Answer(key) => self.wake_answer(key),
                 Owner::Call(id) => self.wake_call(id),

@@ -304,6 +304,15 @@ impl OpenCalls for Calls {
         lock(&self.slots).free(slot);
     }
 
+    fn read(&self, slot: u32, out: &mut Vec<u8>) -> bool {
+        let slots = lock(&self.slots);
+        let record = slots.records.get(slot as usize).and_then(Option::as_ref);
+        record.is_some_and(|record| {
+            out.extend_from_slice(record);
+            true
+        })
+    }
+
     fn len(&self) -> usize {
         lock(&self.slots).len()
     }

@@ -125,6 +125,9 @@ pub trait OpenCalls: Send {
     /// Frees a slot; a free slot stays free.
     fn remove(&mut self, slot: u32);
 
+    /// Appends a slot's record to `out`; whether the slot holds one.
+    fn read(&self, slot: u32, out: &mut Vec<u8>) -> bool;
+
     /// How many records are kept.
     fn len(&self) -> usize;
 

@@ -414,6 +414,16 @@ impl OpenCalls for Slots {
         self.note();
     }
 
+    fn read(&self, slot: u32, out: &mut Vec<u8>) -> bool {
+        let mut copy = [0; CALL_RECORD_MAX];
+        let slot = self.shared.slot(slot);
+        let record = slot.and_then(|slot| slot.read(&mut copy));
+        record.is_some_and(|record| {
+            out.extend_from_slice(record);
+            true
+        })
+    }
+
     fn len(&self) -> usize {
         self.live
     }

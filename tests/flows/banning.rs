@@ -3,6 +3,7 @@
 use crate::authenticating::{ANNA, BOB, by, guarded, sign, world};
 use crate::harness::*;
 use pointsman::auth::BanRules;
+use pointsman::engine::Source;
 use pointsman::proxy::Policy;
 use pointsman::proxy::policy::{Network, UnknownCallee};
 
@@ -89,6 +90,31 @@ fn asking_without_credentials_and_noise_shut_nobody_out() {
         assert_eq!(world.receive(CALLER, asked).len(), 1, "{n}");
     }
     assert!(world.shared.guard.bans.is_empty());
+}
+
+#[test]
+fn who_is_shut_out_is_not_told_of_overload_either() {
+    let mut world = world(strict(), &[ANNA, BOB]);
+    let late = |from: &str| Source {
+        waited_ms: 1_000,
+        ..Source::datagram(address(from), 0)
+    };
+    let call = |call: &str, from: &str| {
+        let call = invite("sip:bob@example.com", call);
+        call.replace(CALLER, from)
+    };
+    let refused = world.receive_by(late(MALLORY), call("before", MALLORY));
+    assert_eq!(statuses(&refused, MALLORY), [503]);
+    for n in 0..60 {
+        guess(&mut world, MALLORY, n);
+    }
+    assert!(
+        world
+            .receive_by(late(MALLORY), call("after", MALLORY))
+            .is_empty()
+    );
+    let refused = world.receive_by(late(CALLER), call("other", CALLER));
+    assert_eq!(statuses(&refused, CALLER), [503]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::presence::CallerClass;
-use crate::proxy::{Outcome, Trace};
+use crate::proxy::{Outcome, Trace, TraceTexts};
 use crate::routing::Reason;
 
 /// Keeps an open call of Bob with Anna.
@@ -55,15 +55,17 @@ async fn decisions_are_listed_by_call_and_by_subscriber() {
     for (number, callee) in [(1, anna), (2, None), (3, anna)] {
         world.state.traces().push(Trace {
             at_unix_ms: number * 1_000,
-            call_id: format!("c{number}").into(),
-            from: "sip:bob@example.com".into(),
-            to: "sip:101@example.com".into(),
+            texts: TraceTexts::new([
+                format!("c{number}").as_bytes(),
+                b"sip:bob@example.com",
+                b"sip:101@example.com",
+                b"+491701234567",
+            ]),
             source: world.peer,
             class: CallerClass::Internal,
             callee,
             outcome: Outcome::Redirect,
             reasons: [Reason::NoVoicemail].into_iter().collect(),
-            target: "+491701234567".into(),
             status: 302,
             setup_ms: 3,
             ring_ms: 0,

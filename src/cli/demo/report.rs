@@ -189,7 +189,8 @@ impl Report<'_> {
     }
 
     fn outcome(&self, trace: &Trace) -> String {
-        let target = user_of(&trace.target);
+        let target = trace.texts.target();
+        let target = user_of(&target);
         match (trace.outcome, self.language) {
             (Outcome::Connect, Language::En) => "sent to the PBX".to_owned(),
             (Outcome::Connect, Language::De) => "an die Anlage gegeben".to_owned(),

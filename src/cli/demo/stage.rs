@@ -111,7 +111,7 @@ impl Stage {
         let kept = Arc::clone(&traces);
         let api = start_api_and_tell(Arc::clone(&server), told, move |trace| {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            let of_call = kept.entry(trace.call_id.to_string()).or_default();
+            let of_call = kept.entry(trace.texts.call_id().into_owned()).or_default();
             of_call.push(trace.clone());
         });
         let api = runtime.block_on(api);

@@ -43,13 +43,9 @@ impl Inbox {
     pub(super) async fn take(&mut self, bytes: Bytes) {
         let received_ms = self.connections.now_ms();
         self.link.touch(received_ms);
+        let owner = self.owner(&bytes);
         let counters = self.connections.counters();
         counters.message_in(self.link.transport);
-        let message = self.index.parse(&bytes);
-        let owner = self.sharder.owner(&message);
-        if let Ok(message) = &message {
-            learn(&self.connections, &self.link, message);
-        }
         let source = Source {
             address: self.link.peer,
             listener: self.link.listener,
@@ -79,6 +75,15 @@ impl Inbox {
             sleep(LOOK).await;
         }
         post.waker.wake();
+    }
+
+    /// The shard that owns a message's call. What it says about the connection is learnt.
+    fn owner(&mut self, bytes: &[u8]) -> u16 {
+        let message = self.index.parse(bytes);
+        if let Ok(message) = &message {
+            learn(&self.connections, &self.link, message);
+        }
+        self.sharder.owner(&message)
     }
 }
 
