@@ -164,8 +164,17 @@ impl Browser {
         }
     }
 
+    /// Clicks an element; once more where the page has drawn it afresh meanwhile.
     pub async fn click(&self, css: &str) {
-        self.find(css).await.click().await.unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = self.find(css).await.click().await {
+            let is_late = Instant::now() > deadline;
+            assert!(
+                error.is_stale_element_reference() && !is_late,
+                "{css}: {error}"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Empties an input and types into it.

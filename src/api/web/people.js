@@ -29,14 +29,16 @@ export async function people(room) {
 
   function draw() {
     const at = list.contains(document.activeElement) ? document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent : null;
-    fill(list, found.map((one) => h('li', { 'data-id': one.id },
+    const before = new Map([...list.children].map((item) => [item.dataset.id, item]));
+    const keep = (item) => (before.get(item.dataset.id)?.isEqualNode(item) ? before.get(item.dataset.id) : item);
+    fill(list, found.map((one) => keep(h('li', { 'data-id': one.id },
       avatar(one.display_name, one.effective_status),
       h('div', { class: 'words' },
         h('a', { class: 'name', href: `#/of/${encodeURIComponent(one.id)}/status` }, one.display_name),
         h('p', { class: 'hint' }, [one.id, ...one.aliases ?? []].join(' · '))),
       h('p', { class: 'state' }, mark(one.effective_status, 'tiny'), statusWord(one.effective_status)),
       h('div', { class: 'tools' }, tool('edit', t('people.edit', { name: one.display_name }), () => edit(one.id).catch(wrong)),
-        tool('bin', t('people.delete', { name: one.display_name }), () => remove(one))))));
+        tool('bin', t('people.delete', { name: one.display_name }), () => remove(one)))))));
     if (at) [...list.querySelectorAll('a,button')].find((element) => (element.getAttribute('aria-label') ?? element.textContent) === at)?.focus();
     none.hidden = found.length > 0;
     more.hidden = !next;
