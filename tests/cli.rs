@@ -519,8 +519,13 @@ fn the_pages_password_is_set_and_removed() {
     stdin.write_all(b"correct horse\n").unwrap();
     drop(stdin);
     assert!(setting.wait().unwrap().success());
-    let said = server.run(&["password", "anna", "--page", "--remove"]).stdout;
-    assert!(said.contains("anna has no password for the page now"), "{said}");
+    let said = server
+        .run(&["password", "anna", "--page", "--remove"])
+        .stdout;
+    assert!(
+        said.contains("anna has no password for the page now"),
+        "{said}"
+    );
     server.refused(&["password", "nobody", "--page", "--remove"], 4, "nobody");
 }
 
