@@ -1,11 +1,6 @@
 //! `bench` as a stranger runs it: the real binary, against itself and against the real server.
 #![expect(clippy::disallowed_methods, reason = "free ports are looked for")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};

@@ -17,7 +17,7 @@ impl Generator {
             return self.unexpected("a response to nothing that was sent", message);
         };
         let Some(call) = self.calls.get(ident) else {
-            return self.on_late(hop, message);
+            return self.on_late(hop, ident, message);
         };
         let method = message.cseq().map_or(Method::Other, |cseq| cseq.method);
         let (letter, number) = match (method, call.stage) {
@@ -425,17 +425,22 @@ impl Generator {
         self.end(now_ns, ident, End::TimedOut);
     }
 
-    /// A response to a call that is over: a repeated failure wants its ACK again.
-    fn on_late(&mut self, hop: Hop, message: &Message<'_>) {
+    /// A response to a call that is over: late, where the call was given up, otherwise a repeated
+    /// one. A failure wants its ACK, again or at last.
+    fn on_late(&mut self, hop: Hop, ident: Ident, message: &Message<'_>) {
         let is_invite = message
             .cseq()
             .is_ok_and(|cseq| cseq.method == Method::Invite);
         let status = message.status().unwrap_or_default();
+        let is_late = status < 200 || self.calls.has_timed_out(ident);
+        let counts = &mut self.tally.counts;
+        *(match is_late {
+            true => &mut counts.late,
+            false => &mut counts.repeated_answers,
+        }) += 1;
         if !is_invite || status < 300 {
-            self.tally.counts.late += 1;
             return;
         }
-        self.tally.counts.repeated_answers += 1;
         let header = |name| message.header(name).map_or(&[][..], |header| header.value);
         let uri = message.to().map_or(&[][..], |to| to.uri);
         let branch = message.top_via().map_or(&[][..], |via| via.branch);

@@ -76,6 +76,8 @@ pub(super) struct Call {
     pub user: u32,
     pub is_measured: bool,
     pub is_wrong: bool,
+    /// It was given up; set until the slot is used again.
+    pub has_timed_out: bool,
     /// It was answered, and should not have been.
     pub has_wrong_status: bool,
     pub is_retransmitted: bool,
@@ -148,7 +150,7 @@ impl Calls {
         let call = self.calls.get_mut(slot as usize)?;
         call.generation = call.generation.wrapping_add(1);
         (call.is_wrong, call.is_retransmitted, call.has_rung) = (false, false, false);
-        (call.has_wrong_status, call.next_hop) = (false, None);
+        (call.has_wrong_status, call.has_timed_out, call.next_hop) = (false, false, None);
         for buffer in [&mut call.to_uri, &mut call.target, &mut call.routes] {
             buffer.clear();
         }
@@ -172,6 +174,12 @@ impl Calls {
         let call = self.calls.get_mut(ident.slot as usize)?;
         let is_open = call.generation == ident.generation && call.stage != Stage::Free;
         (is_open && ident.thread == self.thread).then_some(call)
+    }
+
+    /// Whether the call of an identity was the last in its slot, and given up.
+    pub(super) fn has_timed_out(&self, ident: Ident) -> bool {
+        let call = self.calls.get(ident.slot as usize);
+        call.is_some_and(|call| call.generation == ident.generation && call.has_timed_out)
     }
 
     /// The identity of the call that a slot holds now.

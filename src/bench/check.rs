@@ -303,6 +303,6 @@ mod tests {
             assert_eq!(Wrong::from_name(wrong.name()), Some(*wrong));
             assert!(!wrong.text().is_empty());
         }
-        assert!(Wrong::COUNT <= 32);
+        const { assert!(Wrong::COUNT <= 32) };
     }
 }

@@ -287,6 +287,7 @@ impl Generator {
         };
         let counts = &mut self.tally.counts;
         let is_right = end == End::Right && !call.is_wrong;
+        call.has_timed_out = end == End::TimedOut;
         let outcome = self.tally.outcomes.get_mut(usize::from(call.item));
         if call.is_measured {
             counts.retransmitted_calls += u64::from(call.is_retransmitted);

@@ -20,16 +20,16 @@ const LONGEST: usize = 65_535;
 /// 64 of these and no more. An odd number of cache lines: equal offsets fall into different sets.
 const HEAD: usize = 33 * 64;
 /// How long a full send buffer is waited for before the rest of a batch is dropped.
-const PATIENCE_MS: i32 = 5;
+pub(super) const PATIENCE_MS: i32 = 5;
 /// How often a datagram is tried whose sending reports an error, which may be an earlier one's.
-const TRIES: u32 = 3;
+pub(super) const TRIES: u32 = 3;
 /// How many entries of the error queue are read at a time.
 const ERRORS: usize = 256;
 /// Room for what the kernel tells of a datagram: when it came.
 type Control = [u64; 4];
 
 /// Any socket address; the smaller IPv4 one fits in its place.
-type Name = libc::sockaddr_in6;
+pub(super) type Name = libc::sockaddr_in6;
 const NAME_LEN: libc::socklen_t = size_of::<Name>() as libc::socklen_t;
 
 /// Room for a batch of received datagrams.
@@ -211,19 +211,6 @@ pub(super) struct Sender {
     names: Vec<Name>,
     vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
-    controls: Vec<Control>,
-}
-
-/// Datagrams of one length, end to end, that the kernel takes as one and divides itself; the last
-/// may be shorter.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Train<'a> {
-    /// Where they go; `None` to the peer that the socket is connected to.
-    pub to: Option<SocketAddr>,
-    /// All of them.
-    pub bytes: &'a [u8],
-    /// How long each is.
-    pub each: u16,
 }
 
 /// How the sending of some datagrams went.
@@ -242,7 +229,6 @@ impl Sender {
             names: Vec::with_capacity(BATCH),
             vectors: Vec::with_capacity(BATCH),
             headers: Vec::with_capacity(BATCH),
-            controls: Vec::with_capacity(BATCH),
         }
     }
 
@@ -276,73 +262,14 @@ impl Sender {
         }
     }
 
-    /// Sends trains in their order; what counts as a datagram in the result is a train.
-    pub(super) fn send_trains<'a>(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        trains: impl Iterator<Item = Train<'a>>,
-    ) -> Sent {
-        // SAFETY: all bytes zero is a valid value of this plain structure: no address.
-        let nobody: Name = unsafe { mem::zeroed() };
-        let mut sent = Sent::default();
-        let mut trains = trains.fuse();
-        let mut patience = PATIENCE_MS;
-        loop {
-            self.names.clear();
-            self.vectors.clear();
-            self.controls.clear();
-            for train in trains.by_ref().take(BATCH) {
-                self.names.push(train.to.map_or(nobody, to_name));
-                let iov_base = train.bytes.as_ptr().cast_mut().cast();
-                self.vectors.push(libc::iovec {
-                    iov_base,
-                    iov_len: train.bytes.len(),
-                });
-                let is_one = train.bytes.len() <= usize::from(train.each);
-                let length = if is_one { 0 } else { train.each };
-                self.controls.push([u64::from(length), 0, 0, 0]);
-            }
-            if self.names.is_empty() {
-                return sent;
-            }
-            self.point();
-            self.divide();
-            self.send_batch(socket, &mut patience, &mut |_, _| {}, &mut sent);
-        }
-    }
-
-    /// Tells the kernel how long each datagram of a train is.
-    fn divide(&mut self) {
-        for (header, control) in self.headers.iter_mut().zip(&mut self.controls) {
-            let [length, ..] = *control;
-            if length == 0 {
-                continue;
-            }
-            let header = &mut header.msg_hdr;
-            header.msg_control = ptr::from_mut(control).cast();
-            // SAFETY: the control has room for a header and two bytes, is aligned, and lives as
-            // long as the headers are in use; the macros stay inside it.
-            unsafe {
-                header.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as libc::c_uint) as _;
-                let message = libc::CMSG_FIRSTHDR(header);
-                (*message).cmsg_level = libc::SOL_UDP;
-                (*message).cmsg_type = libc::UDP_SEGMENT;
-                (*message).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as libc::c_uint) as _;
-                ptr::write_unaligned(libc::CMSG_DATA(message).cast(), length as u16);
-            }
-        }
-    }
-
     /// Makes the headers point at the names and vectors of this batch.
     fn point(&mut self) {
         self.headers.clear();
         for (name, vector) in self.names.iter_mut().zip(&mut self.vectors) {
             // SAFETY: all bytes zero is a header without anything.
             let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
-            if i32::from(name.sin6_family) != libc::AF_UNSPEC {
-                header.msg_hdr.msg_namelen = name_len(name);
-                header.msg_hdr.msg_name = ptr::from_mut(name).cast();
-            }
+            header.msg_hdr.msg_namelen = name_len(name);
+            header.msg_hdr.msg_name = ptr::from_mut(name).cast();
             header.msg_hdr.msg_iov = vector;
             header.msg_hdr.msg_iovlen = 1;
             self.headers.push(header);
@@ -387,7 +314,10 @@ impl Sender {
     }
 }
 
-fn send_some(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
+pub(super) fn send_some(
+    socket: BorrowedFd<'_>,
+    headers: &mut [libc::mmsghdr],
+) -> io::Result<usize> {
     let count = headers.len() as libc::c_uint;
     // SAFETY: `point` made the headers refer to names and vectors that are not touched before the
     // batch is over, and the vectors refer to slices that `send` borrows; the kernel only reads.
@@ -404,7 +334,7 @@ fn send_some(socket: BorrowedFd<'_>, headers: &mut [libc::mmsghdr]) -> io::Resul
 
 /// Waits until a full send buffer has room, within what is left of the patience; each wait costs
 /// at least a millisecond of it.
-fn wait_until_writable(socket: BorrowedFd<'_>, patience: &mut i32) -> bool {
+pub(super) fn wait_until_writable(socket: BorrowedFd<'_>, patience: &mut i32) -> bool {
     if *patience <= 0 {
         return false;
     }
@@ -536,7 +466,7 @@ fn from_name(name: &Name) -> Option<SocketAddr> {
     }
 }
 
-fn to_name(address: SocketAddr) -> Name {
+pub(super) fn to_name(address: SocketAddr) -> Name {
     // SAFETY: all bytes zero is a valid value of this plain structure.
     let mut name: Name = unsafe { mem::zeroed() };
     match address {
@@ -567,7 +497,7 @@ fn to_name(address: SocketAddr) -> Name {
     name
 }
 
-fn name_len(name: &Name) -> libc::socklen_t {
+pub(super) fn name_len(name: &Name) -> libc::socklen_t {
     match i32::from(name.sin6_family) {
         libc::AF_INET => size_of::<libc::sockaddr_in>() as libc::socklen_t,
         _ => NAME_LEN,
@@ -796,30 +726,6 @@ mod tests {
         for i in 0..20_u8 {
             assert_eq!(peer.recv_from(&mut buffer).unwrap().0, 1);
             assert_eq!(buffer[0], i);
-        }
-    }
-
-    #[test]
-    fn a_train_arrives_as_its_datagrams_with_and_without_an_address() {
-        let (socket, peer, local) = pair("127.0.0.1");
-        let to = peer.local_addr().unwrap();
-        let mut sender = Sender::new();
-        let trains = |to| {
-            [(&b"onetwosix"[..], 3), (b"four", 4), (b"fiveend", 4)]
-                .into_iter()
-                .map(move |(bytes, each)| Train { to, bytes, each })
-        };
-        let sent = sender.send_trains(socket.as_fd(), trains(Some(to)));
-        assert_eq!((sent.datagrams, sent.calls), (3, 1));
-        socket.connect(&to.into()).unwrap();
-        let sent = sender.send_trains(socket.as_fd(), trains(None));
-        assert_eq!((sent.datagrams, sent.calls), (3, 1));
-        for _ in 0..2 {
-            for message in ["one", "two", "six", "four", "five", "end"] {
-                let mut buffer = [0; 16];
-                let (length, from) = peer.recv_from(&mut buffer).unwrap();
-                assert_eq!((&buffer[..length], from), (message.as_bytes(), local));
-            }
         }
     }
 

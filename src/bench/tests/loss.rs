@@ -165,3 +165,32 @@ fn calls_beyond_the_slots_fail_and_are_told() {
     assert_eq!((stage.counts().timed_out, stage.generator.open()), (8, 0));
     assert_eq!(stage.generator.tally().failed(), 10);
 }
+
+#[test]
+fn an_answer_to_a_call_that_was_given_up_is_late_and_acknowledged() {
+    let mut stage = Stage::new(plan(Scenario::Reject, "reject1"));
+    let mut refusal = None;
+    stage.call(&mut |text| match text.starts_with("SIP/2.0 480") {
+        true => {
+            refusal = Some(text);
+            None
+        }
+        false => Some(text),
+    });
+    stage.pass(40_000, &mut |_| None);
+    assert_eq!(stage.counts().timed_out, 1);
+    let mut index = Index::new();
+    let refusal = refusal.unwrap();
+    let hop = Hop {
+        seat: Seat::Caller,
+        to: SERVER.parse().unwrap(),
+        connection: None,
+    };
+    let message = index.parse(refusal.as_bytes()).unwrap();
+    stage.generator.receive(stage.now_ns, hop, &message);
+    assert_eq!(
+        (stage.counts().late, stage.counts().repeated_answers),
+        (1, 0)
+    );
+    assert!(stage.take().remove(0).2.starts_with("ACK "));
+}

@@ -53,16 +53,17 @@ impl Bench {
             run.drain = run.drain.min(DRAIN + self.load.ring + self.load.hold);
             let what = format!("{} at {}/s", self.what(), grouped(step.rate));
             let (document, found) = self.play_one(&run, &what, stop)?;
-            let is_sustained = ramp.observe(result(&found, &document));
+            let came_to = result(&found, &document);
+            let is_sustained = ramp.observe(came_to);
             eprintln!(
                 "{}/s: {} calls/s, {:.3} % failed: {}",
                 grouped(step.rate),
                 grouped(document.calls_per_s),
                 document.failed_percent,
-                if is_sustained {
-                    "sustained"
-                } else {
-                    "not sustained"
+                match (is_sustained, came_to.on_schedule) {
+                    (true, _) => "sustained",
+                    (false, true) => "not sustained",
+                    (false, false) => "not sustained; the generator fell behind its schedule",
                 }
             );
             steps.push(Step {

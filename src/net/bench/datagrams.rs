@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::super::batch::{Receiver, Sender, Train, kernel_drops};
+use super::super::batch::{Receiver, kernel_drops};
 use super::os;
+use super::trains::{Station, Train};
 use crate::bench::{Hop, Outbox, Seat};
 
 /// How much a socket's buffers shall hold.
@@ -29,7 +30,7 @@ pub(super) struct Datagrams {
 
 /// What sends messages, where it can several as one.
 struct Departures {
-    sender: Sender,
+    station: Station,
     couples: bool,
     trains: Vec<Coupled>,
 }
@@ -152,7 +153,7 @@ impl Datagrams {
             seats,
             receiver: Receiver::new(),
             departures: Departures {
-                sender: Sender::new(),
+                station: Station::default(),
                 couples,
                 trains: Vec::new(),
             },
@@ -245,8 +246,7 @@ impl Departures {
             bytes: outbox.bytes(train.place.clone()),
             each: u16::try_from(train.each).unwrap_or(u16::MAX),
         });
-        let sent = self.sender.send_trains(socket.as_fd(), trains);
-        self.trains.len().saturating_sub(sent.datagrams) as u64
+        self.station.send(socket.as_fd(), trains)
     }
 }
 

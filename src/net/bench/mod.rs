@@ -15,6 +15,7 @@ mod seats;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod trains;
 mod watch;
 mod wires;
 mod worker;

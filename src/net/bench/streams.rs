@@ -162,8 +162,8 @@ impl Streams {
     pub(super) fn send(&mut self, outbox: &Outbox) -> u64 {
         let mut failed = 0;
         for (hop, bytes) in outbox.iter() {
-            let is_called = hop.connection.is_some();
-            if !is_called && !(self.has_caller && hop.seat == Seat::Caller) {
+            let is_caller = self.has_caller && hop.seat == Seat::Caller;
+            if hop.connection.is_none() && !is_caller {
                 continue;
             }
             failed += u64::from(!self.queue(hop, bytes));
