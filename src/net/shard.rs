@@ -286,8 +286,9 @@ impl<H: Handler> Shard<H> {
             count >= EAGER
         });
         exchange.ready = ready;
-        // Large batches took their time, during which others went on handing over.
-        let now = match received >= EAGER {
+        // The batches took their time, during which others went on handing over.
+        let has_handed = self.host.post().is_some_and(|post| !post.is_empty());
+        let now = match has_handed || received >= EAGER {
             true => self.host.clock.now(),
             false => now,
         };

@@ -114,6 +114,14 @@ pub trait Store: Send + Sync {
 /// For the call path: in the ordinary case no system call, no lock, no allocation, and at every
 /// instruction a `kill -9` leaves each record as it was before or after, never between.
 pub trait OpenCalls: Send {
+    /// How many records are kept.
+    fn len(&self) -> usize;
+
+    /// Whether none is kept.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Keeps a record of at most [`CALL_RECORD_MAX`] bytes; the slot names it from now on.
     /// `None`: the limit is reached, the disk is full or the record is too long.
     fn insert(&mut self, record: &[u8]) -> Option<u32>;
@@ -127,14 +135,6 @@ pub trait OpenCalls: Send {
 
     /// Appends a slot's record to `out`; whether the slot holds one.
     fn read(&self, slot: u32, out: &mut Vec<u8>) -> bool;
-
-    /// How many records are kept.
-    fn len(&self) -> usize;
-
-    /// Whether none is kept.
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 
     /// Hands over each slot with its record.
     fn each(&self, f: &mut dyn FnMut(u32, &[u8]));
