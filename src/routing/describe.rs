@@ -158,15 +158,11 @@ impl Reason {
                 )
             }
             Self::Blocked { .. } => format!("{name} has blocked this caller"),
-            Self::Chat { layer, chat, .. } => {
-                let what = match chat {
-                    Chat::Deliver => "delivered",
-                    Chat::Reject => "refused",
-                    Chat::Suppress => "only noted",
-                };
-                let layer = english_layer(*layer);
-                format!("{name}'s setting for {layer}: messages are {what}")
-            }
+            Self::Chat { layer, chat, .. } => format!(
+                "{name}'s setting for {}: messages are {}",
+                english_layer(*layer),
+                english_chat(*chat)
+            ),
             Self::Vip { .. } => format!("This caller always rings through to {name}"),
             Self::Exception { matched, .. } => {
                 let what = english_step(&matched.step, "this caller");
@@ -230,15 +226,11 @@ impl Reason {
                 format!("{name}, Einstellung {layer}: {callers} Anrufer werden{moment} {what}")
             }
             Self::Blocked { .. } => format!("{name} hat diesen Anrufer gesperrt"),
-            Self::Chat { layer, chat, .. } => {
-                let what = match chat {
-                    Chat::Deliver => "zugestellt",
-                    Chat::Reject => "abgewiesen",
-                    Chat::Suppress => "nur vermerkt",
-                };
-                let layer = german_layer(*layer);
-                format!("{name}, Einstellung {layer}: Nachrichten werden {what}")
-            }
+            Self::Chat { layer, chat, .. } => format!(
+                "{name}, Einstellung {}: Nachrichten werden {}",
+                german_layer(*layer),
+                german_chat(*chat)
+            ),
             Self::Vip { .. } => format!("Dieser Anrufer wird immer zu {name} durchgestellt"),
             Self::Exception { matched, .. } => {
                 let what = german_step(&matched.step);
@@ -341,6 +333,22 @@ const fn german_layer(layer: Layer) -> &'static str {
             Status::Dnd => "„Bitte nicht stören“",
             Status::InCall => "„Im Gespräch“",
         },
+    }
+}
+
+const fn english_chat(chat: Chat) -> &'static str {
+    match chat {
+        Chat::Deliver => "delivered",
+        Chat::Reject => "refused",
+        Chat::Suppress => "only noted",
+    }
+}
+
+const fn german_chat(chat: Chat) -> &'static str {
+    match chat {
+        Chat::Deliver => "zugestellt",
+        Chat::Reject => "abgewiesen",
+        Chat::Suppress => "nur vermerkt",
     }
 }
 
