@@ -6,6 +6,9 @@ PACKAGES := sip-tester sipsak baresip-core sipvicious openssl socat dnsmasq-base
 # For the browser's side of SIP; another Node.js than Debian's is as good.
 NODE_TOOLS := node npm
 NODE_PACKAGES := nodejs npm
+# For the web page in a real browser.
+PAGE_TOOLS := chromium chromedriver
+PAGE_PACKAGES := chromium chromium-driver fonts-dejavu-core
 FUZZ_S := 60
 
 .PHONY: help build demo check lint test bench instructions instructions-update deny deps fuzz compare
@@ -33,18 +36,18 @@ deny: ## licences, bans and sources of all dependencies
 	  echo "cargo-deny is missing; installing it with cargo"; cargo install cargo-deny --locked --quiet; }
 	cargo deny check bans licenses sources
 
-deps: ## the programs that the tests with real peers need (Debian packages)
+deps: ## the programs that the tests with real peers and browsers need (Debian packages)
 	@missing_of() { for tool in "$$@"; do \
 	    PATH="$$PATH:/usr/sbin:/sbin" command -v $$tool >/dev/null || printf ' %s' $$tool; done; }; \
 	may_install() { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; }; \
 	install() { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -qq --no-install-recommends "$$@" >/dev/null; }; \
-	missing="$$(missing_of $(TOOLS))"; \
+	missing="$$(missing_of $(TOOLS) $(PAGE_TOOLS))"; \
 	if [ -n "$$missing" ]; then \
 	  may_install || { echo "the tests with real peers need:$$missing"; \
-	    echo "install them first: sudo apt-get install $(PACKAGES)"; exit 1; }; \
-	  echo "installing $(PACKAGES) for the tests with real peers (missing:$$missing)"; \
-	  install $(PACKAGES) || exit 1; \
+	    echo "install them first: sudo apt-get install $(PACKAGES) $(PAGE_PACKAGES)"; exit 1; }; \
+	  echo "installing $(PACKAGES) $(PAGE_PACKAGES) for the tests with real peers (missing:$$missing)"; \
+	  install $(PACKAGES) $(PAGE_PACKAGES) || exit 1; \
 	fi; \
 	missing="$$(missing_of $(NODE_TOOLS))"; \
 	if [ -n "$$missing" ]; then \

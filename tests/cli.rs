@@ -511,6 +511,25 @@ fn tokens_shut_out_and_let_in() {
 }
 
 #[test]
+fn the_pages_password_is_set_and_removed() {
+    let server = with_anna_and_bob();
+    let mut command = server.command(&["password", "anna", "--page"]);
+    let mut setting = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = setting.stdin.take().unwrap();
+    stdin.write_all(b"correct horse\n").unwrap();
+    drop(stdin);
+    assert!(setting.wait().unwrap().success());
+    let said = server
+        .run(&["password", "anna", "--page", "--remove"])
+        .stdout;
+    assert!(
+        said.contains("anna has no password for the page now"),
+        "{said}"
+    );
+    server.refused(&["password", "nobody", "--page", "--remove"], 4, "nobody");
+}
+
+#[test]
 fn watch_tells_of_each_change_on_a_line() {
     let server = with_anna_and_bob();
     let mut watch = server

@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::problem::{Failure, Kind};
+use super::session;
 use super::state::ApiState;
 
 /// Where a request came from; the listener adds it to each request.
@@ -54,6 +55,72 @@ impl Caller {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// By what somebody is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Via {
+    /// A token.
+    Token,
+    /// A session of the page.
+    Page,
+    /// Nothing but that they ask from this machine.
+    Machine,
+}
+
+impl Via {
+    /// The name in documents.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Page => "page",
+            Self::Machine => "machine",
+        }
+    }
+}
+
+/// How a request came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// By what the sender is known.
+    pub via: Via,
+    /// The sender's address; what a proxy on this machine says it is.
+    pub source: IpAddr,
+    /// Whether it came by https, as a proxy on this machine says.
+    pub is_secure: bool,
+    /// When the session ends, in unix seconds.
+    pub ends_s: Option<i64>,
+}
+
+impl Origin {
+    fn of(peer: Option<IpAddr>, headers: &HeaderMap) -> Self {
+        let peer = peer.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+        let is_proxied = peer.to_canonical().is_loopback();
+        let text = |name: &str| {
+            let value = headers.get(name).filter(|_| is_proxied)?;
+            value.to_str().ok()
+        };
+        let named = text("x-forwarded-for").and_then(|list| list.rsplit(',').next());
+        Self {
+            via: Via::Token,
+            source: named.and_then(|ip| ip.trim().parse().ok()).unwrap_or(peer),
+            is_secure: text("x-forwarded-proto")
+                .is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https")),
+            ends_s: None,
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Failure::new(Kind::Internal, "a route without authentication"))
     }
 }
 
@@ -117,26 +184,46 @@ pub(super) async fn authenticate(
         .extensions()
         .get::<PeerAddress>()
         .map(|PeerAddress(address)| address.ip());
-    match identify(&state, peer, request.headers(), request.uri()) {
+    let mut origin = Origin::of(peer, request.headers());
+    if is_sign_in(&request) {
+        let headers = request.headers();
+        let is_page = headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site");
+        if is_page && let Err(failure) = session::refuse_foreign_changes(&Method::POST, headers) {
+            return failure.into_response();
+        }
+        request.extensions_mut().insert(origin);
+        return next.run(request).await;
+    }
+    match identify(&state, &mut origin, peer, &request) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
+            request.extensions_mut().insert(origin);
             next.run(request).await
+        }
+        Err(failure) if origin.via == Via::Page && failure.kind == Kind::Unauthenticated => {
+            (session::expired(&origin), failure).into_response()
         }
         Err(failure) => failure.into_response(),
     }
+}
+
+/// The one request that nobody is known for yet.
+fn is_sign_in(request: &Request) -> bool {
+    request.method() == Method::POST && request.uri().path() == "/api/v1/session"
 }
 
 /// Who asks. Without an administrator's token, whoever asks from this machine is one; then a web
 /// page of somebody else, open in a browser here, must be kept out by Host and Origin.
 fn identify(
     state: &ApiState,
+    origin: &mut Origin,
     peer: Option<IpAddr>,
-    headers: &HeaderMap,
-    uri: &Uri,
+    request: &Request,
 ) -> Result<Caller, Failure> {
+    let headers = request.headers();
     let admin = state.admin_token();
     if admin.is_none() {
-        refuse_foreign_pages(headers, uri)?;
+        refuse_foreign_pages(headers, request.uri())?;
     }
     if let Some(token) = bearer(headers)? {
         if admin.as_deref().is_some_and(|hash| hash.admits(token)) {
@@ -148,8 +235,24 @@ fn identify(
             .map(Caller::Subscriber)
             .ok_or_else(|| Failure::new(Kind::Unauthenticated, "the token is not known"));
     }
+    if let Some(secret) = session::cookie(headers).filter(|secret| !secret.is_empty()) {
+        origin.via = Via::Page;
+        let found = state.sessions().of(state, secret);
+        let over = || Failure::new(Kind::Unauthenticated, "the session is over; sign in again");
+        let (caller, ends_s) = found.ok_or_else(over)?;
+        origin.ends_s = Some(ends_s);
+        session::refuse_foreign_changes(request.method(), headers)?;
+        return Ok(caller);
+    }
+    origin.via = Via::Machine;
+    // What a proxy passes on comes from somewhere else.
+    let is_direct = !["forwarded", "x-forwarded-for"]
+        .iter()
+        .any(|name| headers.contains_key(*name));
     match (admin, peer) {
-        (None, Some(ip)) if ip.to_canonical().is_loopback() => Ok(Caller::Administrator),
+        (None, Some(ip)) if ip.to_canonical().is_loopback() && is_direct => {
+            Ok(Caller::Administrator)
+        }
         _ => Err(Failure::new(
             Kind::Unauthenticated,
             "send `Authorization: Bearer <token>` with the administrator's token \

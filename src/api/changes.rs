@@ -85,7 +85,10 @@ pub(super) async fn delete(
         let _ = state.shared().locations.remove(callee, &id, None);
     }
     state
-        .blocking(move |state| state.tokens().delete_all_of(&id))
+        .blocking(move |state| {
+            state.tokens().delete_all_of(&id)?;
+            state.sessions().delete_all_of(&id)
+        })
         .await?
         .map_err(|error| Failure::new(Kind::Storage, error.to_string()))
 }

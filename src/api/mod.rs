@@ -24,9 +24,12 @@ mod layers;
 mod list;
 pub mod metrics;
 mod page;
+mod page_password;
 mod peers;
 pub mod problem;
 pub mod serve;
+mod session;
+pub mod sessions;
 mod settings;
 pub mod state;
 mod status;
@@ -34,6 +37,7 @@ mod stream;
 mod subscribers;
 #[cfg(test)]
 mod tests;
+mod throttle;
 pub mod tokens;
 pub mod traces;
 mod transfer;
@@ -79,6 +83,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
         (name = "status", description = "What a subscriber shows"),
         (name = "settings", description = "What happens to calls in each status"),
         (name = "calls", description = "Calls in progress, past calls, and why"),
+        (name = "session", description = "Signing in at the page"),
         (name = "tokens", description = "What subscribers authenticate with"),
         (name = "server", description = "Health, metrics, configuration"),
     )
@@ -125,7 +130,7 @@ pub fn router(state: ApiState) -> Router {
             auth::authenticate,
         ))
         .merge(health::open_routes())
-        .route("/", get(page::page))
+        .merge(page::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn(limit_time))
@@ -164,6 +169,12 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(settings::read, settings::replace, settings::delete))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::delete))
+        .routes(routes!(session::sign_in, session::who, session::sign_out))
+        .routes(routes!(
+            page_password::read,
+            page_password::set,
+            page_password::remove
+        ))
         .routes(routes!(bans::list))
         .routes(routes!(bans::lift))
         .routes(routes!(journal::journal))
@@ -226,7 +237,7 @@ async fn seal(State(_): State<ApiState>, request: Request, next: Next) -> Respon
 async fn no_route(uri: Uri) -> Failure {
     Failure::new(
         Kind::NotFound,
-        format!("there is no `{}`; GET / lists what there is", uri.path()),
+        format!("there is no `{}`; GET /api lists what there is", uri.path()),
     )
 }
 
@@ -234,7 +245,7 @@ async fn no_method(method: Method, uri: Uri) -> Failure {
     Failure::new(
         Kind::MethodNotAllowed,
         format!(
-            "`{}` has no {method}; GET / lists what there is",
+            "`{}` has no {method}; GET /api lists what there is",
             uri.path()
         ),
     )

@@ -1,21 +1,137 @@
-//! The page at `/`: what there is, for people who come with a browser.
+//! The web page at `/` with all that belongs to it, and the list of operations at `/api`.
+//!
+//! The files of `web/` are part of the binary and are sent as they are: nothing builds them. They
+//! load nothing from other hosts, and the policy that goes with them forbids it.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
-use axum::response::Html;
+use axum::Router;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
+};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use sha2::{Digest, Sha256};
 
-use super::problem::Kind;
+use super::auth::hex;
+use super::problem::{Failure, Kind};
+use super::state::ApiState;
+
+/// What the page may do: nothing but what it brings itself.
+const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'self'; \
+                      frame-ancestors 'none'; object-src 'none'";
+const PERMISSIONS: &str = "idle-detection=(self), camera=(), geolocation=(), microphone=()";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const JSON: &str = "application/json";
+const SVG: &str = "image/svg+xml";
+
+/// A file of the page.
+struct Asset {
+    name: &'static str,
+    kind: &'static str,
+    content: &'static str,
+}
+
+macro_rules! assets {
+    ($($name:literal $kind:ident),* $(,)?) => {
+        &[$(Asset { name: $name, kind: $kind, content: include_str!(concat!("web/", $name)) }),*]
+    };
+}
+
+/// Everything that the page is made of.
+const ASSETS: &[Asset] = assets![
+    "index.html" HTML,
+    "style.css" CSS,
+    "icon.svg" SVG,
+    "app.js" SCRIPT,
+    "api.js" SCRIPT,
+    "ui.js" SCRIPT,
+    "words.js" SCRIPT,
+    "signin.js" SCRIPT,
+    "status.js" SCRIPT,
+    "activity.js" SCRIPT,
+    "settings.js" SCRIPT,
+    "exceptions.js" SCRIPT,
+    "colleagues.js" SCRIPT,
+    "journal.js" SCRIPT,
+    "whatif.js" SCRIPT,
+    "admin.js" SCRIPT,
+    "people.js" SCRIPT,
+    "de.json" JSON,
+    "en.json" JSON,
+];
+
+/// Routes that anybody may ask: the page shows nothing before somebody has signed in.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/", get(|headers: HeaderMap| async move { file("index.html", &headers) }))
+        .route(
+            "/assets/{name}",
+            get(
+                |super::extract::Path(name): super::extract::Path<String>, headers: HeaderMap| async move {
+                    file(&name, &headers)
+                },
+            ),
+        )
+        .route("/api", get(operations))
+}
+
+/// A file of the page, or that the reader has it already.
+fn file(name: &str, headers: &HeaderMap) -> Response {
+    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
+        let text = format!("there is no `/assets/{name}`");
+        return Failure::new(Kind::NotFound, text).into_response();
+    };
+    let content = asset.content();
+    let tag = format!("\"{}\"", &hex(&Sha256::digest(content.as_bytes()))[..16]);
+    let about = [
+        (CONTENT_TYPE, asset.kind),
+        (CACHE_CONTROL, "no-cache"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("permissions-policy"), PERMISSIONS),
+        (ETAG, &tag),
+    ]
+    .map(|(name, value)| (name, value.to_owned()));
+    let known = headers
+        .get(IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+    if known.is_some_and(|known| known.contains(&tag)) {
+        return (StatusCode::NOT_MODIFIED, about).into_response();
+    }
+    (about, content.into_owned()).into_response()
+}
+
+impl Asset {
+    /// The file as it was built in; of a debug build, as it is in the folder that
+    /// `POINTSMAN_WEB_DIR` names, for those who work on the page.
+    fn content(&self) -> Cow<'static, str> {
+        #[cfg(debug_assertions)]
+        if let Some(folder) = std::env::var_os("POINTSMAN_WEB_DIR") {
+            let path = std::path::Path::new(&folder).join(self.name);
+            if let Ok(text) = std::fs::read_to_string(path) {
+                return Cow::Owned(text);
+            }
+        }
+        Cow::Borrowed(self.content)
+    }
+}
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
 <meta name=\"viewport\" content=\"width=device-width\"><title>pointsman</title>\
 <style>body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 code{white-space:nowrap}td{padding:.2rem 1rem .2rem 0;vertical-align:top}</style>\
-<h1>pointsman</h1><p>The HTTP interface. For programs: \
+<h1>pointsman</h1><p>The HTTP interface. For people: <a href=\"/\">/</a>. For programs: \
 <a href=\"/api/v1/openapi.json\">/api/v1/openapi.json</a>. Health: <a href=\"/healthz\">/healthz</a>, \
 <a href=\"/readyz\">/readyz</a>.</p><h2>Operations</h2><table>";
 
 /// Lists every operation and explains every problem.
-pub(super) async fn page() -> Html<String> {
+async fn operations() -> Html<String> {
     let mut html = HEAD.to_owned();
     for (path, item) in &super::openapi().paths.paths {
         let operations = [
@@ -42,4 +158,152 @@ pub(super) async fn page() -> Html<String> {
     }
     html.push_str("</table></html>\n");
     Html(html)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    /// What is loaded until the first view is there; nothing is compressed.
+    const FIRST_VIEW_LIMIT_BYTES: usize = 100_000;
+    /// All views, in all languages.
+    const LIMIT_BYTES: usize = 150_000;
+
+    fn asset(name: &str) -> &'static str {
+        let found = ASSETS.iter().find(|asset| asset.name == name);
+        found.unwrap_or_else(|| panic!("no {name}")).content
+    }
+
+    fn words(language: &str) -> Map<String, Value> {
+        serde_json::from_str(asset(&format!("{language}.json"))).unwrap()
+    }
+
+    fn scripts() -> impl Iterator<Item = &'static Asset> {
+        ASSETS.iter().filter(|asset| asset.kind == SCRIPT)
+    }
+
+    /// What a file loads before it runs.
+    fn loads(name: &str) -> Vec<&'static str> {
+        let text = asset(name);
+        let named = |mark: &str, end: char| -> Vec<&'static str> {
+            let parts = text.split(mark).skip(1);
+            parts.filter_map(|part| part.split(end).next()).collect()
+        };
+        [named("from './", '\''), named("=\"/assets/", '"')].concat()
+    }
+
+    #[test]
+    fn the_first_view_is_small() {
+        // German is the longer one; what status.js needs is loaded for the first view, too.
+        let mut files = vec!["index.html", "de.json", "status.js"];
+        let mut sum = 0;
+        let mut at = 0;
+        while let Some(name) = files.get(at).copied() {
+            sum += asset(name).len();
+            for more in loads(name) {
+                if !files.contains(&more) {
+                    files.push(more);
+                }
+            }
+            at += 1;
+        }
+        assert!(files.contains(&"style.css") && files.contains(&"api.js"));
+        assert!(sum < FIRST_VIEW_LIMIT_BYTES, "{sum} bytes: {files:?}");
+        let all: usize = ASSETS.iter().map(|asset| asset.content.len()).sum();
+        assert!(all < LIMIT_BYTES, "{all} bytes");
+    }
+
+    #[test]
+    fn every_text_is_there_in_both_languages() {
+        let (german, english) = (words("de"), words("en"));
+        let keys = |words: &Map<String, Value>| words.keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(keys(&german), keys(&english));
+        for (key, text) in german.iter().chain(&english) {
+            assert!(
+                text.as_str().is_some_and(|text| !text.trim().is_empty()),
+                "{key}"
+            );
+        }
+        for (key, text) in &german {
+            let places = |text: &Value| {
+                let parts = text.as_str().unwrap().split('{').skip(1);
+                parts
+                    .map(|part| part.split('}').next().unwrap().to_owned())
+                    .collect::<BTreeSet<_>>()
+            };
+            assert_eq!(places(text), places(&english[key]), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_text_that_a_script_names_is_there_and_none_is_left_over() {
+        let german = words("de");
+        let all: String = scripts().map(|asset| asset.content).collect();
+        let mut named = BTreeSet::new();
+        for part in all.split("t('").skip(1) {
+            let key = part.split('\'').next().unwrap();
+            let is_word = key
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b"._".contains(&b));
+            let is_known = |known: &String| known == key || known.starts_with(&format!("{key}."));
+            let begins = |known: &String| key.ends_with('.') && known.starts_with(key);
+            if is_word && key.starts_with(|c: char| c.is_ascii_lowercase()) {
+                assert!(
+                    german.keys().any(|k| is_known(k) || begins(k)),
+                    "no text for {key}"
+                );
+            }
+        }
+        for key in german.keys() {
+            let base = key.trim_end_matches(".one").trim_end_matches(".many");
+            let group = key.rsplit_once('.').map_or("", |(group, _)| group);
+            let in_quotes = |text: &str| all.contains(&format!("'{text}'"));
+            let is_hint = key
+                .strip_prefix("condition.")
+                .is_some_and(|rest| rest.ends_with(".hint"));
+            if in_quotes(base) || in_quotes(&format!("{group}.")) || is_hint {
+                named.insert(key);
+            }
+        }
+        let unused: Vec<_> = german.keys().filter(|key| !named.contains(key)).collect();
+        assert!(unused.is_empty(), "{unused:?}");
+    }
+
+    #[test]
+    fn the_page_names_no_other_host_and_builds_no_markup_from_texts() {
+        for asset in ASSETS {
+            let text = asset.content.replace("http://www.w3.org/", "");
+            for word in [
+                "http://",
+                "https://",
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacent",
+                "eval(",
+            ] {
+                assert!(!text.contains(word), "{}: {word}", asset.name);
+            }
+        }
+        for word in ["<style", " style=", "onclick=", "<script>"] {
+            assert!(!asset("index.html").contains(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn every_module_that_is_loaded_is_there() {
+        for asset in scripts() {
+            for part in asset.content.split("from './").skip(1) {
+                let name = part.split('\'').next().unwrap();
+                assert!(
+                    ASSETS.iter().any(|other| other.name == name),
+                    "{}: {name}",
+                    asset.name
+                );
+            }
+        }
+    }
 }

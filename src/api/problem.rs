@@ -37,6 +37,8 @@ pub enum Kind {
     Unauthenticated,
     /// The token does not reach that far.
     Forbidden,
+    /// Passwords were wrong too often.
+    TooManyAttempts,
     /// Nothing is there.
     NotFound,
     /// The path has no such method.
@@ -63,11 +65,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for the page that explains them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Malformed,
         Self::Invalid,
         Self::Unauthenticated,
         Self::Forbidden,
+        Self::TooManyAttempts,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::Timeout,
@@ -88,6 +91,7 @@ impl Kind {
             Self::Invalid => "invalid",
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
+            Self::TooManyAttempts => "too-many-attempts",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Timeout => "timeout",
@@ -109,6 +113,7 @@ impl Kind {
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
@@ -130,6 +135,7 @@ impl Kind {
             Self::Invalid => "The document is not valid",
             Self::Unauthenticated => "A token is needed",
             Self::Forbidden => "The token does not allow this",
+            Self::TooManyAttempts => "Too many attempts",
             Self::NotFound => "Nothing is there",
             Self::MethodNotAllowed => "The path has no such method",
             Self::Timeout => "The request took too long",

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::auth::SecretHash;
 use super::events::Events;
 use super::problem::{Failure, Kind};
+use super::sessions::Sessions;
 use super::tokens::Tokens;
 use super::traces::Traces;
 use crate::presence::{Directory, Problems, Roster};
@@ -129,6 +130,8 @@ pub struct Parts {
     pub host: Arc<dyn Host>,
     /// The tokens of subscribers.
     pub tokens: Tokens,
+    /// Who is signed in at the page.
+    pub sessions: Sessions,
     /// The hash of the administrator's token.
     pub admin_token: ArcSwapOption<SecretHash>,
     /// Who listens to what changes.
@@ -166,6 +169,10 @@ impl ApiState {
 
     pub(super) fn tokens(&self) -> &Tokens {
         &self.0.tokens
+    }
+
+    pub(super) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
     }
 
     pub(super) fn directory(&self) -> &Arc<Directory> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::auth::Caller;
+use super::auth::{Caller, Origin, Via};
 use super::changes;
 use super::colleagues::Viewer;
 use super::document::{StatusDocument, find};
@@ -120,7 +120,7 @@ pub(super) async fn read(
 )]
 pub(super) async fn set(
     State(state): State<ApiState>,
-    caller: Caller,
+    (caller, origin): (Caller, Origin),
     Path(id): Path<String>,
     headers: HeaderMap,
     Body(body): Body,
@@ -143,7 +143,8 @@ pub(super) async fn set(
             "lies in the past; a status ends in the future or has no end",
         ));
     }
-    let written = changes::set_status(&state, &id, wish, source(&caller), expected).await?;
+    let written =
+        changes::set_status(&state, &id, wish, source(&caller, &origin), expected).await?;
     let document = StatusDocument::of(&state, &written.profile, true);
     Ok((etag(written.profile.version()), Json(document)).into_response())
 }
@@ -159,21 +160,22 @@ pub(super) async fn set(
 )]
 pub(super) async fn clear(
     State(state): State<ApiState>,
-    caller: Caller,
+    (caller, origin): (Caller, Origin),
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
     let expected = if_match(&headers)?;
-    let written = changes::clear_status(&state, &id, source(&caller), expected).await?;
+    let written = changes::clear_status(&state, &id, source(&caller, &origin), expected).await?;
     let document = StatusDocument::of(&state, &written.profile, true);
     Ok((etag(written.profile.version()), Json(document)).into_response())
 }
 
 /// Who a status set by this caller is from.
-fn source(caller: &Caller) -> Source {
+fn source(caller: &Caller, origin: &Origin) -> Source {
     match caller {
         Caller::Administrator => Source::Admin,
+        Caller::Subscriber(_) if origin.via == Via::Page => Source::Web,
         Caller::Subscriber(_) => Source::Api,
     }
 }

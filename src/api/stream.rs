@@ -13,11 +13,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Refusals;
-use super::auth::Caller;
+use super::auth::{Caller, Origin, Via};
 use super::colleagues::{Viewer, mask};
 use super::events::{Event, EventKind, Heard, Listener};
 use super::problem::{Failure, Kind};
 use super::serve::ended;
+use super::session;
 use super::state::ApiState;
 
 /// How often a stream without events says that it is alive.
@@ -42,7 +43,7 @@ const FRAMES: usize = 16;
 )]
 pub(super) async fn events(
     State(state): State<ApiState>,
-    caller: Caller,
+    (caller, origin): (Caller, Origin),
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
@@ -52,7 +53,15 @@ pub(super) async fn events(
         .ok_or_else(|| Failure::new(Kind::Unavailable, "there are too many listeners already"))?;
     state.shared().watchers.store(1, Relaxed);
     let (frames, stream) = mpsc::channel(FRAMES);
-    tokio::spawn(forward(state.clone(), caller, listener, frames));
+    let secret = session::cookie(&headers).filter(|_| origin.via == Via::Page);
+    let over = signed_out(state.clone(), secret.map(str::to_owned));
+    let forwarding = forward(state.clone(), caller, listener, frames);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = forwarding => {}
+            () = over => {}
+        }
+    });
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let mut response = Sse::new(ReceiverStream::new(stream))
         .keep_alive(keep_alive)
@@ -96,6 +105,16 @@ async fn forward(
         if frames.send(Ok(frame)).await.is_err() {
             return;
         }
+    }
+}
+
+/// Waits until the session is over that the reader came with; for ever without one.
+async fn signed_out(state: ApiState, secret: Option<String>) {
+    let Some(secret) = secret else {
+        return std::future::pending().await;
+    };
+    while state.sessions().of(&state, &secret).is_some() {
+        tokio::time::sleep(KEEP_ALIVE).await;
     }
 }
 

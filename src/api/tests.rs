@@ -7,6 +7,7 @@ mod events;
 mod layers;
 mod passwords;
 mod peers;
+mod session;
 mod subscribers;
 
 use std::net::SocketAddr;
@@ -209,6 +210,7 @@ fn world_over(store: Memory, admin: Option<&str>) -> World {
         shared: Arc::new(Shared::new(policy(), directory, [9; 32], 2)),
         host: Arc::new(Stage(std::sync::atomic::AtomicU8::new(1))),
         tokens: Tokens::load(Arc::new(store.clone())).unwrap(),
+        sessions: super::sessions::Sessions::load(Arc::new(store.clone())).unwrap(),
         admin_token: arc_swap::ArcSwapOption::empty(),
         events: Arc::new(Events::new("run")),
         traces: Traces::default(),

@@ -102,13 +102,25 @@ impl Tokens {
 
     /// Whose token it is.
     pub fn owner(&self, token: &str) -> Option<String> {
+        self.known(token).map(|(_, owner)| owner)
+    }
+
+    /// The id of a token and whose it is.
+    pub(super) fn known(&self, token: &str) -> Option<(String, String)> {
         let (id, secret) = token
             .strip_prefix(MARK)?
             .strip_prefix('_')?
             .split_once('_')?;
         let kept = self.by_id.get(id)?;
         let hash = SecretHash::from_hex(&kept.hash)?;
-        hash.admits(secret).then(|| kept.subscriber.clone())
+        hash.admits(secret)
+            .then(|| (id.to_owned(), kept.subscriber.clone()))
+    }
+
+    /// Whether there is a token of that id, and that subscriber's.
+    pub(super) fn is_of(&self, id: &str, subscriber: &str) -> bool {
+        let kept = self.by_id.get(id);
+        kept.is_some_and(|kept| kept.subscriber.eq_ignore_ascii_case(subscriber))
     }
 
     /// A subscriber's tokens, in the order in which they were made.

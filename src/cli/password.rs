@@ -1,13 +1,13 @@
-//! `pointsman password`: set or remove the password with which a subscriber's phones authenticate.
+//! `pointsman password`: set or remove the password of a subscriber's phones, or of the web page.
 
 use std::io::{self, IsTerminal as _, Read as _};
 
 use clap::Args;
 use console::Term;
-use serde_json::Value;
+use serde_json::{Value, json};
 use ureq::http::Method;
 
-use super::client::{escape, text};
+use super::client::{Client, escape, text};
 use super::exit::{CliError, Exit, Outcome};
 use super::output::{say, say_json};
 use super::{Setting, settings};
@@ -18,19 +18,27 @@ use crate::auth::PASSWORD_LIMIT_BYTES;
   pointsman password anna                     (asks twice)
   pass show phones/anna | pointsman password anna
   pointsman password anna --remove
+  pointsman password anna --page              (the one for the web page)
 
-The server keeps digests of it for the realm in force, for the id and every alias.")]
+The server keeps digests of it for the realm in force, for the id and every alias; of the one for the
+web page it keeps an Argon2id hash. Without one for the page, that of the phones opens it.")]
 pub(super) struct Password {
     /// Id of the subscriber
     id: String,
     /// Remove the password: phones cannot authenticate as this subscriber any more
     #[arg(long)]
     remove: bool,
+    /// The password of the web page instead of that of the phones
+    #[arg(long)]
+    page: bool,
 }
 
 impl Password {
     pub(super) fn run(&self, setting: &Setting) -> Outcome {
         let client = setting.client()?;
+        if self.page {
+            return self.run_for_page(setting, &client);
+        }
         let path = format!("/api/v1/subscribers/{}", escape(&self.id));
         let mut document = client.get(&path)?;
         let password = match self.remove {
@@ -50,6 +58,25 @@ impl Password {
             false => "has a new password",
         };
         say(&format!("{} {done}", text(&answer, "id")))?;
+        Ok(Exit::Done)
+    }
+
+    fn run_for_page(&self, setting: &Setting, client: &Client) -> Outcome {
+        let path = format!("/api/v1/subscribers/{}/page-password", escape(&self.id));
+        let answer = if self.remove {
+            client.json(Method::DELETE, &path, None)?
+        } else {
+            let wish = json!({ "password": read_password(&self.id)? });
+            client.json(Method::PUT, &path, Some(&wish))?
+        };
+        if setting.json {
+            return say_json(&answer);
+        }
+        let done = match self.remove {
+            true => "has no password for the page now",
+            false => "has a new password for the page",
+        };
+        say(&format!("{} {done}", self.id))?;
         Ok(Exit::Done)
     }
 }

@@ -12,6 +12,8 @@ use tokio::sync::watch;
 
 use super::exit::{CliError, Exit, Outcome};
 use crate::api::events::Events;
+use crate::api::serve::CONNECTION_LIMIT;
+use crate::api::sessions::Sessions;
 use crate::api::state::{ApiState, CertificateFacts, Family, Histogram, Host, Measures, Parts};
 use crate::api::tokens::Tokens;
 use crate::api::traces::Traces;
@@ -20,6 +22,9 @@ use crate::config::Config;
 use crate::net::{self, Clock, LATENCY_BOUNDS_NS, Labelled, Latency, RunningApi, Server};
 use crate::presence::{Problem, Problems};
 use crate::proxy::{Shared, Trace};
+
+/// Descriptors for all but connections.
+const OTHER_DESCRIPTORS: u64 = 1_000;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -63,6 +68,14 @@ pub(super) async fn start_api_and_tell(
     ending: watch::Receiver<bool>,
     tell: impl Fn(&Trace) + Send + Sync + 'static,
 ) -> io::Result<RunningApi> {
+    // Each open page is a connection, beside those of phones; what is too little is told where
+    // connections are refused.
+    let connections = server
+        .config()
+        .limits
+        .connections
+        .saturating_add(CONNECTION_LIMIT);
+    let _ = net::allow_descriptors(connections as u64 + OTHER_DESCRIPTORS);
     let listener = TcpListener::bind(server.config().api.listen).await?;
     let address = listener.local_addr()?;
     let state = ApiState::new(Parts {
@@ -74,6 +87,7 @@ pub(super) async fn start_api_and_tell(
             clock: server.clock(),
         }),
         tokens: Tokens::load(server.store()).map_err(io::Error::other)?,
+        sessions: Sessions::load(server.store()).map_err(io::Error::other)?,
         admin_token: ArcSwapOption::empty(),
         events: Arc::new(Events::new(epoch()?)),
         traces: Traces::default(),

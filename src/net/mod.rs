@@ -42,5 +42,7 @@ pub use log::{Logging, start_logging};
 pub use serve::{RunningApi, serve};
 pub use server::{Reader, Reloaded, Server, StartError, random};
 pub use shard::{Shards, Sockets};
-pub use socket::{BindError, Buffers, System, bind_shared, granted_less, local_address};
+pub use socket::{
+    BindError, Buffers, System, allow_descriptors, bind_shared, granted_less, local_address,
+};
 pub use stream::{CertificateFacts, Labelled, StreamCounters};

@@ -187,7 +187,7 @@ fn report_icmp_and_fragment(socket: &Socket, address: SocketAddr) -> io::Result<
 ///
 /// # Errors
 /// What the system says.
-pub(super) fn allow_descriptors(wanted: u64) -> io::Result<u64> {
+pub fn allow_descriptors(wanted: u64) -> io::Result<u64> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,

@@ -6,7 +6,9 @@ use jiff::tz::TimeZone;
 use super::decision::{Decision, Destination, Plan, Rejection};
 use super::question::Failure;
 use super::reason::Reason;
-use crate::presence::{CallerClass, Handle, Language, Layer, Moment, Status, StatusLayer, Step};
+use crate::presence::{
+    CallerClass, Chat, Handle, Language, Layer, Moment, Status, StatusLayer, Step,
+};
 
 /// What sentences need to know about subscribers.
 pub trait Names {
@@ -86,6 +88,8 @@ impl Rejection {
             (Self::Missed, Language::En) => "The call is noted as missed",
             (Self::Refused, Language::De) => "Der Anruf wird abgelehnt",
             (Self::Refused, Language::En) => "The call is declined",
+            (Self::Suppressed, Language::De) => "Die Nachricht wird nur vermerkt",
+            (Self::Suppressed, Language::En) => "The message is only noted",
             (Self::Blocked, Language::De) => "Der Anruf wird abgelehnt: gesperrt",
             (Self::Blocked, Language::En) => "The call is declined: blocked",
             (Self::AnonymousRefused, Language::De) => "Anonyme Anrufe werden abgewiesen",
@@ -154,6 +158,15 @@ impl Reason {
                 )
             }
             Self::Blocked { .. } => format!("{name} has blocked this caller"),
+            Self::Chat { layer, chat, .. } => {
+                let what = match chat {
+                    Chat::Deliver => "delivered",
+                    Chat::Reject => "refused",
+                    Chat::Suppress => "only noted",
+                };
+                let layer = english_layer(*layer);
+                format!("{name}'s setting for {layer}: messages are {what}")
+            }
             Self::Vip { .. } => format!("This caller always rings through to {name}"),
             Self::Exception { matched, .. } => {
                 let what = english_step(&matched.step, "this caller");
@@ -217,6 +230,15 @@ impl Reason {
                 format!("{name}, Einstellung {layer}: {callers} Anrufer werden{moment} {what}")
             }
             Self::Blocked { .. } => format!("{name} hat diesen Anrufer gesperrt"),
+            Self::Chat { layer, chat, .. } => {
+                let what = match chat {
+                    Chat::Deliver => "zugestellt",
+                    Chat::Reject => "abgewiesen",
+                    Chat::Suppress => "nur vermerkt",
+                };
+                let layer = german_layer(*layer);
+                format!("{name}, Einstellung {layer}: Nachrichten werden {what}")
+            }
             Self::Vip { .. } => format!("Dieser Anrufer wird immer zu {name} durchgestellt"),
             Self::Exception { matched, .. } => {
                 let what = german_step(&matched.step);

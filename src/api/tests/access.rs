@@ -77,6 +77,13 @@ GET    200 200 401 401 /api/v1/openapi.json
 GET    200 200 200 200 /healthz
 GET    200 200 200 200 /readyz
 GET    200 200 200 200 /
+GET    200 200 200 200 /api
+GET    200 200 401 401 /api/v1/session
+GET    200 200 401 401 /api/v1/subscribers/anna/page-password
+GET    200 403 401 401 /api/v1/subscribers/bob/page-password
+DELETE 204 403 401 401 /api/v1/subscribers/anna/page-password
+PUT    422 422 401 401 /api/v1/subscribers/anna/page-password {"password":"x"}
+PUT    422 403 401 401 /api/v1/subscribers/bob/page-password {"password":"x"}
 "#;
 
 #[tokio::test]
@@ -224,6 +231,8 @@ async fn the_openapi_document_has_every_route() {
         ("/api/v1/bindings", "get"),
         ("/api/v1/subscribers/{id}/bindings", "delete get"),
         ("/api/v1/subscribers/{id}/bindings/{binding}", "delete"),
+        ("/api/v1/session", "delete get post"),
+        ("/api/v1/subscribers/{id}/page-password", "delete get put"),
         ("/api/v1/bans", "get"),
         ("/api/v1/bans/{source}", "delete"),
         ("/api/v1/calls", "get"),
@@ -277,7 +286,7 @@ fn references(document: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn the_page_lists_operations_and_explains_problems() {
-    let page = world().await.get("/").await;
+    let page = world().await.get("/api").await;
     assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
     let text = page.text();
     assert!(text.contains("GET /api/v1/calls"));

@@ -1,0 +1,178 @@
+// The frame: who is signed in, the menu, and which view is shown.
+import { get, ask, on, listen, hangUp, wake } from './api.js';
+import { LANGUAGES, language, preferred, speak, t } from './words.js';
+import { avatar, fill, h, icon, mark, say, statusWord, toast, tool, button, wrong } from './ui.js';
+import { signIn, changePassword } from './signin.js';
+import * as activity from './activity.js';
+
+/** What is not shown first is loaded when it is. */
+const VIEWS = {
+  status: () => import('./status.js').then(({ status }) => status),
+  settings: () => import('./settings.js').then(({ settings }) => settings),
+  exceptions: () => import('./exceptions.js').then(({ exceptions }) => exceptions),
+  colleagues: () => import('./colleagues.js').then(({ colleagues }) => colleagues),
+  journal: () => import('./journal.js').then(({ journal }) => journal),
+  whatif: () => import('./whatif.js').then(({ whatIf }) => whatIf),
+  people: () => import('./people.js').then(({ people }) => people),
+  calls: () => import('./admin.js').then(({ calls }) => calls),
+  decisions: () => import('./admin.js').then(({ decisions }) => decisions),
+  systems: () => import('./admin.js').then(({ systems }) => systems),
+};
+const OF_SUBSCRIBER = ['status', 'settings', 'exceptions', 'colleagues', 'journal', 'whatif'];
+const OF_ADMIN = ['people', 'colleagues', 'calls', 'decisions', 'systems', 'whatif'];
+const OF_PERSON = ['status', 'settings', 'exceptions', 'journal'];
+const ICON_OF = { status: 'me', people: 'me' };
+
+const app = document.getElementById('app');
+let session = null;
+let stop = () => {};
+let stops = [];
+
+/** `#/settings/away`, or for the administrator `#/of/anna/settings/away`. */
+function place() {
+  const parts = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+  const isOf = parts[0] === 'of' && parts[1];
+  const [view, ...rest] = isOf ? parts.slice(2) : parts;
+  const allowed = isOf ? OF_PERSON : session.role === 'administrator' ? OF_ADMIN : OF_SUBSCRIBER;
+  return { of: isOf ? parts[1] : session.id, isOf: Boolean(isOf), view: allowed.includes(view) ? view : allowed[0], rest };
+}
+
+async function start() {
+  if (location.hash.startsWith('#problem-')) { location.replace(`/api${location.hash}`); return; }
+  await speak(preferred());
+  const left = sessionStorage.getItem('left');
+  try {
+    const { data } = await get('session');
+    if (left && data.via === 'machine') showSignIn(data);
+    else await enter(data);
+  } catch (problem) {
+    if (problem.status === 401) showSignIn();
+    else { fill(app, h('main', { class: 'plain' }, h('h1', null, 'pointsman'), h('p', null, problem.message || t('error.line')), button(t('again'), () => location.reload(), 'primary'))); }
+  }
+}
+
+function showSignIn(machine) {
+  leave();
+  session = null;
+  signIn(app, { machine, enter: (data) => { sessionStorage.removeItem('left'); return enter(data); }, languages: languageChoice });
+}
+
+async function enter(data) {
+  session = data;
+  await speak(preferred(data.language));
+  frame();
+  listen();
+  if (session.role === 'subscriber') stops.push(activity.begin(session.id));
+  await show(true);
+}
+
+/** Stops everything that runs for whoever was signed in. */
+function leave() {
+  stop();
+  stop = () => {};
+  stops.forEach((end) => end());
+  stops = [];
+  hangUp();
+}
+
+async function signOut() {
+  try {
+    await activity.end();
+    if (session.via === 'page') await ask('DELETE', 'session');
+  } catch (problem) {
+    if (problem.status !== 401) { wrong(problem); return; }
+  }
+  sessionStorage.setItem('left', '1');
+  location.hash = '';
+  let machine = null;
+  try { machine = (await get('session')).data; } catch { /* nobody is signed in */ }
+  showSignIn(machine);
+}
+
+const languageChoice = () => h('label', { class: 'language' }, icon('world'), h('span', { class: 'unseen' }, t('language')),
+  h('select', { onchange: async (event) => { await speak(event.target.value, true); if (session) { frame(); await show(true); } else showSignIn(); } },
+    Object.entries(LANGUAGES).map(([tag, name]) => h('option', { value: tag, selected: tag === language, lang: tag }, name))));
+
+let main; let menu; let own; let line; let tabs;
+
+function frame() {
+  stops.forEach((end) => end.isFrame && end());
+  main = h('main', { id: 'main', tabindex: -1 });
+  menu = h('nav', { 'aria-label': t('menu') });
+  tabs = h('div', { class: 'person' });
+  own = h('span', { class: 'own' });
+  line = h('p', { class: 'line', role: 'status', hidden: true }, t('line.lost'));
+  const isAdmin = session.role === 'administrator';
+  const name = isAdmin ? t('role.administrator') : session.display_name;
+  const more = h('details', { class: 'more' },
+    h('summary', null, own, h('span', { class: 'name' }, name), icon('down')),
+    h('div', { class: 'sheet' }, languageChoice(),
+      session.role === 'subscriber' && button([icon('key'), t('password.change')], () => { more.open = false; changePassword(session.id); }),
+      h('a', { href: '/api' }, icon('systems'), t('api')),
+      button([icon('out'), t(session.via === 'page' ? 'sign_out' : 'sign_in_as')], signOut)));
+  more.addEventListener('keydown', (event) => { if (event.key === 'Escape') { more.open = false; more.querySelector('summary').focus(); } });
+  document.addEventListener('click', (event) => { if (!more.contains(event.target)) more.open = false; });
+  fill(own, avatar(name, null, 'small'));
+  fill(app,
+    h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); main.focus(); } }, t('skip')),
+    h('header', { class: 'top' }, h('a', { class: 'brand', href: '#/' }, h('img', { src: '/assets/icon.svg', alt: '', width: 28, height: 28 }), 'pointsman'), line, more),
+    menu, h('div', { class: 'stage' }, tabs, main));
+  const frameStops = [
+    on('line', (isUp) => { line.hidden = isUp; }),
+    on('status', (news) => { if (news.id === session.id && news.effective_status) showOwn(news); }),
+  ];
+  frameStops.forEach((end) => { end.isFrame = true; stops.push(end); });
+  if (!isAdmin) get(`subscribers/${encodeURIComponent(session.id)}/status`).then(({ data }) => showOwn(data), () => {});
+}
+
+/** The mark beside one's own name follows one's status, and changes are read out. */
+function showOwn(news) {
+  const before = own.dataset.status;
+  own.dataset.status = news.effective_status;
+  fill(own, avatar(session.display_name, news.effective_status, 'small'), h('span', { class: 'unseen' }, statusWord(news.effective_status)));
+  if (before && before !== news.effective_status) say(t('status.now', { status: statusWord(news.effective_status) }));
+}
+
+async function show(isFirst = false) {
+  if (!session) return;
+  const at = place();
+  const list = session.role === 'administrator' ? OF_ADMIN : OF_SUBSCRIBER;
+  fill(menu, h('ul', null, list.map((view) => h('li', null, h('a', {
+    href: `#/${view}`, 'aria-current': (at.isOf ? view === 'people' : view === at.view) ? 'page' : null,
+  }, icon(ICON_OF[view] ?? view), h('span', null, t('view.' + view)))))));
+  fill(tabs, at.isOf && h('nav', { 'aria-label': at.of }, h('a', { href: '#/people', class: 'back' }, t('view.people')), h('strong', null, at.of),
+    OF_PERSON.map((view) => h('a', { href: `#/of/${encodeURIComponent(at.of)}/${view}`, 'aria-current': view === at.view ? 'page' : null }, view === 'status' ? t('status') : t('view.' + view)))));
+  stop();
+  stop = () => {};
+  const room = h('div', { class: `view view-${at.view}` }, h('p', { class: 'wait' }, t('wait')));
+  fill(main, room);
+  document.title = `${t('view.' + at.view)} · pointsman`;
+  try {
+    const view = await VIEWS[at.view]();
+    const ends = await view(room, { ...at, session, isAdmin: session.role === 'administrator' });
+    if (!room.isConnected) ends?.();
+    else stop = ends ?? stop;
+  } catch (problem) {
+    if (!room.isConnected || problem.status === 401) return;
+    fill(room, h('h1', { tabindex: -1 }, t('view.' + at.view)), h('p', { class: 'empty' }, problem.message || t('error.line')), button(t('again'), () => show(), 'primary'));
+  }
+  if (!isFirst && room.isConnected) room.querySelector('h1')?.focus({ preventScroll: true });
+  scrollTo(0, 0);
+}
+
+addEventListener('hashchange', () => show());
+
+// A browser has few connections to one server: a page that nobody sees gives its own back.
+let rest;
+document.addEventListener('visibilitychange', () => {
+  clearTimeout(rest);
+  if (!session) return;
+  if (document.hidden) rest = setTimeout(hangUp, 20000);
+  else wake();
+});
+addEventListener('signed-out', () => {
+  if (!session) return;
+  showSignIn();
+  toast(t('session.over'), 'bad');
+});
+start();

@@ -1,0 +1,79 @@
+// What became of one's calls, and why.
+import { get, on } from './api.js';
+import { clock, count, day, has, lasting, t, when } from './words.js';
+import { button, calmly, empty, fill, h, heading, icon, party, tool, wrong } from './ui.js';
+
+const PAGE = 50;
+const DRAWN = {
+  answered: 'in', answered_elsewhere: 'in', rang_through: 'in', missed: 'missed', forwarded: 'forwarded', voicemail: 'box',
+  rejected_dnd: 'no', rejected: 'no', blocked: 'no',
+};
+const GROUPS = {
+  all: () => true,
+  missed: ({ kind }) => kind === 'missed' || kind === 'voicemail',
+  forwarded: ({ kind }) => kind === 'forwarded' || kind === 'answered_elsewhere',
+  rejected: ({ kind }) => ['rejected_dnd', 'rejected', 'blocked'].includes(kind),
+};
+
+const read = (of, query) => get(`subscribers/${encodeURIComponent(of)}/journal?${new URLSearchParams(query)}`).then(({ data }) => data);
+
+/** The reasons of a decision, in words. */
+export const reasonWords = (reasons) => reasons.map((code) => {
+  if (has(`reason.${code}`)) return t('reason.' + code);
+  const [, condition, action] = /^(.+?)_(connect|reject|missed|voicemail|forward)$/.exec(code) ?? [];
+  return condition && has(`condition.${condition}`) ? t('reason.rule', { condition: t('condition.' + condition), action: t('action.' + action) }) : code;
+}).join(' → ');
+
+const entry = (one) => h('li', { class: `call kind-${one.kind}` }, icon(DRAWN[one.kind] ?? 'calls'),
+  h('div', { class: 'words' },
+    h('p', { class: 'name', title: one.from }, party(one.from), h('span', { class: 'hint' }, t('kind.' + one.kind), one.target && ` → ${party(one.target)}`)),
+    h('small', null, reasonWords(one.reasons))),
+  h('div', { class: 'when' }, h('time', { datetime: one.at }, clock(one.at)),
+    h('small', null, one.talk_s ? t('journal.talked', { time: lasting(one.talk_s) }) : one.ring_ms ? t('journal.rang', { time: lasting(Math.round(one.ring_ms / 1000)) }) : '')));
+
+const seenAt = (of) => { try { return localStorage.getItem(`digest:${of}`) ?? ''; } catch { return ''; } };
+
+/** "While you did not want to be disturbed: 3 calls", once that is over. */
+export async function digest(place, of) {
+  const [{ data }, { entries }] = await Promise.all([get(`subscribers/${encodeURIComponent(of)}/status`), read(of, { limit: 200 })]);
+  const after = Math.max(Date.parse(seenAt(of)) || 0, Date.now() - 86400e3);
+  const held = entries.filter((one) => one.kind === 'rejected_dnd' && Date.parse(one.at) > after);
+  if (data.status === 'dnd' || !held.length) { fill(place); return; }
+  const close = () => { try { localStorage.setItem(`digest:${of}`, held[0].at); } catch { /* shown again */ } fill(place); };
+  fill(place, h('section', { class: 'card digest', 'aria-label': t('digest.title') },
+    h('div', { class: 'heading' }, h('h2', null, `${t('digest.title')}: ${count('calls', held.length)}`), tool('close', t('digest.close'), close)),
+    h('ul', null, held.slice(0, 5).map((one) => h('li', null, h('strong', null, party(one.from)), ` ${when(one.at)}`))),
+    held.length > 5 && h('p', { class: 'hint' }, t('digest.more', { n: held.length - 5 })),
+    h('a', { href: '#/journal/rejected' }, t('digest.show'))));
+}
+
+export async function journal(room, { of, isOf, rest }) {
+  const group = rest[0] in GROUPS ? rest[0] : 'all';
+  const hash = isOf ? `#/of/${encodeURIComponent(of)}/journal` : '#/journal';
+  let entries = []; let next;
+  const list = h('div', { class: 'journal' });
+  const more = button(t('more'), () => load(true).catch(wrong));
+  const news = h('div');
+  async function load(isMore = false) {
+    const page = await read(of, isMore ? { limit: PAGE, before: next } : { limit: PAGE });
+    entries = isMore ? [...entries, ...page.entries] : page.entries;
+    next = page.next;
+    draw();
+  }
+  function draw() {
+    const shown = entries.filter(GROUPS[group]);
+    const days = Map.groupBy ? Map.groupBy(shown, (one) => day(one.at)) : shown.reduce((map, one) => map.set(day(one.at), [...map.get(day(one.at)) ?? [], one]), new Map());
+    fill(list, [...days].map(([name, calls]) => h('section', { class: 'card' }, h('h2', null, name), h('ul', null, calls.map(entry)))),
+      !shown.length && empty(t('journal.none')));
+    more.hidden = !next;
+  }
+  await load();
+  fill(room, heading(t('view.journal')),
+    h('nav', { class: 'tabs', 'aria-label': t('view.journal') }, Object.keys(GROUPS).map((name) => h('a', { href: `${hash}/${name}`, 'aria-current': name === group ? 'page' : null }, t('group.' + name)))),
+    news, list, more);
+  if (!isOf) digest(news, of).catch(() => {});
+  const again = calmly(() => load().catch(() => {}), 300);
+  const timer = setInterval(again, 15000);
+  const stops = [on('call', again), on('status', (told) => told.id === of && again()), on('resync', again)];
+  return () => { clearInterval(timer); stops.forEach((stop) => stop()); };
+}

@@ -1,0 +1,72 @@
+// Signing in, and changing one's password.
+import { ask, get } from './api.js';
+import { t } from './words.js';
+import { button, clearFaults, dialog, field, fill, h, showFaults, toast } from './ui.js';
+
+/** Shows the form; `enter` is called with who is signed in. */
+export function signIn(app, { machine, enter, languages }) {
+  let byToken = false;
+  const id = h('input', { name: 'id', autocomplete: 'username', autocapitalize: 'none', spellcheck: 'false', required: true });
+  const password = h('input', { name: 'password', type: 'password', autocomplete: 'current-password', required: true });
+  const token = h('input', { name: 'token', type: 'password', autocomplete: 'off', spellcheck: 'false' });
+  const fields = h('div', { class: 'fields' });
+  const other = button('', () => { byToken = !byToken; draw(); fields.querySelector('input').focus(); }, 'link');
+  const fault = h('p', { class: 'fault', role: 'alert', hidden: true });
+  const go = h('button', { type: 'submit', class: 'primary' }, t('sign_in'));
+  const form = h('form', { class: 'card signin', novalidate: true },
+    h('img', { src: '/assets/icon.svg', alt: '', width: 56, height: 56 }),
+    h('h1', { tabindex: -1 }, t('sign_in.title')), fields, fault, go, other,
+    machine?.via === 'machine' && button(t('sign_in.machine'), () => enter(machine), 'link'));
+  const draw = () => {
+    fill(fields, byToken
+      ? field(t('sign_in.token'), token, { name: 'token' })
+      : [field(t('sign_in.id'), id, { name: 'id' }), field(t('sign_in.password'), password, { name: 'password' })]);
+    other.textContent = t(byToken ? 'sign_in.by_password' : 'sign_in.by_token');
+    fault.hidden = true;
+  };
+  form.addEventListener('submit', async (event) => {
+    event.preventDefault();
+    clearFaults(form);
+    fault.hidden = true;
+    const missing = [...fields.querySelectorAll('input')].find((input) => !input.value.trim());
+    if (missing) { missing.setAttribute('aria-invalid', 'true'); missing.focus(); return; }
+    go.disabled = true;
+    try {
+      const body = byToken ? { token: token.value.trim() } : { id: id.value.trim(), password: password.value };
+      const { data } = await ask('POST', 'session', body);
+      location.hash = '';
+      await enter(data);
+      document.querySelector('h1')?.focus();
+    } catch (problem) {
+      fault.textContent = problem.status === 429 ? t('sign_in.wait', { n: problem.wait || 60 })
+        : problem.status === 401 ? t(byToken ? 'sign_in.no_token' : 'sign_in.wrong') : problem.message || t('error.line');
+      fault.hidden = false;
+      (byToken ? token : password).select();
+    }
+    go.disabled = false;
+  });
+  draw();
+  document.title = `${t('sign_in')} · pointsman`;
+  fill(app, h('main', { class: 'gate' }, form, h('footer', null, languages())));
+  id.focus();
+}
+
+export async function changePassword(id) {
+  const path = `subscribers/${encodeURIComponent(id)}/page-password`;
+  const { data } = await get(path);
+  const old = h('input', { type: 'password', autocomplete: 'current-password' });
+  const fresh = h('input', { type: 'password', autocomplete: 'new-password' });
+  const again = h('input', { type: 'password', autocomplete: 'new-password' });
+  dialog(t('password.change'), [
+    field(t(data.is_set ? 'password.old' : 'password.old_phone'), old, { name: 'old' }),
+    field(t('password.new'), fresh, { name: 'password', hint: t('password.hint') }),
+    field(t('password.again'), again, { name: 'again' }),
+  ], {
+    className: 'small', done: t('save'),
+    submit: async () => {
+      if (fresh.value !== again.value) throw Object.assign(new Error(), { problems: [{ field: 'again', text: t('password.differ') }] });
+      await ask('PUT', path, { password: fresh.value, old: old.value });
+      toast(t('password.changed'));
+    },
+  });
+}
