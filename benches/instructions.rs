@@ -125,7 +125,9 @@ fn index() {
 }
 
 fn checked() {
-    with_invite(|message, _, _| drop(black_box(message.uri())));
+    with_invite(|message, _, _| {
+        black_box(message.uri());
+    });
 }
 
 fn forwarded() {

@@ -19,7 +19,7 @@ use crate::store::Position;
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct JournalEntry {
     /// `answered`, `answered_elsewhere`, `missed`, `forwarded`, `voicemail`, `rejected_dnd`,
-    /// `rejected`, `blocked`, `rang_through`.
+    /// `rejected`, `blocked`, `rang_through`, `message`.
     pub kind: &'static str,
     /// When the INVITE came.
     #[schema(value_type = String, format = DateTime)]

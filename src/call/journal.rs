@@ -25,11 +25,13 @@ pub enum EntryKind {
     Blocked,
     /// They answered a call that an exception let ring through; the reasons name which.
     RangThrough,
+    /// A chat message to them that was not delivered, or was forwarded.
+    Message,
 }
 
 impl EntryKind {
     /// Every kind, in the order of its code on disk.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Answered,
         Self::AnsweredElsewhere,
         Self::Missed,
@@ -39,6 +41,7 @@ impl EntryKind {
         Self::Rejected,
         Self::Blocked,
         Self::RangThrough,
+        Self::Message,
     ];
 
     /// The name used by the API.
@@ -53,6 +56,7 @@ impl EntryKind {
             Self::Rejected => "rejected",
             Self::Blocked => "blocked",
             Self::RangThrough => "rang_through",
+            Self::Message => "message",
         }
     }
 

@@ -254,9 +254,8 @@ fn entry(component: &ICalendarComponent, from_s: i64, until_s: i64) -> Option<En
 
 /// What an event says, by its status, its transparency and what Microsoft's calendars add.
 fn availability(component: &ICalendarComponent) -> Option<Availability> {
-    match component.status() {
-        Some(ICalendarStatus::Tentative | ICalendarStatus::Cancelled) => return None,
-        _ => {}
+    if let Some(ICalendarStatus::Tentative | ICalendarStatus::Cancelled) = component.status() {
+        return None;
     }
     let extension = component
         .entries

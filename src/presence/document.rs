@@ -52,6 +52,7 @@ const PART_KEYS: &[&str] = &[
     "unreachable",
     "declined",
     "ring_for_s",
+    "chat",
 ];
 const EXCEPTIONS_KEYS: &[&str] = &["blocked", "vips", "call_through_dnd", "rules"];
 const EXCEPTION_KEYS: &[&str] = &["name", "callers", "when", "action", "until"];
@@ -316,6 +317,7 @@ impl Reader {
             unreachable: self.key(map, "unreachable", Self::rule),
             declined: self.key(map, "declined", Self::rule),
             ring_for_s: self.key(map, "ring_for_s", Self::seconds),
+            chat: self.key(map, "chat", Self::plain),
         }
     }
 

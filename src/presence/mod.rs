@@ -40,8 +40,8 @@ pub use exceptions::{
 };
 pub use layers::{Override, Signal, SignalKind, StatusLayer, Triggers};
 pub use model::{
-    Action, CallerClass, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status,
-    StatusSettings, Subscriber,
+    Action, CallerClass, Chat, ClassRule, Language, Problem, Problems, Rule, Settings, Source,
+    Status, StatusSettings, Subscriber,
 };
 pub use numbers::{NumberPlan, SmallBuf, UnknownRegion};
 pub use password::PasswordWish;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::exceptions::Exceptions;
@@ -115,6 +115,18 @@ pub enum CallerClass {
     Anonymous,
 }
 
+/// What becomes of a chat message.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Chat {
+    /// It is delivered.
+    Deliver,
+    /// It is refused; its sender is told.
+    Reject,
+    /// It is accepted (202), not delivered, and stands in the journal.
+    Suppress,
+}
+
 /// What a subscriber set for one status.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, ToSchema)]
 pub struct StatusSettings {
@@ -140,6 +152,9 @@ pub struct StatusSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 5, maximum = 120)]
     pub ring_for_s: Option<u16>,
+    /// What becomes of chat messages. Unset, `immediate` decides as it does for calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<Chat>,
 }
 
 /// The settings of every status. What a status leaves unset is taken from `all`.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::exceptions::ExceptionRules;
 use super::layers::{self, Claim, Override, Signal, StatusLayer, Triggers};
-use super::model::{CallerClass, Language, Settings, Source, Status, Subscriber};
+use super::model::{CallerClass, Chat, Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::password::PasswordWish;
 use super::settings::{Layer, Moment, Rules, Step};
@@ -428,6 +428,19 @@ impl Profile {
         rules
             .ring_for_s(Layer::Of(status))
             .or_else(|| rules.ring_for_s(Layer::All))
+    }
+
+    /// What becomes of chat messages while `status` is in force: its own word, else that of `all`.
+    /// An inherited `deliver` does not lift `dnd`.
+    pub fn chat(&self, status: Status) -> Option<(Chat, Layer)> {
+        let rules = self.rules()?;
+        let own = Layer::Of(status);
+        if let Some(chat) = rules.chat(own) {
+            return Some((chat, own));
+        }
+        let lifts = |chat: &Chat| status == Status::Dnd && *chat == Chat::Deliver;
+        let inherited = rules.chat(Layer::All).filter(|chat| !lifts(chat));
+        inherited.map(|chat| (chat, Layer::All))
     }
 
     /// The seconds to ring that `status` itself sets.

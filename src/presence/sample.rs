@@ -60,6 +60,7 @@ pub(crate) fn part() -> BoxedStrategy<StatusSettings> {
                     unreachable,
                     declined,
                     ring_for_s,
+                    chat: None,
                 }
             },
         )

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::model::{Action, CallerClass, ClassRule, Rule, Settings, Status, StatusSettings};
+use super::model::{Action, CallerClass, Chat, ClassRule, Rule, Settings, Status, StatusSettings};
 use super::numbers::{NumberPlan, SmallBuf, is_number};
 use super::validate::split_scheme;
 
@@ -77,6 +77,7 @@ pub struct Rules {
     entries: Box<[Entry]>,
     messages: Box<[(Layer, Box<str>)]>,
     ring_for_s: Box<[(Layer, u16)]>,
+    chat: Box<[(Layer, Chat)]>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -234,6 +235,7 @@ impl Rules {
         let mut entries = Vec::new();
         let mut messages = Vec::new();
         let mut ring_for_s = Vec::new();
+        let mut chat = Vec::new();
         for (layer, (_, part)) in LAYERS.into_iter().zip(settings.parts()) {
             for (moment, (_, rule)) in Moment::ALL.into_iter().zip(part.rules()) {
                 if let Some(rule) = rule {
@@ -246,11 +248,13 @@ impl Rules {
                     .map(|message| (layer, message.into())),
             );
             ring_for_s.extend(part.ring_for_s.map(|seconds| (layer, seconds)));
+            chat.extend(part.chat.map(|chat| (layer, chat)));
         }
         let rules = Self {
             entries: entries.into(),
             messages: messages.into(),
             ring_for_s: ring_for_s.into(),
+            chat: chat.into(),
         };
         (rules != Self::default()).then_some(rules)
     }
@@ -290,10 +294,17 @@ impl Rules {
             .map(|(_, seconds)| *seconds)
     }
 
-    /// Whether anything in the layer can change what a call does.
+    /// What becomes of chat messages in one layer.
+    pub fn chat(&self, layer: Layer) -> Option<Chat> {
+        let found = self.chat.iter().find(|(own, _)| *own == layer);
+        found.map(|(_, chat)| *chat)
+    }
+
+    /// Whether anything in the layer can change what a call or a message does.
     pub fn touches_calls(&self, layer: Layer) -> bool {
         self.entries.iter().any(|entry| entry.layer == layer)
             || self.ring_for_s.iter().any(|(own, _)| *own == layer)
+            || self.chat(layer).is_some()
     }
 
     /// Every forwarding: where it is set, when it applies, to whom, where it goes.
@@ -313,6 +324,7 @@ impl Rules {
             if let Some(part) = settings.part_mut(layer.name()) {
                 part.message = self.message(layer).map(str::to_owned);
                 part.ring_for_s = self.ring_for_s(layer);
+                part.chat = self.chat(layer);
                 for moment in Moment::ALL {
                     *rule_mut(part, moment) = self.rule(layer, moment);
                 }

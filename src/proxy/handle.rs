@@ -1,5 +1,6 @@
 //! A request comes in: a retransmission, an ACK, a CANCEL, or something new (RFC 3261 §16.2–16.5).
 
+use super::chat::Chat;
 use super::hop::{Hop, Hops};
 use super::invite::Invite;
 use super::keys::mix;
@@ -178,6 +179,13 @@ impl Proxy {
         (way, peer): (&Way, &Peer),
         (key, check): Identifiers,
     ) -> Result<(), Rejection> {
+        let is_chat = request.method == Method::Message && !request.is_in_dialog();
+        if is_chat && matches!(way, Way::NextHop | Way::Bindings(_)) {
+            let chat = self.decide_message(arrival, request, routed, peer, (key, check))?;
+            if chat == Chat::Done {
+                return Ok(());
+            }
+        }
         match (request.method, way) {
             (Method::Invite, Way::Lookup) => {
                 self.set_up(arrival, request, routed, peer, (key, check))

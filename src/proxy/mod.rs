@@ -12,6 +12,7 @@ mod breadth;
 mod caller;
 mod cancel;
 mod carry_out;
+mod chat;
 mod choice;
 mod confirmed;
 mod counters;

@@ -122,7 +122,14 @@ impl Proxy {
         }
     }
 
-    fn keep_answer(&mut self, server_key: u64, upstream: Hop, response: Box<[u8]>, status: u16) {
+    /// Keeps an answer for retransmissions, for Timer J (§17.2.2).
+    pub(super) fn keep_answer(
+        &mut self,
+        server_key: u64,
+        upstream: Hop,
+        response: Box<[u8]>,
+        status: u16,
+    ) {
         let base = self.policy.base(upstream.listener);
         if base.reliable || self.answers.len() >= ANSWERS_LIMIT {
             return;

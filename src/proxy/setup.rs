@@ -299,6 +299,7 @@ pub(super) fn question<'a>(
         hop_limit: policy.hop_limit,
         now_unix_s: now.unix_ms.div_euclid(1_000),
         is_emergency_callback,
+        is_message: false,
         zone: &policy.zone,
         holidays: &policy.holidays,
     }

@@ -10,7 +10,7 @@ use super::decision::{
 use super::question::{Failure, Question, Subscribers};
 use super::reason::Reason;
 use crate::presence::{
-    CallerClass, Handle, Layer, Moment, Pattern, Profile, Routing, Status, StatusLayer, Step,
+    CallerClass, Chat, Handle, Layer, Moment, Pattern, Profile, Routing, Status, StatusLayer, Step,
     Target,
 };
 
@@ -214,7 +214,8 @@ impl<'q, S: Subscribers> Walk<'q, S> {
             self.reasons.push(Reason::UnknownCallee);
             return Said::Reject(Rejection::UnknownCallee);
         }
-        let in_call = routing.calls >= self.question.call_limit;
+        let is_call = !self.question.is_message;
+        let in_call = is_call && routing.calls >= self.question.call_limit;
         let needs_profile =
             routing.has_rules || routing.is_timed || (in_call && routing.has_busy_rules);
         if !needs_profile {
@@ -223,7 +224,8 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         match self.subscribers.profile(subscriber) {
             Some(profile) => {
                 let status = self.status_in_force(subscriber, &profile);
-                let in_call = in_call || profile.is_in_meeting(self.question.now_unix_s);
+                let is_in_meeting = profile.is_in_meeting(self.question.now_unix_s);
+                let in_call = in_call || (is_call && is_in_meeting);
                 self.by_rules(
                     &Reached {
                         subscriber,
@@ -282,6 +284,9 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         if let Some(said) = self.by_exception(reached) {
             return said;
         }
+        if let Some(said) = self.by_chat(reached) {
+            return said;
+        }
         if let Some(said) = self.immediate(reached, reached.status) {
             return said;
         }
@@ -326,6 +331,26 @@ impl<'q, S: Subscribers> Walk<'q, S> {
             Step::Missed => Said::Reject(Rejection::Missed),
             Step::Voicemail => Said::Voicemail(Cause::Unconditional),
             Step::Forward(target) => Said::Forward(target, Cause::Unconditional),
+        })
+    }
+
+    /// What is set for chat messages, if it is one.
+    fn by_chat(&mut self, reached: &Reached<'_>) -> Option<Said> {
+        if !self.question.is_message {
+            return None;
+        }
+        let subscriber = reached.subscriber;
+        let (chat, layer) = reached.profile.chat(reached.status)?;
+        self.reasons.push(Reason::Chat {
+            subscriber,
+            layer,
+            chat,
+        });
+        Some(match (chat, reached.status) {
+            (Chat::Deliver, _) => Said::Connect(Connect::plain(subscriber)),
+            (Chat::Reject, Status::Dnd) => Said::Reject(Rejection::Dnd),
+            (Chat::Reject, _) => Said::Reject(Rejection::Missed),
+            (Chat::Suppress, _) => Said::Reject(Rejection::Suppressed),
         })
     }
 

@@ -120,6 +120,8 @@ pub enum Rejection {
     AnonymousRefused,
     /// The caller is on the block list, which is not told.
     Blocked,
+    /// A chat message is accepted and not delivered.
+    Suppressed,
     /// Nobody answered, and the settings refuse to do more.
     NoAnswer,
     /// No phone could be reached, and the settings refuse to do more.
@@ -214,13 +216,14 @@ impl Cause {
 
 impl Rejection {
     /// Every rejection.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Dnd,
         Self::Busy,
         Self::Missed,
         Self::Refused,
         Self::AnonymousRefused,
         Self::Blocked,
+        Self::Suppressed,
         Self::NoAnswer,
         Self::Unreachable,
         Self::LoopDetected,
@@ -232,6 +235,7 @@ impl Rejection {
     pub const fn status(self, dnd_status: u16) -> u16 {
         match self {
             Self::Dnd => dnd_status,
+            Self::Suppressed => 202,
             Self::Busy => 486,
             Self::Missed | Self::NoAnswer | Self::Unreachable => 480,
             Self::Refused | Self::Blocked => 603,
@@ -246,6 +250,7 @@ impl Rejection {
     pub const fn reason_phrase(self) -> &'static str {
         match self {
             Self::Dnd => "Do Not Disturb",
+            Self::Suppressed => "Accepted",
             Self::Busy => "Busy Here",
             Self::Missed | Self::NoAnswer | Self::Unreachable => "Temporarily Unavailable",
             Self::Refused | Self::Blocked => "Decline",
@@ -265,6 +270,7 @@ impl Rejection {
             Self::Refused => "refused",
             Self::AnonymousRefused => "anonymous_refused",
             Self::Blocked => "blocked",
+            Self::Suppressed => "suppressed",
             Self::NoAnswer => "no_answer",
             Self::Unreachable => "unreachable",
             Self::LoopDetected => "loop_detected",

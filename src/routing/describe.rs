@@ -6,7 +6,9 @@ use jiff::tz::TimeZone;
 use super::decision::{Decision, Destination, Plan, Rejection};
 use super::question::Failure;
 use super::reason::Reason;
-use crate::presence::{CallerClass, Handle, Language, Layer, Moment, Status, StatusLayer, Step};
+use crate::presence::{
+    CallerClass, Chat, Handle, Language, Layer, Moment, Status, StatusLayer, Step,
+};
 
 /// What sentences need to know about subscribers.
 pub trait Names {
@@ -86,6 +88,8 @@ impl Rejection {
             (Self::Missed, Language::En) => "The call is noted as missed",
             (Self::Refused, Language::De) => "Der Anruf wird abgelehnt",
             (Self::Refused, Language::En) => "The call is declined",
+            (Self::Suppressed, Language::De) => "Die Nachricht wird nur vermerkt",
+            (Self::Suppressed, Language::En) => "The message is only noted",
             (Self::Blocked, Language::De) => "Der Anruf wird abgelehnt: gesperrt",
             (Self::Blocked, Language::En) => "The call is declined: blocked",
             (Self::AnonymousRefused, Language::De) => "Anonyme Anrufe werden abgewiesen",
@@ -154,6 +158,11 @@ impl Reason {
                 )
             }
             Self::Blocked { .. } => format!("{name} has blocked this caller"),
+            Self::Chat { layer, chat, .. } => format!(
+                "{name}'s setting for {}: messages are {}",
+                english_layer(*layer),
+                english_chat(*chat)
+            ),
             Self::Vip { .. } => format!("This caller always rings through to {name}"),
             Self::Exception { matched, .. } => {
                 let what = english_step(&matched.step, "this caller");
@@ -217,6 +226,11 @@ impl Reason {
                 format!("{name}, Einstellung {layer}: {callers} Anrufer werden{moment} {what}")
             }
             Self::Blocked { .. } => format!("{name} hat diesen Anrufer gesperrt"),
+            Self::Chat { layer, chat, .. } => format!(
+                "{name}, Einstellung {}: Nachrichten werden {}",
+                german_layer(*layer),
+                german_chat(*chat)
+            ),
             Self::Vip { .. } => format!("Dieser Anrufer wird immer zu {name} durchgestellt"),
             Self::Exception { matched, .. } => {
                 let what = german_step(&matched.step);
@@ -319,6 +333,22 @@ const fn german_layer(layer: Layer) -> &'static str {
             Status::Dnd => "„Bitte nicht stören“",
             Status::InCall => "„Im Gespräch“",
         },
+    }
+}
+
+const fn english_chat(chat: Chat) -> &'static str {
+    match chat {
+        Chat::Deliver => "delivered",
+        Chat::Reject => "refused",
+        Chat::Suppress => "only noted",
+    }
+}
+
+const fn german_chat(chat: Chat) -> &'static str {
+    match chat {
+        Chat::Deliver => "zugestellt",
+        Chat::Reject => "abgewiesen",
+        Chat::Suppress => "nur vermerkt",
     }
 }
 

@@ -79,6 +79,8 @@ pub struct Question<'a> {
     pub hop_limit: u8,
     /// An emergency centre calls back: nothing stands in its way.
     pub is_emergency_callback: bool,
+    /// It is a chat message and not a call.
+    pub is_message: bool,
     /// In which time zone hours are meant that name none.
     pub zone: &'a TimeZone,
     /// The days on which nobody works.
@@ -123,6 +125,7 @@ impl<'a> Question<'a> {
             call_limit: 1,
             hop_limit: 5,
             is_emergency_callback: false,
+            is_message: false,
             zone: &UTC,
             holidays: &NO_HOLIDAYS,
         }

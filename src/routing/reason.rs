@@ -1,7 +1,9 @@
 //! Why a plan was chosen: plain data for logs, metrics, the journal, `explain` and tests.
 
 use super::question::Failure;
-use crate::presence::{CallerClass, Handle, Layer, Matched, Moment, Status, StatusLayer, Step};
+use crate::presence::{
+    CallerClass, Chat, Handle, Layer, Matched, Moment, Status, StatusLayer, Step,
+};
 
 /// One thing that led to a decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,6 +59,15 @@ pub enum Reason {
     Vip {
         /// To whom.
         subscriber: Handle,
+    },
+    /// What is set for chat messages applies.
+    Chat {
+        /// Whose.
+        subscriber: Handle,
+        /// Set for which status, or for all.
+        layer: Layer,
+        /// What it says.
+        chat: Chat,
     },
     /// An exception applies.
     Exception {
@@ -114,6 +125,11 @@ impl Reason {
             Self::Rule { moment, step, .. } => rule_label(*moment, step),
             Self::Blocked { .. } => "blocked",
             Self::Vip { .. } => "vip",
+            Self::Chat { chat, .. } => match chat {
+                Chat::Deliver => "chat_deliver",
+                Chat::Reject => "chat_reject",
+                Chat::Suppress => "chat_suppress",
+            },
             Self::Exception { matched, .. } => match matched.step {
                 Step::Connect => "exception_connect",
                 Step::Reject => "exception_reject",
@@ -144,6 +160,7 @@ impl Reason {
             | Self::Rule { subscriber, .. }
             | Self::Blocked { subscriber }
             | Self::Vip { subscriber }
+            | Self::Chat { subscriber, .. }
             | Self::Exception { subscriber, .. }
             | Self::CallThrough { subscriber }
             | Self::Failed { subscriber, .. }

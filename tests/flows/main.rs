@@ -15,6 +15,7 @@ mod banning;
 mod breadth;
 mod calls;
 mod cancelling;
+mod chatting;
 mod dialogs;
 mod diverting;
 mod failing;

@@ -56,10 +56,11 @@ impl Bench {
             let came_to = result(&found, &document);
             let is_sustained = ramp.observe(came_to);
             eprintln!(
-                "{}/s: {} calls/s, {:.3} % failed: {}",
+                "{}/s: {} calls/s, {:.3} % failed, {:.3} % sent again: {}",
                 grouped(step.rate),
                 grouped(document.calls_per_s),
                 document.failed_percent,
+                came_to.retransmitted_percent,
                 match (is_sustained, came_to.on_schedule) {
                     (true, _) => "sustained",
                     (false, true) => "not sustained",
