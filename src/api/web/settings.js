@@ -71,7 +71,8 @@ export async function settings(room, { of, isOf, rest }) {
       h('div', { class: 'bar' }, h('button', { type: 'submit', class: 'primary' }, t('save')),
         Object.keys(own).length > 0 && button(t('settings.reset'), reset, 'quiet')));
     read = () => {
-      const body = {};
+      const shown = ['message', 'ring_for_s', ...CONDITIONS];
+      const body = Object.fromEntries(Object.entries(own).filter(([key]) => !shown.includes(key)));
       if (message.value.trim()) body.message = message.value.trim();
       if (ring.value) body.ring_for_s = Number(ring.value);
       rows.forEach((row) => { const rule = row.read(); if (rule !== undefined) body[row.condition] = rule; });
