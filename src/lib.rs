@@ -41,7 +41,7 @@
 //! | [`config`] | the TOML file, and what it is compiled to |
 //! | [`api`] | HTTP: subscribers, statuses, settings, calls, `explain`, events, metrics |
 //! | [`cli`] | one file for each subcommand; talks to the running server by its API |
-//! | [`bench`] | the load generator: calls played without sockets and clock, checked, counted, timed |
+//! | [`bench`](mod@bench) | the load generator: calls played without sockets and clock, checked, counted, timed |
 //! | [`store`] | one trait for what outlives the process; redb and mapped files behind it |
 //!
 //! # Words of ours
