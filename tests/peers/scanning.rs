@@ -82,16 +82,17 @@ fn a_scan_finds_one_server_and_no_extension() {
 }
 
 #[test]
-fn who_calls_number_after_number_is_shut_out_before_long() {
+fn who_calls_number_after_number_finds_nobody() {
     if !are_peers_wanted() {
         return;
     }
     let stage = office();
     let said = scan(&stage, "svwar", &["-m", "INVITE", "-e100-180", "--force"]);
-    assert!(!said.text.contains("| 175"), "{}", said.text);
-    assert_eq!(bans(&stage), 1, "{}", said.text);
+    assert!(said.text.contains("found nothing"), "{}", said.text);
+    // A scanner that knows no answer but 480 gives up before it would be shut out.
+    assert!(bans(&stage) <= 1, "{}", said.text);
     let again = scan(&stage, "svwar", &["-m", "INVITE", "-e170-176", "--force"]);
-    assert!(!again.text.contains("| 175"), "{}", again.text);
+    assert!(again.text.contains("found nothing"), "{}", again.text);
     assert_trusted_are_served(&stage);
     until_true("no call is left", || stage.calls().is_empty());
     stage.assert_forgotten();
