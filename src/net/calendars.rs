@@ -36,25 +36,18 @@ pub(super) struct Calendars {
     known: HashMap<String, Known>,
     /// When the subscribers are looked through again.
     survey_s: i64,
-    holidays: Feast,
+    holidays: Known,
 }
 
-/// What is known of one subscriber's calendars.
+/// What is known of one subscriber's calendars, or of the holidays.
+#[derive(Default)]
 struct Known {
     feeds: Vec<String>,
     due_s: i64,
     told: String,
 }
 
-/// What is known of the holidays.
-#[derive(Default)]
-struct Feast {
-    feeds: Vec<String>,
-    due_s: i64,
-    told: String,
-}
-
-/// The client that fetches calendars: no redirects to files, bounded in time.
+/// The client that fetches calendars, bounded in time.
 fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(PATIENCE))
@@ -73,7 +66,7 @@ impl Calendars {
             agent: agent(),
             known: HashMap::new(),
             survey_s: 0,
-            holidays: Feast::default(),
+            holidays: Known::default(),
         })
     }
 
@@ -122,11 +115,7 @@ impl Calendars {
             self.report(&id, Vec::new());
         }
         for (id, feeds) in present {
-            let known = self.known.entry(id).or_insert_with(|| Known {
-                feeds: Vec::new(),
-                due_s: now_s,
-                told: String::new(),
-            });
+            let known = self.known.entry(id).or_default();
             if known.feeds != feeds {
                 known.feeds = feeds;
                 known.due_s = now_s;
@@ -227,10 +216,32 @@ impl Calendars {
     }
 }
 
-/// A URL as the log may have it: calendars hide their key in path and query.
+/// A URL as the log may have it: calendars hide their key in path, query, or before the host.
 fn without_secret(feed: &str) -> &str {
     match feed.split_once("://") {
         None => feed,
-        Some((_, rest)) => rest.split('/').next().unwrap_or_default(),
+        Some((_, rest)) => {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            authority.rsplit('@').next().unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_has_the_host_of_a_calendar_only() {
+        for (feed, told) in [
+            (
+                "https://user:secret@example.com:8443/key.ics?k=1",
+                "example.com:8443",
+            ),
+            ("https://example.com?key=secret", "example.com"),
+            ("/srv/anna.ics", "/srv/anna.ics"),
+        ] {
+            assert_eq!(without_secret(feed), told);
+        }
     }
 }

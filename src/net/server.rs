@@ -109,8 +109,9 @@ impl Server {
         if let Some(streams) = &streams {
             streams.start(bound.streams).map_err(StartError::Thread)?;
         }
-        let (in_force, of_shards) = (Arc::clone(&config), Arc::clone(&shared));
-        let collector = Arc::new(Collector::new(of_shards, clock, in_force));
+        let (running, of_shards) = (Arc::clone(&config), Arc::clone(&shared));
+        let collector = Arc::new(Collector::new(of_shards, clock, running));
+        let in_force = InForce::new(&config, &shared, clock, &addresses);
         let upkeep = Upkeep {
             roster: Arc::clone(&roster),
             shared: Arc::clone(&shared),
@@ -118,12 +119,7 @@ impl Server {
             collector: Arc::clone(&collector),
             clock,
         };
-        let mut background = upkeep.start().map_err(StartError::Thread)?;
-        let in_force = InForce::new(&config, &shared, clock, &addresses);
-        let calendars = Calendars::new(&roster, &in_force).map_err(StartError::Thread)?;
-        calendars
-            .start(&mut background)
-            .map_err(StartError::Thread)?;
+        let background = start_background(upkeep, &in_force).map_err(StartError::Thread)?;
         let names = start_names(&in_force, &shards).map_err(StartError::Thread)?;
         Ok(Self {
             shards,
@@ -280,6 +276,14 @@ impl Server {
     pub fn gauges(&self) -> Gauges {
         self.shards.gauges()
     }
+}
+
+/// What goes on beside the calls: upkeep, and the calendars.
+fn start_background(upkeep: Upkeep, in_force: &Arc<InForce>) -> io::Result<Background> {
+    let calendars = Calendars::new(&upkeep.roster, in_force)?;
+    let mut background = upkeep.start()?;
+    calendars.start(&mut background)?;
+    Ok(background)
 }
 
 fn start_names(in_force: &Arc<InForce>, shards: &Shards) -> io::Result<NameService> {

@@ -17,6 +17,14 @@ impl<S: Store> Store for Timed<S> {
         self.inner.load(each)
     }
 
+    fn load_under(
+        &self,
+        prefix: &str,
+        each: &mut dyn FnMut(&str, &[u8]),
+    ) -> Result<(), StoreError> {
+        self.inner.load_under(prefix, each)
+    }
+
     fn write(&self, batch: &[Write]) -> Result<(), StoreError> {
         let start = stopwatch();
         let written = self.inner.write(batch);

@@ -82,7 +82,7 @@ pub fn read(text: &str, zone: &str, window: Range<i64>) -> Result<Vec<Entry>, St
     Ok(entries)
 }
 
-/// The days of every all-day event in `years`.
+/// The days of every all-day event that touches `window` (unix seconds).
 ///
 /// # Errors
 /// The text is no calendar.
