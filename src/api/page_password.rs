@@ -70,7 +70,7 @@ pub(super) struct PagePasswordState {
 impl PagePasswords {
     pub(super) fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let by_id = DashMap::new();
-        store.load(&mut |key, value| {
+        store.load_under(KEY_PREFIX, &mut |key, value| {
             let Some(id) = key.strip_prefix(KEY_PREFIX) else {
                 return;
             };

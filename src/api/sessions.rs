@@ -89,7 +89,7 @@ impl Sessions {
     /// The store cannot be read.
     pub fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let by_hash = DashMap::new();
-        store.load(&mut |key, value| {
+        store.load_under(KEY_PREFIX, &mut |key, value| {
             let Some(hash) = key.strip_prefix(KEY_PREFIX) else {
                 return;
             };

@@ -86,7 +86,7 @@ impl Tokens {
     /// The store cannot be read.
     pub fn load(store: Arc<dyn Store>) -> Result<Self, StoreError> {
         let by_id = DashMap::new();
-        store.load(&mut |key, value| {
+        store.load_under(KEY_PREFIX, &mut |key, value| {
             let Some(id) = key.strip_prefix(KEY_PREFIX) else {
                 return;
             };

@@ -95,6 +95,11 @@ fn documents_are_kept_in_key_order(open: Open<'_>) {
         seen,
         ["anna", "anna2", "b", "empty", "large", "zoe", "änne"]
     );
+    let mut under = Vec::new();
+    let mut note = |key: &str, _: &[u8]| under.push(key.to_owned());
+    store.load_under("anna", &mut note).unwrap();
+    store.load_under("c", &mut note).unwrap();
+    assert_eq!(under, ["anna", "anna2"]);
     let kept = documents(&*store);
     assert!(
         keys.iter()

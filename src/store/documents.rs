@@ -49,7 +49,12 @@ impl Documents {
         self.secret
     }
 
-    pub(super) fn load(&self, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), StoreError> {
+    /// Those whose keys begin with `prefix`; empty, all.
+    pub(super) fn load_under(
+        &self,
+        prefix: &str,
+        each: &mut dyn FnMut(&str, &[u8]),
+    ) -> Result<(), StoreError> {
         let mut database = self.lock();
         let database = opened(&mut database, &self.path)?;
         guarded(&self.path, || {
@@ -57,8 +62,11 @@ impl Documents {
                 Err(TableError::TableDoesNotExist(_)) => return Ok(()),
                 table => table?,
             };
-            for entry in table.iter()? {
+            for entry in table.range(prefix..)? {
                 let (key, value) = entry?;
+                if !key.value().starts_with(prefix) {
+                    break;
+                }
                 each(key.value(), value.value());
             }
             Ok(())

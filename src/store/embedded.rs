@@ -76,7 +76,15 @@ impl Embedded {
 
 impl Store for Embedded {
     fn load(&self, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), StoreError> {
-        self.documents.load(each)
+        self.documents.load_under("", each)
+    }
+
+    fn load_under(
+        &self,
+        prefix: &str,
+        each: &mut dyn FnMut(&str, &[u8]),
+    ) -> Result<(), StoreError> {
+        self.documents.load_under(prefix, each)
     }
 
     fn write(&self, batch: &[Write]) -> Result<(), StoreError> {

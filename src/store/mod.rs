@@ -44,6 +44,22 @@ pub trait Store: Send + Sync {
     /// A file that cannot be read or is damaged.
     fn load(&self, each: &mut dyn FnMut(&str, &[u8])) -> Result<(), StoreError>;
 
+    /// The same for the documents whose keys begin with `prefix`, at any time.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    fn load_under(
+        &self,
+        prefix: &str,
+        each: &mut dyn FnMut(&str, &[u8]),
+    ) -> Result<(), StoreError> {
+        self.load(&mut |key, value| {
+            if key.starts_with(prefix) {
+                each(key, value);
+            }
+        })
+    }
+
     /// Carries out the whole batch, in its order, or nothing of it; it is on disk on return.
     /// One caller at a time: whoever has many small changes gathers them into one batch.
     ///
