@@ -5,10 +5,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::changes::{self, Written};
@@ -18,9 +16,7 @@ use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use super::subscribers::etag;
 use super::{Refusals, require_keys};
-use crate::presence::{
-    Change, Exceptions, Override, Profile, Signal, SignalKind, Source, Triggers,
-};
+use crate::presence::{Change, Override, Signal, SignalKind, Source, Triggers};
 
 /// Order a status
 ///
@@ -260,70 +256,6 @@ pub(super) async fn replace_triggers(
     };
     let Written { profile, .. } = changes::written(&state, change, false).await?;
     Ok((etag(profile.version()), Json(profile.triggers())).into_response())
-}
-
-/// Read the exceptions
-#[utoipa::path(
-    get, path = "/subscribers/{id}/exceptions", tag = "settings",
-    params(("id" = String, Path, description = "Id of the subscriber")),
-    responses((status = 200, body = Exceptions, headers(("ETag" = String))), Refusals)
-)]
-pub(super) async fn exceptions(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Response, Failure> {
-    caller.owns(&id)?;
-    let profile = find(&state, &id)?;
-    Ok((etag(profile.version()), Json(written_exceptions(&profile))).into_response())
-}
-
-/// Replace the exceptions
-///
-/// The warnings name rules that can never match and rules that contradict an earlier one.
-#[utoipa::path(
-    put, path = "/subscribers/{id}/exceptions", tag = "settings", request_body = Exceptions,
-    params(("id" = String, Path, description = "Id of the subscriber"),
-           ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
-    responses((status = 200, body = ChangedExceptions, headers(("ETag" = String))), Refusals)
-)]
-pub(super) async fn replace_exceptions(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    Body(body): Body,
-) -> Result<Response, Failure> {
-    caller.owns(&id)?;
-    let change = Change::PutExceptions {
-        id,
-        exceptions: Box::new(Exceptions::from_json(&body)?),
-        if_version: if_match(&headers)?,
-    };
-    let Written {
-        profile, warnings, ..
-    } = changes::written(&state, change, false).await?;
-    let document = ChangedExceptions {
-        exceptions: written_exceptions(&profile),
-        warnings,
-    };
-    Ok((etag(profile.version()), Json(document)).into_response())
-}
-
-/// The exceptions after a change.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ChangedExceptions {
-    /// What is set now.
-    pub exceptions: Exceptions,
-    /// What is odd about them.
-    pub warnings: Vec<String>,
-}
-
-fn written_exceptions(profile: &Profile) -> Exceptions {
-    let exceptions = profile.exceptions();
-    exceptions
-        .map(|rules| rules.written().clone())
-        .unwrap_or_default()
 }
 
 fn status_after(state: &ApiState, written: Written) -> Result<Response, Failure> {

@@ -15,6 +15,7 @@ mod changes;
 mod colleagues;
 mod document;
 pub mod events;
+mod exceptions;
 mod explain;
 mod extract;
 pub mod gazette;
@@ -160,7 +161,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(layers::withdraw))
         .routes(routes!(layers::dismiss, layers::count_again))
         .routes(routes!(layers::triggers, layers::replace_triggers))
-        .routes(routes!(layers::exceptions, layers::replace_exceptions))
+        .routes(routes!(exceptions::read, exceptions::replace))
         .routes(routes!(
             settings::read_all,
             settings::replace_all,

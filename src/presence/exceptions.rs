@@ -242,11 +242,6 @@ impl Holidays {
     pub fn contains(&self, day: Date) -> bool {
         self.0.binary_search(&day).is_ok()
     }
-
-    /// Whether none is known.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl Hours {
@@ -399,16 +394,6 @@ impl ExceptionRules {
                 && rule.when.as_ref().is_none_or(|hours| hours.is_on(occasion))
         };
         self.rules.iter().find(applies).map(|rule| &rule.matched)
-    }
-
-    /// Every forwarding with the name of its rule.
-    pub fn forwardings(&self) -> impl Iterator<Item = &Arc<Target>> {
-        self.rules
-            .iter()
-            .filter_map(|rule| match &rule.matched.step {
-                Step::Forward(target) => Some(target),
-                _ => None,
-            })
     }
 
     /// Rules that can never match and rules that contradict an earlier one, in a sentence each.

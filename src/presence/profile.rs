@@ -229,19 +229,10 @@ impl Profile {
 
     /// The base status in force at that time, and why.
     pub fn standing(&self, now_unix_s: i64) -> Standing<'_> {
-        let (status, layer) = self.choice(now_unix_s);
+        let (_, layer) = self.choice(now_unix_s);
         match self.claim_at(now_unix_s) {
             Some(claim) if claim.layer < layer => claim.standing(),
-            _ if self.is_expired(now_unix_s) => Standing::AVAILABLE,
-            _ => Standing {
-                layer,
-                status,
-                message: self.status_message(),
-                until_unix_s: self.until_unix_s(),
-                since_unix_s: Some(self.since_s).filter(|at| *at != NEVER),
-                source: self.source,
-                cause: "",
-            },
+            _ => self.chosen(now_unix_s),
         }
     }
 
@@ -252,23 +243,27 @@ impl Profile {
             .filter(|claim| claim.is_present(now_unix_s))
             .map(Claim::standing)
             .collect();
-        let chosen = if self.is_expired(now_unix_s) {
-            Standing::AVAILABLE
-        } else {
-            let (status, layer) = self.choice(now_unix_s);
-            Standing {
-                layer,
-                status,
-                message: self.status_message(),
-                until_unix_s: self.until_unix_s(),
-                since_unix_s: Some(self.since_s).filter(|at| *at != NEVER),
-                source: self.source,
-                cause: "",
-            }
-        };
+        let chosen = self.chosen(now_unix_s);
         let at = present.partition_point(|standing| standing.layer < chosen.layer);
         present.insert(at, chosen);
         present
+    }
+
+    /// The choice, or that there is none any more.
+    fn chosen(&self, now_unix_s: i64) -> Standing<'_> {
+        if self.is_expired(now_unix_s) {
+            return Standing::AVAILABLE;
+        }
+        let (status, layer) = self.choice(now_unix_s);
+        Standing {
+            layer,
+            status,
+            message: self.status_message(),
+            until_unix_s: self.until_unix_s(),
+            since_unix_s: Some(self.since_s).filter(|at| *at != NEVER),
+            source: self.source,
+            cause: "",
+        }
     }
 
     /// What was chosen and has not ended, and the layer it belongs to.

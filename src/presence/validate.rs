@@ -59,11 +59,7 @@ impl Subscriber {
         self.settings.normalise(&mut problems);
         self.exceptions.normalise("exceptions.", &mut problems);
         self.normalise_layers(&mut problems);
-        if problems.is_empty() {
-            Ok(self)
-        } else {
-            Err(Problems(problems))
-        }
+        unless(problems, self)
     }
 }
 
@@ -75,11 +71,7 @@ impl StatusSettings {
     pub fn validate(mut self) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         self.normalise("", &mut problems);
-        if problems.is_empty() {
-            Ok(self)
-        } else {
-            Err(Problems(problems))
-        }
+        unless(problems, self)
     }
 
     fn normalise(&mut self, path: &str, problems: &mut Vec<Problem>) {
@@ -185,11 +177,7 @@ impl Exceptions {
     pub fn validate(mut self) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         self.normalise("", &mut problems);
-        if problems.is_empty() {
-            Ok(self)
-        } else {
-            Err(Problems(problems))
-        }
+        unless(problems, self)
     }
 
     fn normalise(&mut self, path: &str, problems: &mut Vec<Problem>) {
@@ -270,11 +258,7 @@ impl Signal {
     pub fn validate(mut self) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         self.normalise("", &mut problems);
-        if problems.is_empty() {
-            Ok(self)
-        } else {
-            Err(Problems(problems))
-        }
+        unless(problems, self)
     }
 
     fn normalise(&mut self, path: &str, problems: &mut Vec<Problem>) {
@@ -335,11 +319,7 @@ impl Triggers {
     pub fn validate(mut self) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         self.normalise("", &mut problems);
-        if problems.is_empty() {
-            Ok(self)
-        } else {
-            Err(Problems(problems))
-        }
+        unless(problems, self)
     }
 
     fn normalise(&mut self, path: &str, problems: &mut Vec<Problem>) {
@@ -364,6 +344,15 @@ impl Triggers {
             let text = format!("at most {ACTIVITIES_LIMIT} names of 1 to 128 bytes");
             problems.push(Problem::new(format!("{path}dnd_activities"), text));
         }
+    }
+}
+
+/// The document, unless something is wrong with it.
+fn unless<T>(problems: Vec<Problem>, document: T) -> Result<T, Problems> {
+    if problems.is_empty() {
+        Ok(document)
+    } else {
+        Err(Problems(problems))
     }
 }
 
