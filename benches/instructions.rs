@@ -35,6 +35,9 @@ const INVITE: &[u8] = include_bytes!("../fixtures/messages/invite.sip");
 const MORE: f64 = 1.03;
 /// Less than this share asks for a new figure.
 const LESS: f64 = 0.95;
+/// So many instructions more or less are the compiler's: where it inlines depends on how it
+/// divides the crate, which the path of a checkout decides, too.
+const INLINING: f64 = 100.0;
 /// How often a part is run before and while it is counted.
 const WARM: u32 = 2_000;
 const COUNTED: u32 = 300;
@@ -324,8 +327,13 @@ fn compare(now: &Figures) -> ExitCode {
     let (mut has_more, mut has_less) = (false, false);
     for (name, figure) in now {
         let before = known.get(name).copied().unwrap_or_default();
-        let is_more = *figure > before * MORE + 0.05;
-        let is_less = *figure < before * LESS;
+        let slack = if name.starts_with("instructions") {
+            INLINING
+        } else {
+            0.05
+        };
+        let is_more = *figure > before * MORE + slack;
+        let is_less = *figure < before * LESS - slack;
         (has_more, has_less) = (has_more | is_more, has_less | is_less);
         let verdict = match (is_more, is_less) {
             (true, _) => "MORE than it was",
