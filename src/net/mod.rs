@@ -25,6 +25,7 @@ mod post;
 mod serve;
 mod server;
 mod shard;
+mod sieve;
 mod socket;
 mod stream;
 #[cfg(test)]
