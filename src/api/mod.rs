@@ -34,6 +34,7 @@ pub mod sessions;
 mod settings;
 pub mod state;
 mod status;
+mod statuses;
 mod stream;
 mod subscribers;
 #[cfg(test)]
@@ -155,6 +156,7 @@ fn routes() -> OpenApiRouter<ApiState> {
             subscribers::delete
         ))
         .routes(routes!(status::read, status::set, status::clear))
+        .routes(routes!(statuses::statuses))
         .routes(routes!(colleagues::colleagues))
         .routes(routes!(layers::overrule, layers::take_back))
         .routes(routes!(layers::signals, layers::report))

@@ -5,6 +5,7 @@ mod bindings;
 mod calls;
 mod events;
 mod layers;
+mod own;
 mod passwords;
 mod peers;
 mod session;
@@ -167,6 +168,7 @@ fn policy() -> Policy {
         health: Default::default(),
         zone: jiff::tz::TimeZone::UTC,
         holidays: Default::default(),
+        house: Default::default(),
         visibility: Default::default(),
     }
 }

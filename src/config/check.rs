@@ -29,6 +29,7 @@ impl Config {
         errors.extend(self.check_advertised());
         errors.extend(self.check_peers());
         errors.extend(self.check_nodes());
+        errors.extend(self.check_statuses());
         errors
     }
 

@@ -78,6 +78,7 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
         health: health(config),
         zone: config.presence.zone(),
         holidays: Holidays::default(),
+        house: Arc::new(config.house()),
         visibility: config.presence.visibility(),
         stranger: stranger(config),
         voicemail: voicemail_hop.and_then(|hop| voicemail(config, hop)),

@@ -127,6 +127,8 @@ macro_rules! key {
     };
 }
 
+pub(super) use key;
+
 /// The keys of the sections.
 pub(super) const KEYS: &[Key<Config>] = &[
     key!("sip.listen", "list of `TRANSPORT:ADDRESS[:PORT]`", Toml(r#"["udp:127.0.0.1:5060"]"#), false,

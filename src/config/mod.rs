@@ -15,6 +15,7 @@ mod check;
 mod compile;
 mod defaults;
 mod error;
+mod house;
 mod keys;
 mod read;
 mod readers;
@@ -33,6 +34,7 @@ pub use address::{HostPort, Listen, VoicemailTemplate};
 pub use auth::Auth;
 pub use compile::{Surroundings, compile};
 pub use error::{ConfigError, ConfigErrors, Place};
+pub use house::OwnStatus;
 pub use reference::reference;
 
 use crate::message::Transport;
@@ -51,6 +53,9 @@ pub struct Config {
     /// `[[node]]`
     #[serde(rename = "node")]
     pub nodes: Vec<Node>,
+    /// `[[status]]`
+    #[serde(rename = "status")]
+    pub statuses: Vec<OwnStatus>,
     /// `[health]`
     pub health: Health,
     /// `[dns]`

@@ -157,7 +157,8 @@ impl Calendars {
             entries.extend(read.map_err(|fault| format!("{}: {fault}", without_secret(feed)))?);
         }
         entries.sort_by_key(|entry| entry.from_s);
-        Ok(calendar::signals(&entries, &profile.triggers()))
+        let statuses = &self.roster.house().statuses;
+        Ok(calendar::signals(&entries, &profile.triggers(), statuses))
     }
 
     fn report(&self, id: &str, signals: Vec<Signal>) {

@@ -28,7 +28,7 @@ use crate::call::CallRecord;
 use crate::config::{self, Config, ConfigErrors, Listen, compile};
 use crate::engine::{Engine, Shared, shard_of};
 use crate::message::Transport;
-use crate::presence::{Directory, LoadError, NumberPlan, Roster};
+use crate::presence::{Directory, HouseRules, LoadError, NumberPlan, Roster};
 use crate::proxy::Trace;
 use crate::proxy::policy::Policy;
 use crate::registrar::{Flow, Locations};
@@ -79,7 +79,8 @@ impl Server {
         let store = open_store(&config)?;
         store.maintain(unix_s(clock)).map_err(StartError::Store)?;
         let directory = Arc::new(Directory::new(random_u64()?));
-        let roster = start_roster(&store, &directory, &policy.plan, clock)?;
+        let house = config.house();
+        let roster = start_roster(&store, (&directory, &policy.plan), house, clock)?;
         let bound = bind(&config)?;
         let addresses = bound.addresses;
         let policy = policy.bound(&addresses);
@@ -87,6 +88,7 @@ impl Server {
         let shared = Shared::new(policy, directory, store.secret(), config.shards());
         let shared = Arc::new(shared.with_locations(locations));
         keep_passwords_for(&roster, &shared);
+        tell_of_missing(&shared.directory, &roster.house());
         surveyed.publish(&shared.names, clock.now().ms);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let posts = posts(bound.of_shards.len()).map_err(StartError::Thread)?;
@@ -157,6 +159,7 @@ impl Server {
             streams.connections().put_tls(tls);
         }
         keep_passwords_for(&self.roster, &self.shared);
+        self.lay_down(&config);
         // So that shards without anything to do look at it as well.
         self.shards.on_resolved()();
         let hooks = self
@@ -165,6 +168,18 @@ impl Server {
             .unwrap_or_else(PoisonError::into_inner);
         hooks.iter().for_each(|hook| hook(&config));
         Ok(Reloaded { needs_restart })
+    }
+
+    /// What the administrator lays down is in force when this returns, for everybody.
+    fn lay_down(&self, config: &Config) {
+        let house = config.house();
+        tell_of_missing(&self.shared.directory, &house);
+        let set = || match tokio::runtime::Builder::new_current_thread().build() {
+            Ok(runtime) => runtime.block_on(self.roster.set_house(house)),
+            Err(error) => tracing::error!(%error, "own statuses and hours stay as they were"),
+        };
+        // A thread of its own: whoever reloads may be a task of another runtime.
+        std::thread::scope(|scope| scope.spawn(set).join().ok());
     }
 
     /// Answers new calls with 503 from now on.
@@ -315,13 +330,14 @@ fn open_store(config: &Config) -> Result<Arc<Timed<Embedded>>, StartError> {
 
 fn start_roster(
     store: &Arc<Timed<Embedded>>,
-    directory: &Arc<Directory>,
-    plan: &NumberPlan,
+    (directory, plan): (&Arc<Directory>, &NumberPlan),
+    house: HouseRules,
     clock: Clock,
 ) -> Result<Arc<Roster>, StartError> {
     let store = Arc::clone(store) as Arc<dyn Store>;
     let clock = Arc::new(move || clock.timestamp());
-    let roster = Roster::start(store, Arc::clone(directory), plan.clone(), clock);
+    let around = (Arc::clone(directory), plan.clone());
+    let roster = Roster::start_under(house, store, around, clock);
     roster.map(Arc::new).map_err(StartError::Load)
 }
 
@@ -362,6 +378,24 @@ fn keep_passwords_for(roster: &Roster, shared: &Shared) {
         tracing::warn!(passwords, unfit, example, "passwords must be set again");
     }
     roster.set_hashing(hashing);
+}
+
+/// The log tells which own statuses people are in, or set something for, that there are not.
+fn tell_of_missing(directory: &Directory, house: &HouseRules) {
+    let (mut people, mut example) = (0u64, String::new());
+    for profile in directory.profiles() {
+        if let Some(missing) = profile.missing_status(house) {
+            people += 1;
+            example = format!("{}: {missing}", profile.id());
+        }
+    }
+    if people > 0 {
+        tracing::warn!(
+            people,
+            example,
+            "own statuses are gone: what they stood for counts; what was set for them stays"
+        );
+    }
 }
 
 fn bind(config: &Config) -> Result<Bound, StartError> {

@@ -42,6 +42,8 @@ pub enum Change {
         id: String,
         /// Which; `in_call` is refused.
         status: Status,
+        /// The own status by its id; `status` then follows from it.
+        own_status: Option<String>,
         /// Shown with it.
         message: Option<String>,
         /// When it ends by itself; not in the past.
@@ -66,8 +68,8 @@ pub enum Change {
     PutSettings {
         /// Whose.
         id: String,
-        /// The status; `None` for what all inherit.
-        status: Option<Status>,
+        /// `all`, one of the five, or the id of an own status.
+        part: Box<str>,
         /// What is set from now on.
         settings: Box<StatusSettings>,
         /// The version it changes.
@@ -133,6 +135,11 @@ pub enum Change {
         exceptions: Box<Exceptions>,
         /// The version it changes.
         if_version: Option<u64>,
+    },
+    /// Reads the document anew, because what the administrator lays down is another now.
+    Restate {
+        /// Whose.
+        id: String,
     },
     /// Drops what has ended, and tells what has begun; changes nothing if nothing has.
     Expire {
@@ -203,6 +210,8 @@ pub struct StatusChanged {
     pub id: String,
     /// The base status in force.
     pub status: Status,
+    /// The own status that it stands for, by its id.
+    pub own_status: Option<String>,
     /// Shown with it.
     pub message: Option<String>,
     /// When it ends by itself.
@@ -233,6 +242,7 @@ impl Change {
             | Self::Dismiss { id, .. }
             | Self::PutTriggers { id, .. }
             | Self::PutExceptions { id, .. }
+            | Self::Restate { id }
             | Self::Expire { id } => id,
         }
     }
@@ -253,6 +263,7 @@ impl Change {
             | Self::ReportCalendar { .. }
             | Self::Withdraw { .. }
             | Self::Dismiss { .. }
+            | Self::Restate { .. }
             | Self::Expire { .. } => None,
         }
     }
@@ -265,6 +276,7 @@ impl StatusChanged {
         Self {
             id: profile.id().to_owned(),
             status: standing.status,
+            own_status: standing.own.map(|own| own.id().to_owned()),
             message: profile
                 .message_at(now_unix_s, standing.status)
                 .map(str::to_owned),

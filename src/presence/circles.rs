@@ -1,5 +1,7 @@
 //! Forwardings that go in a circle: worth a warning when they are saved.
 
+use std::borrow::Cow;
+
 use super::directory::{Directory, Handle};
 use super::model::{Language, Status};
 use super::numbers::NumberPlan;
@@ -108,24 +110,26 @@ fn comes_back(who: &Profile, layer: Layer, language: Language) -> String {
     }
 }
 
-const fn english(layer: Layer) -> &'static str {
-    match layer {
+fn english(layer: Layer) -> Cow<'static, str> {
+    Cow::Borrowed(match layer {
+        Layer::Own(own) => return format!("while in “{}”", own.id()).into(),
         Layer::All => "in every status",
         Layer::Of(Status::Available) => "while available",
         Layer::Of(Status::Away) => "while away",
         Layer::Of(Status::Break) => "during a break",
         Layer::Of(Status::Dnd) => "while not to be disturbed",
         Layer::Of(Status::InCall) => "during a call",
-    }
+    })
 }
 
-const fn german(layer: Layer) -> &'static str {
-    match layer {
+fn german(layer: Layer) -> Cow<'static, str> {
+    Cow::Borrowed(match layer {
+        Layer::Own(own) => return format!("im Status „{}“", own.id()).into(),
         Layer::All => "immer",
         Layer::Of(Status::Available) => "bei Anwesenheit",
         Layer::Of(Status::Away) => "bei Abwesenheit",
         Layer::Of(Status::Break) => "in der Pause",
         Layer::Of(Status::Dnd) => "bei „Bitte nicht stören“",
         Layer::Of(Status::InCall) => "während eines Gesprächs",
-    }
+    })
 }

@@ -10,16 +10,19 @@
 //! Entry points: [`Subscriber`] for documents, [`Directory`] for readers, [`Roster`] for changes,
 //! [`NumberPlan`] for numbers.
 
+mod applied;
 pub mod calendar;
 mod change;
 mod circles;
 mod directory;
 mod document;
 pub mod exceptions;
+pub mod house;
 mod index;
 pub mod layers;
 pub mod model;
 pub mod numbers;
+pub mod own;
 mod password;
 mod profile;
 mod record;
@@ -38,12 +41,14 @@ pub use document::MAX_PROBLEMS;
 pub use exceptions::{
     Exception, ExceptionRules, Exceptions, Holidays, Hours, Matched, Occasion, Pattern,
 };
+pub use house::HouseRules;
 pub use layers::{Override, Signal, SignalKind, StatusLayer, Triggers};
 pub use model::{
     Action, CallerClass, Chat, ClassRule, Language, Problem, Problems, Rule, Settings, Source,
     Status, StatusSettings, Subscriber,
 };
 pub use numbers::{NumberPlan, SmallBuf, UnknownRegion};
+pub use own::{BaseStatus, Class, Colour, OwnName, OwnStatus, OwnStatuses, StatusName, is_own_id};
 pub use password::PasswordWish;
 pub use profile::{Profile, Standing};
 pub use record::{MarkKind, ProfileGuard, Routing, SUBSCRIBER_LIMIT};

@@ -4,12 +4,15 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
+use super::applied::Circle;
 use super::exceptions::ExceptionRules;
+use super::house::HouseRules;
 use super::layers::{self, Claim, Override, Signal, StatusLayer, Triggers};
-use super::model::{CallerClass, Chat, Language, Settings, Source, Status, Subscriber};
+use super::model::{Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
+use super::own::{BaseStatus, OwnName};
 use super::password::PasswordWish;
-use super::settings::{Layer, Moment, Rules, Step};
+use super::settings::Rules;
 use super::visibility::Visibility;
 use crate::auth::Credentials;
 
@@ -42,6 +45,11 @@ pub struct Profile {
 #[derive(PartialEq, Eq, Debug, Default)]
 struct More {
     rules: Option<Rules>,
+    /// The own status that was chosen, as the document names it, and if there is one of that name.
+    own_status: Option<Box<str>>,
+    own: Option<OwnName>,
+    /// The own status that was in force when this was made.
+    settled_own: Option<OwnName>,
     credentials: Option<Credentials>,
     exceptions: Option<ExceptionRules>,
     /// What claims a status beside the choice, the highest first.
@@ -66,6 +74,8 @@ pub struct Standing<'p> {
     pub layer: StatusLayer,
     /// What it says.
     pub status: Status,
+    /// The own status that it stands for.
+    pub own: Option<OwnName>,
     /// What was given with it.
     pub message: Option<&'p str>,
     /// When it ends, in unix seconds.
@@ -80,7 +90,18 @@ pub struct Standing<'p> {
 
 impl Profile {
     /// Compiles a document that has been validated, as it is at that time.
+    /// No own status is known: see [`Profile::under`].
     pub fn new(subscriber: &Subscriber, plan: &NumberPlan, now_unix_s: i64) -> Self {
+        Self::under(&HouseRules::default(), subscriber, plan, now_unix_s)
+    }
+
+    /// The same where the administrator has laid down something.
+    pub fn under(
+        house: &HouseRules,
+        subscriber: &Subscriber,
+        plan: &NumberPlan,
+        now_unix_s: i64,
+    ) -> Self {
         let mut text = String::with_capacity(packed_length(subscriber));
         let mut end_of = |part: &str| {
             text.push_str(part);
@@ -97,20 +118,27 @@ impl Profile {
         }
         let mut profile = Self {
             text: text.into(),
-            more: More::of(subscriber, plan, now_unix_s),
+            more: More::of(subscriber, house, plan, now_unix_s),
             until_s: subscriber.until.map_or(NEVER, Timestamp::as_second),
             since_s: subscriber.since.map_or(NEVER, Timestamp::as_second),
             version: subscriber.version,
             id_end,
             name_end,
             message_end,
-            status: subscriber.status,
+            status: house
+                .statuses
+                .resolve(subscriber.status, subscriber.own_status.as_deref())
+                .status,
             hold: subscriber.hold,
             settled: subscriber.status,
             source: subscriber.source,
             language: subscriber.language,
         };
-        profile.settled = profile.status_at(now_unix_s);
+        let base = profile.base_at(now_unix_s);
+        profile.settled = base.status;
+        if let Some(more) = &mut profile.more {
+            more.settled_own = base.own;
+        }
         profile
     }
 
@@ -184,6 +212,29 @@ impl Profile {
             || self.aliases().any(|alias| alias.as_bytes() == key)
     }
 
+    /// An own status that the document names and that there is not.
+    pub fn missing_status(&self, house: &HouseRules) -> Option<String> {
+        self.more.as_ref()?;
+        let mentions = self.to_subscriber().own_mentions().into_iter();
+        let mut names = mentions.map(|(_, id)| id);
+        names.find(|id| house.statuses.get(id).is_none())
+    }
+
+    /// Whether another configuration can make something else of the document.
+    pub(super) fn depends_on_house(&self) -> bool {
+        self.more.is_some() && !self.to_subscriber().own_mentions().is_empty()
+    }
+
+    pub(super) fn circle(&self) -> Circle<'_> {
+        self.more
+            .as_ref()
+            .map_or_else(Circle::default, |more| Circle {
+                teams: &more.teams,
+                delegates: &more.delegates,
+                visibility: more.visibility,
+            })
+    }
+
     /// In which language this subscriber is addressed.
     pub fn language(&self) -> Option<Language> {
         self.language
@@ -200,8 +251,17 @@ impl Profile {
     }
 
     /// The base status that was in force when this was made.
-    pub(super) fn settled(&self) -> Status {
-        self.settled
+    pub(super) fn settled(&self) -> BaseStatus {
+        BaseStatus {
+            status: self.settled,
+            own: self.more.as_ref().and_then(|more| more.settled_own),
+        }
+    }
+
+    /// The own status that was chosen, as the document names it: there may be none of that name
+    /// now.
+    pub fn own_status(&self) -> Option<&str> {
+        self.more.as_ref()?.own_status.as_deref()
     }
 
     /// Whether the base status may be another at another time.
@@ -212,7 +272,7 @@ impl Profile {
     /// Whether something has begun or ended since this was made.
     pub(super) fn is_due(&self, now_unix_s: i64) -> bool {
         self.is_expired(now_unix_s)
-            || self.status_at(now_unix_s) != self.settled
+            || self.base_at(now_unix_s) != self.settled()
             || self.more.as_ref().is_some_and(|more| {
                 more.is_over(now_unix_s) || more.is_in_meeting(now_unix_s) != more.was_in_meeting
             })
@@ -220,11 +280,24 @@ impl Profile {
 
     /// The base status in force at that time.
     pub fn status_at(&self, now_unix_s: i64) -> Status {
+        self.base_at(now_unix_s).status
+    }
+
+    /// The base status in force at that time, with the own status that it stands for.
+    pub fn base_at(&self, now_unix_s: i64) -> BaseStatus {
         let chosen = self.choice(now_unix_s);
         match self.claim_at(now_unix_s) {
-            Some(claim) if claim.layer < chosen.1 => claim.status,
-            _ => chosen.0,
+            Some(claim) if claim.layer < chosen.1 => claim.base(),
+            _ => BaseStatus {
+                status: chosen.0,
+                own: self.chosen_own(now_unix_s),
+            },
         }
+    }
+
+    fn chosen_own(&self, now_unix_s: i64) -> Option<OwnName> {
+        let own = self.more.as_ref()?.own;
+        own.filter(|_| !self.is_expired(now_unix_s))
     }
 
     /// The base status in force at that time, and why.
@@ -258,6 +331,7 @@ impl Profile {
         Standing {
             layer,
             status,
+            own: self.chosen_own(now_unix_s),
             message: self.status_message(),
             until_unix_s: self.until_unix_s(),
             since_unix_s: Some(self.since_s).filter(|at| *at != NEVER),
@@ -319,34 +393,6 @@ impl Profile {
         self.more.as_ref().map_or(&[], |more| &more.calendars)
     }
 
-    /// The teams the person belongs to.
-    pub fn teams(&self) -> &[String] {
-        self.more.as_ref().map_or(&[], |more| &more.teams)
-    }
-
-    /// Whether both belong to a team.
-    pub fn shares_a_team_with(&self, other: &Self) -> bool {
-        self.teams().iter().any(|team| other.is_in(team))
-    }
-
-    /// Whether the person belongs to that team.
-    pub fn is_in(&self, team: &str) -> bool {
-        let mut teams = self.teams().iter();
-        teams.any(|own| own.to_lowercase() == team.to_lowercase())
-    }
-
-    /// What colleagues see, as the person wants it.
-    pub fn visibility(&self) -> Visibility {
-        self.more
-            .as_ref()
-            .map_or_else(Visibility::default, |more| more.visibility)
-    }
-
-    /// Who may order a status beside the administrator.
-    pub fn delegates(&self) -> &[String] {
-        self.more.as_ref().map_or(&[], |more| &more.delegates)
-    }
-
     /// Whether the choice has ended by itself.
     pub fn is_expired(&self, now_unix_s: i64) -> bool {
         self.until_s != NEVER && self.until_s <= now_unix_s
@@ -380,78 +426,6 @@ impl Profile {
         self.version
     }
 
-    /// What colleagues read beside `shown` at that time: the message given with the status in force,
-    /// else the one in the settings of what is shown.
-    pub fn message_at(&self, now_unix_s: i64, shown: Status) -> Option<&str> {
-        let rules = self.rules();
-        self.standing(now_unix_s)
-            .message
-            .or_else(|| rules?.message(Layer::Of(shown)))
-            .or_else(|| rules?.message(Layer::All))
-    }
-
-    /// What is set for callers of a class at a moment of a call while `status` is in force: in the
-    /// status, else in `all`. An inherited `connect` does not lift `dnd`.
-    pub fn step(
-        &self,
-        status: Status,
-        moment: Moment,
-        class: CallerClass,
-    ) -> Option<(&Step, Layer)> {
-        let rules = self.rules()?;
-        let own = Layer::Of(status);
-        if let Some(step) = rules.step(own, moment, class) {
-            return Some((step, own));
-        }
-        let lifts = |step: &Step| {
-            status == Status::Dnd && moment == Moment::Immediate && *step == Step::Connect
-        };
-        let inherited = rules
-            .step(Layer::All, moment, class)
-            .filter(|step| !lifts(step));
-        inherited.map(|step| (step, Layer::All))
-    }
-
-    /// What `status` itself sets, without inheritance.
-    pub fn own_step(&self, status: Status, moment: Moment, class: CallerClass) -> Option<&Step> {
-        self.rules()?.step(Layer::Of(status), moment, class)
-    }
-
-    /// The seconds to ring while `status` is in force, its own or those of `all`.
-    pub fn ring_for_s(&self, status: Status) -> Option<u16> {
-        let rules = self.rules()?;
-        rules
-            .ring_for_s(Layer::Of(status))
-            .or_else(|| rules.ring_for_s(Layer::All))
-    }
-
-    /// What becomes of chat messages while `status` is in force: its own word, else that of `all`.
-    /// An inherited `deliver` does not lift `dnd`.
-    pub fn chat(&self, status: Status) -> Option<(Chat, Layer)> {
-        let rules = self.rules()?;
-        let own = Layer::Of(status);
-        if let Some(chat) = rules.chat(own) {
-            return Some((chat, own));
-        }
-        let lifts = |chat: &Chat| status == Status::Dnd && *chat == Chat::Deliver;
-        let inherited = rules.chat(Layer::All).filter(|chat| !lifts(chat));
-        inherited.map(|chat| (chat, Layer::All))
-    }
-
-    /// The seconds to ring that `status` itself sets.
-    pub fn own_ring_for_s(&self, status: Status) -> Option<u16> {
-        self.rules()?.ring_for_s(Layer::Of(status))
-    }
-
-    /// Whether a call can meet a rule while `status` is in force.
-    pub fn has_rules_for(&self, status: Status) -> bool {
-        let has_exceptions = self.exceptions().is_some();
-        has_exceptions
-            || self.rules().is_some_and(|rules| {
-                rules.touches_calls(Layer::Of(status)) || rules.touches_calls(Layer::All)
-            })
-    }
-
     /// The compiled settings, where anything is set.
     pub fn rules(&self) -> Option<&Rules> {
         self.more.as_ref()?.rules.as_ref()
@@ -475,6 +449,7 @@ impl Profile {
             aliases: self.aliases().map(str::to_owned).collect(),
             language: self.language,
             status: self.status,
+            own_status: self.own_status().map(str::to_owned),
             status_message: self.status_message().map(str::to_owned),
             until: self.until(),
             source: self.source,
@@ -510,12 +485,22 @@ impl Profile {
 }
 
 impl More {
-    fn of(subscriber: &Subscriber, plan: &NumberPlan, now_unix_s: i64) -> Option<Box<Self>> {
+    fn of(
+        subscriber: &Subscriber,
+        house: &HouseRules,
+        plan: &NumberPlan,
+        now_unix_s: i64,
+    ) -> Option<Box<Self>> {
+        let own_status = subscriber.own_status.as_deref();
+        let base = house.statuses.resolve(subscriber.status, own_status);
         let mut more = Self {
+            own_status: own_status.map(Into::into),
+            own: base.own,
+            settled_own: None,
             rules: Rules::compile(&subscriber.settings, plan),
             credentials: subscriber.password.credentials().cloned(),
             exceptions: ExceptionRules::compile(&subscriber.exceptions, plan),
-            claims: layers::claims(subscriber).into(),
+            claims: layers::claims(subscriber, &house.statuses).into(),
             meetings: layers::meetings(subscriber).into(),
             was_in_meeting: false,
             overruled: subscriber.overruled.clone(),
@@ -546,10 +531,19 @@ impl More {
 }
 
 impl Standing<'_> {
+    /// The status, with the own status that it stands for.
+    pub const fn base(&self) -> BaseStatus {
+        BaseStatus {
+            status: self.status,
+            own: self.own,
+        }
+    }
+
     /// Where nothing is chosen and nothing claims anything.
     const AVAILABLE: Self = Self {
         layer: StatusLayer::Available,
         status: Status::Available,
+        own: None,
         message: None,
         until_unix_s: None,
         since_unix_s: None,
@@ -559,10 +553,18 @@ impl Standing<'_> {
 }
 
 impl Claim {
+    const fn base(&self) -> BaseStatus {
+        BaseStatus {
+            status: self.status,
+            own: self.own,
+        }
+    }
+
     fn standing(&self) -> Standing<'_> {
         Standing {
             layer: self.layer,
             status: self.status,
+            own: self.own,
             message: self.message.as_deref(),
             until_unix_s: Some(self.until_s).filter(|at| *at != i64::MAX),
             since_unix_s: Some(self.from_s).filter(|at| *at != i64::MIN),
@@ -584,6 +586,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::presence::{CallerClass, Layer, Moment, Step};
 
     fn plan() -> NumberPlan {
         crate::presence::sample::plan()
@@ -611,7 +614,10 @@ mod tests {
             "all": {"immediate": "voicemail", "ring_for_s": 30, "message": "Hello"},
             "away": {"immediate": {"internal": "connect"}, "message": "Out"},
         }}));
-        let step = |status, class| anna.step(status, Moment::Immediate, class).unwrap();
+        let step = |status: Status, class| {
+            let mut steps = anna.steps(status.into(), Moment::Immediate, class);
+            steps.next().unwrap()
+        };
         let away = Layer::Of(Status::Away);
         assert_eq!(
             step(Status::Away, CallerClass::Internal),
@@ -625,7 +631,7 @@ mod tests {
             step(Status::Break, CallerClass::Internal),
             (&Step::Voicemail, Layer::All)
         );
-        assert_eq!(anna.ring_for_s(Status::Away), Some(30));
+        assert_eq!(anna.ring_for_s(Status::Away.into()), Some(30));
         assert_eq!(anna.message_at(0, Status::Away), Some("Out"));
         assert_eq!(anna.message_at(0, Status::Dnd), Some("Hello"));
     }
@@ -636,7 +642,8 @@ mod tests {
         let own = profile(json!({"id": "a", "settings": {"dnd": {"immediate": "connect"}}}));
         let step = |profile: &Profile| {
             profile
-                .step(Status::Dnd, Moment::Immediate, CallerClass::Internal)
+                .steps(Status::Dnd.into(), Moment::Immediate, CallerClass::Internal)
+                .next()
                 .map(|(step, _)| step.clone())
         };
         assert_eq!(step(&all), None);

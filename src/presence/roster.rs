@@ -13,8 +13,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::change::{Change, ChangeError, Changed, StatusChanged};
 use super::directory::Directory;
-use super::model::Problems;
+use super::house::HouseRules;
+use super::model::{Problems, Settings, Status, Subscriber};
 use super::numbers::NumberPlan;
+use super::own;
 use super::stored::{self, LoadError};
 use super::validate;
 use super::writer::Writer;
@@ -43,6 +45,7 @@ pub struct Roster {
     plan: NumberPlan,
     clock: Clock,
     hashing: Arc<ArcSwap<Hashing>>,
+    house: Arc<ArcSwap<HouseRules>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -69,7 +72,22 @@ impl Roster {
         plan: NumberPlan,
         clock: Clock,
     ) -> Result<Self, LoadError> {
-        let version = stored::load(&*store, &directory, &plan, clock().as_second())?;
+        Self::start_under(HouseRules::default(), store, (directory, plan), clock)
+    }
+
+    /// The same where the administrator has laid down something.
+    ///
+    /// # Errors
+    /// As [`Roster::start`].
+    pub fn start_under(
+        house: HouseRules,
+        store: Arc<dyn Store>,
+        (directory, plan): (Arc<Directory>, NumberPlan),
+        clock: Clock,
+    ) -> Result<Self, LoadError> {
+        let now_unix_s = clock().as_second();
+        let version = stored::load(&*store, &directory, (&plan, &house), now_unix_s)?;
+        let house = Arc::new(ArcSwap::from_pointee(house));
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (events, _) = broadcast::channel(EVENTS);
         let hashing = Arc::new(ArcSwap::from_pointee(Hashing::default()));
@@ -79,6 +97,7 @@ impl Roster {
             plan: plan.clone(),
             clock: Arc::clone(&clock),
             hashing: Arc::clone(&hashing),
+            house: Arc::clone(&house),
             events: events.clone(),
             version,
         };
@@ -93,6 +112,7 @@ impl Roster {
             plan,
             clock,
             hashing,
+            house,
             thread: Some(thread),
         })
     }
@@ -105,6 +125,29 @@ impl Roster {
     /// How passwords become digests.
     pub fn hashing(&self) -> Arc<Hashing> {
         self.hashing.load_full()
+    }
+
+    /// What the administrator lays down.
+    pub fn house(&self) -> Arc<HouseRules> {
+        self.house.load_full()
+    }
+
+    /// The administrator lays down something else from now on. Whoever it concerns is read anew;
+    /// no document changes.
+    pub async fn set_house(&self, house: HouseRules) {
+        let before = self.house.swap(Arc::new(house));
+        let after = self.house.load_full();
+        if *before == *after {
+            return;
+        }
+        let concerned = self
+            .directory
+            .profiles()
+            .filter(|profile| profile.depends_on_house());
+        let changes = concerned.map(|profile| Change::Restate {
+            id: profile.id().to_owned(),
+        });
+        self.change_many(changes.collect()).await;
     }
 
     /// Makes one change; durable on return.
@@ -199,10 +242,7 @@ impl Roster {
                 if_version,
                 source,
             } => {
-                let subscriber = subscriber
-                    .validate(&self.plan)
-                    .map_err(ChangeError::Invalid)?
-                    .with_digests(&self.hashing.load());
+                let subscriber = self.checked(*subscriber)?;
                 Ok(Change::Put {
                     subscriber: Box::new(subscriber),
                     if_version,
@@ -210,10 +250,7 @@ impl Roster {
                 })
             }
             Change::Create { subscriber, source } => {
-                let subscriber = subscriber
-                    .validate(&self.plan)
-                    .map_err(ChangeError::Invalid)?
-                    .with_digests(&self.hashing.load());
+                let subscriber = self.checked(*subscriber)?;
                 Ok(Change::Create {
                     subscriber: Box::new(subscriber),
                     source,
@@ -221,14 +258,15 @@ impl Roster {
             }
             Change::PutSettings {
                 id,
-                status,
+                part,
                 settings,
                 if_version,
             } => {
+                self.check_part(&id, &part)?;
                 let settings = Box::new(settings.validate().map_err(ChangeError::Invalid)?);
                 Ok(Change::PutSettings {
                     id,
-                    status,
+                    part,
                     settings,
                     if_version,
                 })
@@ -236,18 +274,21 @@ impl Roster {
             Change::SetStatus {
                 id,
                 status,
+                own_status,
                 message,
                 until,
                 hold,
                 source,
                 if_version,
             } => {
+                let status = self.settled(status, own_status.as_deref(), "status")?;
                 self.check_status(status, message.as_deref(), until)?;
                 let message = message.filter(|message| !message.is_empty());
                 let until = until.map(|until| validate::whole_seconds(until, true));
                 Ok(Change::SetStatus {
                     id,
                     status,
+                    own_status,
                     message,
                     until,
                     hold,
@@ -264,9 +305,10 @@ impl Roster {
         match change {
             Change::Overrule {
                 id,
-                order: Some(order),
+                order: Some(mut order),
                 if_version,
             } => {
+                order.status = self.settled(order.status, order.own_status.as_deref(), "status")?;
                 self.check_status(order.status, order.message.as_deref(), order.until)?;
                 let order = Some(Box::new(order.normal()));
                 Ok(Change::Overrule {
@@ -275,7 +317,10 @@ impl Roster {
                     if_version,
                 })
             }
-            Change::Report { id, signal } => {
+            Change::Report { id, mut signal } => {
+                if let Some(own) = &signal.own_status {
+                    signal.status = Some(self.settled(Status::Away, Some(own), "status")?);
+                }
                 let signal = signal.validate().map_err(ChangeError::Invalid)?;
                 if signal.is_over((self.clock)().as_second()) {
                     let past = super::Problem::new("until", "lies in the past");
@@ -301,6 +346,16 @@ impl Roster {
                 triggers,
                 if_version,
             } => {
+                let current = self
+                    .directory
+                    .get(&id)
+                    .map(|profile| profile.to_subscriber());
+                let problems = own::unknown(
+                    &triggers.own_mentions(""),
+                    current.as_ref(),
+                    &self.house.load().statuses,
+                );
+                refuse(problems)?;
                 let triggers = Box::new(triggers.validate().map_err(ChangeError::Invalid)?);
                 Ok(Change::PutTriggers {
                     id,
@@ -309,6 +364,69 @@ impl Roster {
                 })
             }
             other => Ok(other),
+        }
+    }
+
+    /// A whole document: own statuses there are, everything else allowed, and digests in place of
+    /// a password.
+    fn checked(&self, mut subscriber: Subscriber) -> Result<Subscriber, ChangeError> {
+        let house = self.house.load();
+        let current = self.directory.get(&subscriber.id);
+        let current = current.map(|profile| profile.to_subscriber());
+        let mut problems = own::unknown(
+            &subscriber.own_mentions(),
+            current.as_ref(),
+            &house.statuses,
+        );
+        subscriber.settle(&house.statuses);
+        let checked = subscriber.validate(&self.plan).map_err(|more| {
+            problems.extend(more.0);
+            ChangeError::Invalid(Problems(std::mem::take(&mut problems)))
+        })?;
+        refuse(problems)?;
+        Ok(checked.with_digests(&self.hashing.load()))
+    }
+
+    /// Settings stand under `all`, the five, and own statuses that there are or were.
+    fn check_part(&self, id: &str, part: &str) -> Result<(), ChangeError> {
+        let house = self.house.load();
+        let is_known = Settings::PARTS.contains(&part) || house.statuses.get(part).is_some();
+        let is_left = || {
+            let profile = self.directory.get(id);
+            profile.is_some_and(|profile| profile.settings().own.contains_key(part))
+        };
+        if is_known || is_left() {
+            return Ok(());
+        }
+        let text = format!(
+            "there is no status `{part}`; use {}",
+            house.statuses.choices()
+        );
+        refuse(vec![super::Problem::new("status", text)])
+    }
+
+    /// The status that an own status stands for, which must be there.
+    fn settled(
+        &self,
+        status: Status,
+        own: Option<&str>,
+        field: &str,
+    ) -> Result<Status, ChangeError> {
+        let house = self.house.load();
+        let Some(id) = own else {
+            return Ok(status);
+        };
+        match house.statuses.get(id) {
+            Some(own) => Ok(own.class.status()),
+            None => {
+                let text = format!(
+                    "there is no status `{id}`; use {}",
+                    house.statuses.choices()
+                );
+                Err(ChangeError::Invalid(Problems(vec![super::Problem::new(
+                    field, text,
+                )])))
+            }
         }
     }
 
@@ -353,6 +471,13 @@ impl Drop for Roster {
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
+    }
+}
+
+fn refuse(problems: Vec<super::Problem>) -> Result<(), ChangeError> {
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(ChangeError::Invalid(Problems(problems))),
     }
 }
 
@@ -486,6 +611,7 @@ mod tests {
         Change::SetStatus {
             id: id.into(),
             status,
+            own_status: None,
             message: Some("Back soon".into()),
             hold: false,
             until: until.map(|at| Timestamp::from_second(at).unwrap()),
@@ -770,28 +896,25 @@ mod tests {
             .await
             .unwrap();
         let part = |rule: Value| Box::new(StatusSettings::from_json(&rule).unwrap());
-        let change = |status, rule| Change::PutSettings {
+        let change = |name: &str, rule| Change::PutSettings {
             id: "anna".into(),
-            status,
+            part: name.into(),
             settings: part(rule),
             if_version: None,
         };
         house
             .roster
-            .change(change(None, json!({"ring_for_s": 20})))
+            .change(change("all", json!({"ring_for_s": 20})))
             .await
             .unwrap();
-        let done = change(
-            Some(Status::Dnd),
-            json!({"immediate": {"forward": "030 1-2"}}),
-        );
+        let done = change("dnd", json!({"immediate": {"forward": "030 1-2"}}));
         let profile = house.roster.change(done).await.unwrap().profile;
         assert_eq!(
             serde_json::to_value(profile.settings()).unwrap(),
             json!({"all": {"ring_for_s": 20}, "away": {"busy": "missed"},
                    "dnd": {"immediate": {"forward": "03012"}}})
         );
-        let wrong = change(None, json!({"ring_for_s": 200}));
+        let wrong = change("all", json!({"ring_for_s": 200}));
         assert!(matches!(
             house.roster.change(wrong).await,
             Err(ChangeError::Invalid(_))

@@ -10,8 +10,8 @@ use super::decision::{
 use super::question::{Failure, Question, Subscribers};
 use super::reason::Reason;
 use crate::presence::{
-    CallerClass, Chat, Handle, Layer, Moment, Pattern, Profile, Routing, Status, StatusLayer, Step,
-    Target,
+    BaseStatus, CallerClass, Chat, Handle, Layer, Moment, Pattern, Profile, Routing, Status,
+    StatusLayer, Step, Target,
 };
 
 /// Where a call for a subscriber goes.
@@ -51,7 +51,7 @@ pub fn decide_after(
     let callee = question.callee;
     let mut walk = Walk::new(question, subscribers);
     let profile = subscribers.profile(callee)?;
-    let status = profile.status_at(question.now_unix_s);
+    let base = profile.base_at(question.now_unix_s);
     let routing = subscribers.routing(callee);
     walk.reasons.push(Reason::Failed {
         subscriber: callee,
@@ -60,7 +60,7 @@ pub fn decide_after(
     let in_call =
         routing.calls >= question.call_limit || profile.is_in_meeting(question.now_unix_s);
     let class = question.caller.class;
-    let (step, layer, moment) = after_step(&profile, status, in_call, (failure, class))?;
+    let (step, layer, moment) = after_step(&profile, base, in_call, (failure, class))?;
     let rule = Reason::Rule {
         subscriber: callee,
         layer,
@@ -109,7 +109,7 @@ enum Said {
 struct Reached<'p> {
     subscriber: Handle,
     profile: &'p Profile,
-    status: Status,
+    base: BaseStatus,
     in_call: bool,
 }
 
@@ -223,14 +223,14 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         }
         match self.subscribers.profile(subscriber) {
             Some(profile) => {
-                let status = self.status_in_force(subscriber, &profile);
+                let base = self.status_in_force(subscriber, &profile);
                 let is_in_meeting = profile.is_in_meeting(self.question.now_unix_s);
                 let in_call = in_call || (is_call && is_in_meeting);
                 self.by_rules(
                     &Reached {
                         subscriber,
                         profile: &profile,
-                        status,
+                        base,
                         in_call,
                     },
                     routing,
@@ -246,6 +246,7 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         self.reasons.push(Reason::Status {
             subscriber,
             status,
+            own: None,
             layer: StatusLayer::of_choice(status, false),
             until_unix_s: None,
         });
@@ -261,10 +262,9 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         Said::Connect(Connect::plain(subscriber))
     }
 
-    fn status_in_force(&mut self, subscriber: Handle, profile: &Profile) -> Status {
+    fn status_in_force(&mut self, subscriber: Handle, profile: &Profile) -> BaseStatus {
         let now = self.question.now_unix_s;
         let standing = profile.standing(now);
-        let status = standing.status;
         if profile.is_expired(now) && profile.status() != Status::Available {
             self.reasons.push(Reason::Expired {
                 subscriber,
@@ -273,11 +273,12 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         }
         self.reasons.push(Reason::Status {
             subscriber,
-            status,
+            status: standing.status,
+            own: standing.own,
             layer: standing.layer,
             until_unix_s: standing.until_unix_s,
         });
-        status
+        standing.base()
     }
 
     fn by_rules(&mut self, reached: &Reached<'_>, routing: Routing) -> Said {
@@ -287,13 +288,13 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         if let Some(said) = self.by_chat(reached) {
             return said;
         }
-        if let Some(said) = self.immediate(reached, reached.status) {
+        if let Some(said) = self.immediate(reached, reached.base) {
             return said;
         }
         if reached.in_call {
             let (subscriber, calls) = (reached.subscriber, routing.calls);
             self.reasons.push(Reason::InCall { subscriber, calls });
-            if let Some(said) = self.immediate(reached, Status::InCall) {
+            if let Some(said) = self.immediate(reached, Status::InCall.into()) {
                 return said;
             }
         }
@@ -340,13 +341,13 @@ impl<'q, S: Subscribers> Walk<'q, S> {
             return None;
         }
         let subscriber = reached.subscriber;
-        let (chat, layer) = reached.profile.chat(reached.status)?;
+        let (chat, layer) = reached.profile.chat(reached.base)?;
         self.reasons.push(Reason::Chat {
             subscriber,
             layer,
             chat,
         });
-        Some(match (chat, reached.status) {
+        Some(match (chat, reached.base.status) {
             (Chat::Deliver, _) => Said::Connect(Connect::plain(subscriber)),
             (Chat::Reject, Status::Dnd) => Said::Reject(Rejection::Dnd),
             (Chat::Reject, _) => Said::Reject(Rejection::Missed),
@@ -355,12 +356,13 @@ impl<'q, S: Subscribers> Walk<'q, S> {
     }
 
     /// The immediate action of a status; of `in_call` for a second call. `None` to go on.
-    fn immediate(&mut self, reached: &Reached<'_>, status: Status) -> Option<Said> {
-        let class = self.question.caller.class;
-        let Some((step, layer)) = reached.profile.step(status, Moment::Immediate, class) else {
+    fn immediate(&mut self, reached: &Reached<'_>, base: BaseStatus) -> Option<Said> {
+        let (status, class) = (base.status, self.question.caller.class);
+        let Some((step, layer)) = reached.profile.steps(base, Moment::Immediate, class).next()
+        else {
             return (status == Status::Dnd).then_some(Said::Reject(Rejection::Dnd));
         };
-        let is_granted = reached.status != Status::Dnd || reached.grants_call_through();
+        let is_granted = reached.base.status != Status::Dnd || reached.grants_call_through();
         if is_granted && self.is_for_caller(step) {
             self.reasons.push(Reason::CallThrough {
                 subscriber: reached.subscriber,
@@ -440,8 +442,8 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         let first = self.question.first_called();
         let class = self.question.caller.class;
         let profile = self.subscribers.profile(first)?;
-        let status = profile.status_at(self.question.now_unix_s);
-        let (step, layer) = profile.step(status, Moment::NoAnswer, class)?;
+        let base = profile.base_at(self.question.now_unix_s);
+        let (step, layer) = profile.steps(base, Moment::NoAnswer, class).next()?;
         let plan = match step {
             Step::Connect | Step::Forward(_) => None,
             Step::Reject => Some(Plan::Reject(Rejection::NoAnswer)),
@@ -489,7 +491,7 @@ impl Reached<'_> {
 
     fn connect(&self, class: CallerClass) -> Connect {
         let acts = |failure| {
-            after_step(self.profile, self.status, self.in_call, (failure, class))
+            after_step(self.profile, self.base, self.in_call, (failure, class))
                 .is_some_and(|(step, ..)| *step != Step::Connect)
         };
         let has_no_answer_action = acts(Failure::NoAnswer);
@@ -498,7 +500,7 @@ impl Reached<'_> {
                 .own_ring_for_s(Status::InCall)
                 .filter(|_| self.in_call)
         };
-        let ring_for_s = own().or_else(|| self.profile.ring_for_s(self.status));
+        let ring_for_s = own().or_else(|| self.profile.ring_for_s(self.base));
         Connect {
             callee: self.subscriber,
             ring_for_s: ring_for_s.filter(|_| has_no_answer_action),
@@ -535,7 +537,7 @@ impl Connect {
 /// Unreachable falls back to no answer, declined to busy.
 fn after_step(
     profile: &Profile,
-    status: Status,
+    base: BaseStatus,
     in_call: bool,
     (failure, class): (Failure, CallerClass),
 ) -> Option<(&Step, Layer, Moment)> {
@@ -552,7 +554,7 @@ fn after_step(
                 .filter(|_| in_call)?;
             Some((step, Layer::Of(Status::InCall)))
         };
-        let (step, layer) = own().or_else(|| profile.step(status, moment, class))?;
+        let (step, layer) = own().or_else(|| profile.steps(base, moment, class).next())?;
         Some((step, layer, moment))
     })
 }

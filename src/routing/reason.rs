@@ -2,7 +2,7 @@
 
 use super::question::Failure;
 use crate::presence::{
-    CallerClass, Chat, Handle, Layer, Matched, Moment, Status, StatusLayer, Step,
+    CallerClass, Chat, Handle, Layer, Matched, Moment, OwnName, Status, StatusLayer, Step,
 };
 
 /// One thing that led to a decision.
@@ -18,6 +18,8 @@ pub enum Reason {
         subscriber: Handle,
         /// Which.
         status: Status,
+        /// The own status that it stands for.
+        own: Option<OwnName>,
         /// Why: in which layer.
         layer: StatusLayer,
         /// When it ends, in unix seconds.
