@@ -180,7 +180,11 @@ impl StatusDocument {
 /// What is odd about a stored document by itself.
 fn warnings(state: &ApiState, profile: &Profile) -> Vec<String> {
     let mut warnings = profile.password_gaps(&state.roster().hashing());
-    let missing = profile.missing_status(&state.roster().house());
+    let house = state.roster().house();
+    let missing = profile.missing_status(&house);
+    let plan = &state.shared().policy.load().plan;
+    let refused = house.refused(profile, state.directory(), plan);
+    warnings.extend(refused.iter().map(ToString::to_string));
     warnings.extend(missing.map(|id| {
         format!("there is no own status `{id}` any more: what it stood for counts instead")
     }));

@@ -114,7 +114,10 @@ pub(super) async fn signals(
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
     let profile = find(&state, &id)?;
-    let signals = profile.signals();
+    let mut signals = profile.signals().to_vec();
+    if !signals.iter().any(Signal::is_of_hours) {
+        signals.extend(profile.hours_signal(state.now_s()));
+    }
     Ok((etag(profile.version()), Json(signals)).into_response())
 }
 

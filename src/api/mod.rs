@@ -20,6 +20,7 @@ mod explain;
 mod extract;
 pub mod gazette;
 mod health;
+mod hours;
 mod journal;
 mod layers;
 mod list;
@@ -164,6 +165,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(layers::dismiss, layers::count_again))
         .routes(routes!(layers::triggers, layers::replace_triggers))
         .routes(routes!(exceptions::read, exceptions::replace))
+        .routes(routes!(hours::read, hours::replace, hours::delete))
         .routes(routes!(
             settings::read_all,
             settings::replace_all,

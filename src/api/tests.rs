@@ -4,12 +4,14 @@ mod access;
 mod bindings;
 mod calls;
 mod events;
+mod hours;
 mod layers;
 mod own;
 mod passwords;
 mod peers;
 mod session;
 mod subscribers;
+mod targets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

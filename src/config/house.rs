@@ -1,10 +1,16 @@
-//! What the administrator lays down for everybody's statuses: own statuses.
+//! What the administrator lays down for everybody's statuses: own statuses and hours.
+
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::keys::{Absent::Toml, Absent::Words, Key, key};
+use super::readers::time_zone;
 use super::{Config, ConfigError};
-use crate::presence::{Class, Colour, HouseRules, OwnName, OwnStatuses, is_own_id};
+use crate::presence::{
+    Class, Colour, Holidays, HouseRules, OwnName, OwnStatuses, StatusName, TargetPattern,
+    TargetRules, TeamHours, WorkSpan, WorkWeek, is_own_id,
+};
 
 /// How many own statuses there may be.
 const STATUSES_LIMIT: usize = 32;
@@ -21,6 +27,15 @@ pub struct OwnStatus {
     pub text_en: Option<String>,
     pub colour: Option<Colour>,
     pub activity: Option<String>,
+}
+
+/// `[[hours]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+#[expect(missing_docs, reason = "each key is described once, below")]
+pub struct Hours {
+    pub team: Option<String>,
+    #[serde(flatten)]
+    pub week: WorkWeek,
 }
 
 const CLASSES: &[(&str, Class)] = &[
@@ -101,16 +116,67 @@ pub(super) const STATUS_KEYS: &[Key<OwnStatus>] = &[
 ];
 
 impl Config {
-    /// The rules of the house.
+    /// The rules of the house; holidays are known later, see [`HouseRules::observing`].
     pub fn house(&self) -> HouseRules {
-        HouseRules {
+        let mut house = HouseRules {
+            zone: self.presence.zone(),
+            holidays: Holidays::default(),
+            hours: Vec::new(),
+            targets: TargetRules::new(&self.forwarding.deny, &self.forwarding.allow),
+            domains: self
+                .sip
+                .domains
+                .iter()
+                .map(|domain| domain.as_str().into())
+                .collect(),
             statuses: OwnStatuses(
                 self.statuses
                     .iter()
                     .filter_map(OwnStatus::compiled)
                     .collect(),
             ),
+        };
+        let hours = self.hours.iter().map(|hours| TeamHours {
+            team: hours.team.as_deref().map(Into::into),
+            schedule: Arc::new(house.schedule(&hours.week)),
+        });
+        house.hours = hours.collect();
+        house
+    }
+
+    /// Hours that contradict themselves, name no status there is, or are for the same people.
+    pub(super) fn check_hours(&self) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        let statuses = self.house().statuses;
+        for (index, hours) in self.hours.iter().enumerate() {
+            let place = format!("hours[{index}]");
+            let problems = hours.week.problems("").into_iter();
+            let mut faults: Vec<(String, String)> = problems
+                .map(|problem| (problem.field, problem.text))
+                .collect();
+            for (key, name) in hours.week.statuses() {
+                let unknown = name.filter(|name| statuses.named(name).is_none());
+                faults.extend(unknown.map(|name| {
+                    let (name, choices) = (name.name(), statuses.choices());
+                    (
+                        key.to_owned(),
+                        format!("there is no status {name:?}; allowed: {choices}"),
+                    )
+                }));
+            }
+            let mut before = self.hours.iter().take(index);
+            let team = |hours: &Hours| hours.team.as_deref().map(str::to_lowercase);
+            if before.any(|other| team(other) == team(hours)) {
+                let whose = hours.team.as_deref().unwrap_or("everybody");
+                faults.push((
+                    "team".to_owned(),
+                    format!("{whose} has other hours already"),
+                ));
+            }
+            let told = faults.into_iter();
+            errors.extend(told.map(|(key, text)| self.error(&format!("{place}.{key}"), text)));
         }
+        errors
     }
 
     /// Own statuses that cannot be told apart, or are too many.
@@ -132,6 +198,66 @@ impl Config {
         }
         errors
     }
+}
+
+/// What the `[[hours]]` sections are about.
+pub(super) const HOURS_ABOUT: &str = "When people work: those of a team, or everybody for whom no \
+    team has hours. A subscriber's own `hours` go before both. Between two times of a day is a break, a \
+    day without any is off, and on `presence.holidays` nobody works. Outside of hours, in breaks and on \
+    holidays a status is in force, in the layer `schedule`. Repeat the section for each team.";
+
+const SPANS: &str = "list of `HH:MM-HH:MM`";
+const STATUS_KIND: &str =
+    "`\"away\"`, `\"break\"`, `\"dnd\"`, `\"available\"`, or the id of a `[[status]]`";
+
+/// The keys of an `[[hours]]`.
+pub(super) const HOURS_KEYS: &[Key<Hours>] = &[
+    key!("team", "text", Words("everybody"), true,
+        h.team = v => Some(v.parsed(status_text)?),
+        "Whose hours they are: the members of this team, as `teams` of a subscriber names it."),
+    key!("mon", SPANS, Toml("[]"), true,
+        h.week.mon = v => v.list(span)?,
+        "When work is on a Monday, `[\"09:00-12:30\", \"13:00-17:00\"]`; at most 8, in order. `24:00` is the \
+         end of the day."),
+    key!("tue", SPANS, Toml("[]"), true, h.week.tue = v => v.list(span)?, "The same on a Tuesday."),
+    key!("wed", SPANS, Toml("[]"), true, h.week.wed = v => v.list(span)?, "The same on a Wednesday."),
+    key!("thu", SPANS, Toml("[]"), true, h.week.thu = v => v.list(span)?, "The same on a Thursday."),
+    key!("fri", SPANS, Toml("[]"), true, h.week.fri = v => v.list(span)?, "The same on a Friday."),
+    key!("sat", SPANS, Toml("[]"), true, h.week.sat = v => v.list(span)?, "The same on a Saturday."),
+    key!("sun", SPANS, Toml("[]"), true, h.week.sun = v => v.list(span)?, "The same on a Sunday."),
+    key!("zone", "IANA time zone, `Europe/Berlin`", Words("as `presence.time_zone`"), true,
+        h.week.zone = v => Some(v.parsed(time_zone)?),
+        "In which time zone they are meant."),
+    key!("outside", STATUS_KIND, Words("`\"away\"`"), true,
+        h.week.outside = v => Some(v.parsed(status_name)?),
+        "The status outside of hours; `available` is none."),
+    key!("in_breaks", STATUS_KIND, Words("`\"break\"`"), true,
+        h.week.in_breaks = v => Some(v.parsed(status_name)?),
+        "The status in breaks."),
+    key!("on_holidays", STATUS_KIND, Words("`\"away\"`"), true,
+        h.week.on_holidays = v => Some(v.parsed(status_name)?),
+        "The status on holidays."),
+];
+
+fn span(text: &str) -> Result<WorkSpan, String> {
+    let wrong =
+        || format!("{text:?} are no hours; allowed: 09:00-12:30, the end after the beginning");
+    WorkSpan::parse(text).ok_or_else(wrong)
+}
+
+/// A pattern of `[forwarding]`.
+pub(super) fn target(text: &str) -> Result<String, String> {
+    match TargetPattern::parse(text) {
+        Some(_) => Ok(text.trim().to_owned()),
+        None => Err(format!(
+            "{text:?} is no pattern; allowed: \"+49900*\", \"+49110\", \"sip:*@example.com\", \
+             \"sip:*@*.example.com\", \"sip:*\" and \"*\""
+        )),
+    }
+}
+
+fn status_name(text: &str) -> Result<StatusName, String> {
+    StatusName::read(text).ok_or_else(|| format!("{text:?} is no status"))
 }
 
 impl OwnStatus {

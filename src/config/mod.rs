@@ -34,7 +34,7 @@ pub use address::{HostPort, Listen, VoicemailTemplate};
 pub use auth::Auth;
 pub use compile::{Surroundings, compile};
 pub use error::{ConfigError, ConfigErrors, Place};
-pub use house::OwnStatus;
+pub use house::{Hours, OwnStatus};
 pub use reference::reference;
 
 use crate::message::Transport;
@@ -56,12 +56,16 @@ pub struct Config {
     /// `[[status]]`
     #[serde(rename = "status")]
     pub statuses: Vec<OwnStatus>,
+    /// `[[hours]]`
+    pub hours: Vec<Hours>,
     /// `[health]`
     pub health: Health,
     /// `[dns]`
     pub dns: Dns,
     /// `[presence]`
     pub presence: Presence,
+    /// `[forwarding]`
+    pub forwarding: ForwardingTargets,
     /// `[registrar]`
     pub registrar: Registrar,
     /// `[tls]`
@@ -204,6 +208,14 @@ pub struct Health {
 pub struct Dns {
     pub servers: Vec<SocketAddr>,
     pub timeout_ms: u32,
+}
+
+/// `[forwarding]`
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct ForwardingTargets {
+    pub deny: Vec<String>,
+    pub allow: Vec<String>,
 }
 
 /// `[registrar]`

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors, Fault, Place};
-use super::house::STATUS_KEYS;
+use super::house::{HOURS_KEYS, STATUS_KEYS};
 use super::keys::{KEYS, Key, NODE_KEYS, PEER_KEYS, SECTIONS};
 use super::value::Value;
 use super::{Config, Secret};
@@ -110,12 +110,15 @@ impl Reading<'_> {
                     let keys = (STATUS_KEYS, STATUS_NEEDS);
                     self.config.statuses = self.tables("status", value, keys);
                 }
+                "hours" => {
+                    self.config.hours = self.tables("hours", value, (HOURS_KEYS, &[]));
+                }
                 section if SECTIONS.iter().any(|(known, _)| *known == section) => {
                     self.section(section, value);
                 }
                 unknown => {
                     let known = SECTIONS.iter().map(|(known, _)| *known);
-                    let known = known.chain(["peer", "node", "status"]);
+                    let known = known.chain(["peer", "node", "status", "hours"]);
                     let text = format!("there is no such section; {}", nearest(unknown, known));
                     self.refuse(Some(name.span()), unknown, text);
                 }

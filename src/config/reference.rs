@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::house::{STATUS_ABOUT, STATUS_KEYS};
+use super::house::{HOURS_ABOUT, HOURS_KEYS, STATUS_ABOUT, STATUS_KEYS};
 use super::keys::{Absent, KEYS, Key, NODE_KEYS, PEER_KEYS, SECTIONS};
 use super::read::variable;
 
@@ -29,6 +29,8 @@ pub fn reference() -> String {
         if *section == "presence" {
             let rows: Vec<_> = STATUS_KEYS.iter().map(|key| row(key, None)).collect();
             write_section(&mut out, "[[status]]", STATUS_ABOUT, &rows);
+            let rows: Vec<_> = HOURS_KEYS.iter().map(|key| row(key, None)).collect();
+            write_section(&mut out, "[[hours]]", HOURS_ABOUT, &rows);
         }
     }
     out

@@ -19,6 +19,7 @@ use super::gauges::Gauges;
 use super::in_force::{InForce, Surveyed};
 use super::names::{NameService, Resolving};
 use super::post::{Post, posts};
+use super::reminders::{keep_passwords_for, tell_of_missing};
 use super::shard::{Shards, Sockets};
 use super::socket::{BindError, Buffers, bind_shared, granted_less, local_address};
 use super::stream::{self, CertificateFacts, Connections, StreamCounters, Streams, Surface, Tls};
@@ -79,7 +80,7 @@ impl Server {
         let store = open_store(&config)?;
         store.maintain(unix_s(clock)).map_err(StartError::Store)?;
         let directory = Arc::new(Directory::new(random_u64()?));
-        let house = config.house();
+        let house = HouseRules::clone(&policy.house);
         let roster = start_roster(&store, (&directory, &policy.plan), house, clock)?;
         let bound = bind(&config)?;
         let addresses = bound.addresses;
@@ -88,7 +89,8 @@ impl Server {
         let shared = Shared::new(policy, directory, store.secret(), config.shards());
         let shared = Arc::new(shared.with_locations(locations));
         keep_passwords_for(&roster, &shared);
-        tell_of_missing(&shared.directory, &roster.house());
+        let plan = Arc::clone(&shared.policy.load().plan);
+        tell_of_missing(&shared.directory, &roster.house(), &plan);
         surveyed.publish(&shared.names, clock.now().ms);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let posts = posts(bound.of_shards.len()).map_err(StartError::Thread)?;
@@ -159,7 +161,7 @@ impl Server {
             streams.connections().put_tls(tls);
         }
         keep_passwords_for(&self.roster, &self.shared);
-        self.lay_down(&config);
+        self.lay_down();
         // So that shards without anything to do look at it as well.
         self.shards.on_resolved()();
         let hooks = self
@@ -171,9 +173,10 @@ impl Server {
     }
 
     /// What the administrator lays down is in force when this returns, for everybody.
-    fn lay_down(&self, config: &Config) {
-        let house = config.house();
-        tell_of_missing(&self.shared.directory, &house);
+    fn lay_down(&self) {
+        let house = HouseRules::clone(&self.shared.policy.load().house);
+        let plan = Arc::clone(&self.shared.policy.load().plan);
+        tell_of_missing(&self.shared.directory, &house, &plan);
         let set = || match tokio::runtime::Builder::new_current_thread().build() {
             Ok(runtime) => runtime.block_on(self.roster.set_house(house)),
             Err(error) => tracing::error!(%error, "own statuses and hours stay as they were"),
@@ -361,41 +364,6 @@ struct Bound {
     streams: Vec<(u8, TcpListener)>,
     /// Every listener's address.
     addresses: Vec<SocketAddr>,
-}
-/// From now on passwords are kept for the realm in force; the log tells how many are of no use
-/// under it.
-fn keep_passwords_for(roster: &Roster, shared: &Shared) {
-    let hashing = shared.policy.load().auth.hashing();
-    let (mut passwords, mut unfit, mut example) = (0u64, 0u64, String::new());
-    for profile in shared.directory.profiles() {
-        passwords += u64::from(profile.credentials().is_some());
-        if let Some(gap) = profile.password_gaps(&hashing).into_iter().next() {
-            unfit += 1;
-            example = format!("{}: {gap}", profile.id());
-        }
-    }
-    if unfit > 0 {
-        tracing::warn!(passwords, unfit, example, "passwords must be set again");
-    }
-    roster.set_hashing(hashing);
-}
-
-/// The log tells which own statuses people are in, or set something for, that there are not.
-fn tell_of_missing(directory: &Directory, house: &HouseRules) {
-    let (mut people, mut example) = (0u64, String::new());
-    for profile in directory.profiles() {
-        if let Some(missing) = profile.missing_status(house) {
-            people += 1;
-            example = format!("{}: {missing}", profile.id());
-        }
-    }
-    if people > 0 {
-        tracing::warn!(
-            people,
-            example,
-            "own statuses are gone: what they stood for counts; what was set for them stays"
-        );
-    }
 }
 
 fn bind(config: &Config) -> Result<Bound, StartError> {

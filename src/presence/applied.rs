@@ -1,6 +1,7 @@
 //! What a profile's settings say while a status is in force, from the one it stands for to `all`,
 //! and who belongs around the person.
 
+use super::house::HouseRules;
 use super::model::{CallerClass, Chat, Status};
 use super::own::BaseStatus;
 use super::profile::Profile;
@@ -16,6 +17,21 @@ pub(super) struct Circle<'p> {
 }
 
 impl Profile {
+    /// An own status that the document names and that there is not.
+    pub fn missing_status(&self, house: &HouseRules) -> Option<String> {
+        if !self.has_more() {
+            return None;
+        }
+        let mentions = self.to_subscriber().own_mentions().into_iter();
+        let mut names = mentions.map(|(_, id)| id);
+        names.find(|id| house.statuses.get(id).is_none())
+    }
+
+    /// Whether the document names own statuses.
+    pub(super) fn names_own_statuses(&self) -> bool {
+        self.has_more() && !self.to_subscriber().own_mentions().is_empty()
+    }
+
     /// What colleagues read beside `shown` at that time: the message given with the status in force,
     /// else the one in the settings of what is shown.
     pub fn message_at(&self, now_unix_s: i64, shown: Status) -> Option<&str> {

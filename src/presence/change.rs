@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::exceptions::Exceptions;
+use super::hours::WorkWeek;
 use super::layers::{Override, Signal, SignalKind, Triggers};
 use super::model::{Problems, Source, Status, StatusSettings, Subscriber};
 use super::profile::Profile;
@@ -127,6 +128,15 @@ pub enum Change {
         /// The version it changes.
         if_version: Option<u64>,
     },
+    /// Replaces the hours that the person wants instead of those of team and house.
+    PutHours {
+        /// Whose.
+        id: String,
+        /// When they work from now on; `None` for as team and house say.
+        hours: Option<Box<WorkWeek>>,
+        /// The version it changes.
+        if_version: Option<u64>,
+    },
     /// Replaces who is treated otherwise than the status says.
     PutExceptions {
         /// Whose.
@@ -242,6 +252,7 @@ impl Change {
             | Self::Dismiss { id, .. }
             | Self::PutTriggers { id, .. }
             | Self::PutExceptions { id, .. }
+            | Self::PutHours { id, .. }
             | Self::Restate { id }
             | Self::Expire { id } => id,
         }
@@ -257,6 +268,7 @@ impl Change {
             | Self::Overrule { if_version, .. }
             | Self::PutTriggers { if_version, .. }
             | Self::PutExceptions { if_version, .. }
+            | Self::PutHours { if_version, .. }
             | Self::PutSettings { if_version, .. } => *if_version,
             Self::Create { .. }
             | Self::Report { .. }

@@ -391,7 +391,7 @@ fn idle_claim(signals: &[Signal], triggers: &Triggers) -> Option<Claim> {
 }
 
 /// Of two claims in one layer the one counts that leaves a person less reachable.
-const fn reachability(status: Status) -> u8 {
+pub(super) const fn reachability(status: Status) -> u8 {
     match status {
         Status::Dnd => 0,
         Status::Away => 1,

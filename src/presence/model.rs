@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::exceptions::Exceptions;
+use super::hours::WorkWeek;
 use super::layers::{Override, Signal, Triggers};
 use super::password::PasswordWish;
 use super::visibility::Visibility;
@@ -246,6 +247,9 @@ pub struct Subscriber {
     /// What an administrator or a delegate ordered. Left out it stays as it is.
     #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
     pub overruled: Option<Override>,
+    /// When the person works; left out, the hours of a team or of the house are theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours: Option<WorkWeek>,
     /// What clients and calendars report, at most 64. Left out they stay as they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]

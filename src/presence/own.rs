@@ -10,6 +10,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::hours::WorkWeek;
 use super::layers::Triggers;
 use super::model::{Language, Problem, Status, Subscriber};
 use super::settings::Layer;
@@ -336,6 +337,11 @@ impl Subscriber {
             }))
             .chain(settings.map(|id| (format!("settings.own.{id}"), id.clone())))
             .chain(self.triggers.own_mentions("triggers."))
+            .chain(
+                self.hours
+                    .iter()
+                    .flat_map(|hours| hours.own_mentions("hours.")),
+            )
             .collect()
     }
 
@@ -352,6 +358,19 @@ impl Subscriber {
                 signal.status = Some(own.class.status());
             }
         }
+    }
+}
+
+impl WorkWeek {
+    /// Where own statuses are named, and which.
+    pub(super) fn own_mentions(&self, path: &str) -> Vec<(String, String)> {
+        let named = self.statuses().into_iter();
+        named
+            .filter_map(|(key, name)| match name? {
+                StatusName::Of(_) => None,
+                StatusName::Own(id) => Some((format!("{path}{key}"), id.to_string())),
+            })
+            .collect()
     }
 }
 

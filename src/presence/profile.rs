@@ -6,8 +6,9 @@ use jiff::Timestamp;
 
 use super::applied::Circle;
 use super::exceptions::ExceptionRules;
+use super::hours::{WorkHours, WorkWeek};
 use super::house::HouseRules;
-use super::layers::{self, Claim, Override, Signal, StatusLayer, Triggers};
+use super::layers::{self, Claim, Override, Signal, Triggers};
 use super::model::{Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::own::{BaseStatus, OwnName};
@@ -27,6 +28,8 @@ pub struct Profile {
     /// Id, display name, status message and aliases, one after the other.
     text: Box<str>,
     more: Option<Box<More>>,
+    /// The hours that are for the person.
+    hours: Option<Box<WorkHours>>,
     until_s: i64,
     since_s: i64,
     version: u64,
@@ -59,33 +62,13 @@ struct More {
     /// Whether a meeting was on when this was made.
     was_in_meeting: bool,
     overruled: Option<Override>,
+    own_hours: Option<Box<WorkWeek>>,
     signals: Box<[Signal]>,
     triggers: Triggers,
     calendars: Box<[String]>,
     teams: Box<[String]>,
     visibility: Visibility,
     delegates: Box<[String]>,
-}
-
-/// The base status in force at a time, and why.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Standing<'p> {
-    /// The highest layer that is present.
-    pub layer: StatusLayer,
-    /// What it says.
-    pub status: Status,
-    /// The own status that it stands for.
-    pub own: Option<OwnName>,
-    /// What was given with it.
-    pub message: Option<&'p str>,
-    /// When it ends, in unix seconds.
-    pub until_unix_s: Option<i64>,
-    /// Since when it holds, in unix seconds.
-    pub since_unix_s: Option<i64>,
-    /// Who says so.
-    pub source: Option<Source>,
-    /// An event, a client's state or a person that it goes back to; empty for a choice.
-    pub cause: &'p str,
 }
 
 impl Profile {
@@ -119,6 +102,7 @@ impl Profile {
         let mut profile = Self {
             text: text.into(),
             more: More::of(subscriber, house, plan, now_unix_s),
+            hours: WorkHours::of(subscriber, house, now_unix_s),
             until_s: subscriber.until.map_or(NEVER, Timestamp::as_second),
             since_s: subscriber.since.map_or(NEVER, Timestamp::as_second),
             version: subscriber.version,
@@ -147,6 +131,7 @@ impl Profile {
         Self {
             text: Box::default(),
             more: None,
+            hours: None,
             until_s: NEVER,
             since_s: NEVER,
             version: 0,
@@ -212,17 +197,9 @@ impl Profile {
             || self.aliases().any(|alias| alias.as_bytes() == key)
     }
 
-    /// An own status that the document names and that there is not.
-    pub fn missing_status(&self, house: &HouseRules) -> Option<String> {
-        self.more.as_ref()?;
-        let mentions = self.to_subscriber().own_mentions().into_iter();
-        let mut names = mentions.map(|(_, id)| id);
-        names.find(|id| house.statuses.get(id).is_none())
-    }
-
-    /// Whether another configuration can make something else of the document.
-    pub(super) fn depends_on_house(&self) -> bool {
-        self.more.is_some() && !self.to_subscriber().own_mentions().is_empty()
+    /// Whether anything but the status is set.
+    pub(super) fn has_more(&self) -> bool {
+        self.more.is_some()
     }
 
     pub(super) fn circle(&self) -> Circle<'_> {
@@ -266,98 +243,41 @@ impl Profile {
 
     /// Whether the base status may be another at another time.
     pub fn is_timed(&self) -> bool {
-        self.until_s != NEVER || !self.claims().is_empty() || !self.meetings().is_empty()
+        self.until_s != NEVER
+            || self.hours.is_some()
+            || !self.claims().is_empty()
+            || !self.meetings().is_empty()
     }
 
     /// Whether something has begun or ended since this was made.
     pub(super) fn is_due(&self, now_unix_s: i64) -> bool {
         self.is_expired(now_unix_s)
             || self.base_at(now_unix_s) != self.settled()
+            || self
+                .hours()
+                .is_some_and(|hours| !hours.current.holds(now_unix_s))
             || self.more.as_ref().is_some_and(|more| {
                 more.is_over(now_unix_s) || more.is_in_meeting(now_unix_s) != more.was_in_meeting
             })
     }
 
-    /// The base status in force at that time.
-    pub fn status_at(&self, now_unix_s: i64) -> Status {
-        self.base_at(now_unix_s).status
-    }
-
-    /// The base status in force at that time, with the own status that it stands for.
-    pub fn base_at(&self, now_unix_s: i64) -> BaseStatus {
-        let chosen = self.choice(now_unix_s);
-        match self.claim_at(now_unix_s) {
-            Some(claim) if claim.layer < chosen.1 => claim.base(),
-            _ => BaseStatus {
-                status: chosen.0,
-                own: self.chosen_own(now_unix_s),
-            },
-        }
-    }
-
-    fn chosen_own(&self, now_unix_s: i64) -> Option<OwnName> {
+    pub(super) fn chosen_own(&self, now_unix_s: i64) -> Option<OwnName> {
         let own = self.more.as_ref()?.own;
         own.filter(|_| !self.is_expired(now_unix_s))
     }
 
-    /// The base status in force at that time, and why.
-    pub fn standing(&self, now_unix_s: i64) -> Standing<'_> {
-        let (_, layer) = self.choice(now_unix_s);
-        match self.claim_at(now_unix_s) {
-            Some(claim) if claim.layer < layer => claim.standing(),
-            _ => self.chosen(now_unix_s),
-        }
-    }
-
-    /// Every layer that is present at that time, the highest first.
-    pub fn standings(&self, now_unix_s: i64) -> Vec<Standing<'_>> {
-        let claims = self.claims().iter();
-        let mut present: Vec<Standing<'_>> = claims
-            .filter(|claim| claim.is_present(now_unix_s))
-            .map(Claim::standing)
-            .collect();
-        let chosen = self.chosen(now_unix_s);
-        let at = present.partition_point(|standing| standing.layer < chosen.layer);
-        present.insert(at, chosen);
-        present
-    }
-
-    /// The choice, or that there is none any more.
-    fn chosen(&self, now_unix_s: i64) -> Standing<'_> {
-        if self.is_expired(now_unix_s) {
-            return Standing::AVAILABLE;
-        }
-        let (status, layer) = self.choice(now_unix_s);
-        Standing {
-            layer,
-            status,
-            own: self.chosen_own(now_unix_s),
-            message: self.status_message(),
-            until_unix_s: self.until_unix_s(),
-            since_unix_s: Some(self.since_s).filter(|at| *at != NEVER),
-            source: self.source,
-            cause: "",
-        }
-    }
-
-    /// What was chosen and has not ended, and the layer it belongs to.
-    fn choice(&self, now_unix_s: i64) -> (Status, StatusLayer) {
-        if self.is_expired(now_unix_s) {
-            (Status::Available, StatusLayer::Available)
-        } else {
-            let layer = StatusLayer::of_choice(self.status, self.hold);
-            (self.status, layer)
-        }
-    }
-
-    fn claim_at(&self, now_unix_s: i64) -> Option<&Claim> {
-        self.claims()
-            .iter()
-            .find(|claim| claim.is_present(now_unix_s))
-    }
-
-    fn claims(&self) -> &[Claim] {
+    pub(super) fn claims(&self) -> &[Claim] {
         self.more.as_ref().map_or(&[], |more| &more.claims)
+    }
+
+    /// The hours that are for the person, by their own wish or the administrator's.
+    pub fn hours(&self) -> Option<&WorkHours> {
+        self.hours.as_deref()
+    }
+
+    /// The hours that the person wants instead of those of team and house.
+    pub fn own_hours(&self) -> Option<&WorkWeek> {
+        self.more.as_ref()?.own_hours.as_deref()
     }
 
     fn meetings(&self) -> &[(i64, i64)] {
@@ -462,6 +382,7 @@ impl Profile {
                 .unwrap_or_default(),
             hold: self.hold,
             overruled: self.overruled().cloned(),
+            hours: self.own_hours().cloned(),
             signals: self.signals().to_vec(),
             triggers: self.triggers(),
             calendars: self.calendars().to_vec(),
@@ -504,6 +425,7 @@ impl More {
             meetings: layers::meetings(subscriber).into(),
             was_in_meeting: false,
             overruled: subscriber.overruled.clone(),
+            own_hours: subscriber.hours.clone().map(Box::new),
             signals: subscriber.signals.as_slice().into(),
             triggers: subscriber.triggers.clone(),
             calendars: subscriber.calendars.as_slice().into(),
@@ -527,50 +449,6 @@ impl More {
                 .overruled
                 .as_ref()
                 .is_some_and(|order| order.is_over(now_unix_s))
-    }
-}
-
-impl Standing<'_> {
-    /// The status, with the own status that it stands for.
-    pub const fn base(&self) -> BaseStatus {
-        BaseStatus {
-            status: self.status,
-            own: self.own,
-        }
-    }
-
-    /// Where nothing is chosen and nothing claims anything.
-    const AVAILABLE: Self = Self {
-        layer: StatusLayer::Available,
-        status: Status::Available,
-        own: None,
-        message: None,
-        until_unix_s: None,
-        since_unix_s: None,
-        source: None,
-        cause: "",
-    };
-}
-
-impl Claim {
-    const fn base(&self) -> BaseStatus {
-        BaseStatus {
-            status: self.status,
-            own: self.own,
-        }
-    }
-
-    fn standing(&self) -> Standing<'_> {
-        Standing {
-            layer: self.layer,
-            status: self.status,
-            own: self.own,
-            message: self.message.as_deref(),
-            until_unix_s: Some(self.until_s).filter(|at| *at != i64::MAX),
-            since_unix_s: Some(self.from_s).filter(|at| *at != i64::MIN),
-            source: Some(self.source),
-            cause: &self.cause,
-        }
     }
 }
 

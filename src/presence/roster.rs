@@ -14,11 +14,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use super::change::{Change, ChangeError, Changed, StatusChanged};
 use super::directory::Directory;
 use super::house::HouseRules;
-use super::model::{Problems, Settings, Status, Subscriber};
+
 use super::numbers::NumberPlan;
-use super::own;
 use super::stored::{self, LoadError};
-use super::validate;
 use super::writer::Writer;
 use crate::auth::Hashing;
 use crate::store::Store;
@@ -41,11 +39,11 @@ type Answers = Vec<Result<Changed, ChangeError>>;
 pub struct Roster {
     jobs: Option<mpsc::Sender<Job>>,
     events: broadcast::Sender<StatusChanged>,
-    directory: Arc<Directory>,
-    plan: NumberPlan,
-    clock: Clock,
-    hashing: Arc<ArcSwap<Hashing>>,
-    house: Arc<ArcSwap<HouseRules>>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) plan: NumberPlan,
+    pub(super) clock: Clock,
+    pub(super) hashing: Arc<ArcSwap<Hashing>>,
+    pub(super) house: Arc<ArcSwap<HouseRules>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -143,7 +141,7 @@ impl Roster {
         let concerned = self
             .directory
             .profiles()
-            .filter(|profile| profile.depends_on_house());
+            .filter(|profile| after.concern(&before, profile));
         let changes = concerned.map(|profile| Change::Restate {
             id: profile.id().to_owned(),
         });
@@ -233,224 +231,6 @@ impl Roster {
         }
         Group { refused, answered }
     }
-
-    /// What can be told without knowing the other subscribers is told by the caller's own thread.
-    fn check(&self, change: Change) -> Result<Change, ChangeError> {
-        match change {
-            Change::Put {
-                subscriber,
-                if_version,
-                source,
-            } => {
-                let subscriber = self.checked(*subscriber)?;
-                Ok(Change::Put {
-                    subscriber: Box::new(subscriber),
-                    if_version,
-                    source,
-                })
-            }
-            Change::Create { subscriber, source } => {
-                let subscriber = self.checked(*subscriber)?;
-                Ok(Change::Create {
-                    subscriber: Box::new(subscriber),
-                    source,
-                })
-            }
-            Change::PutSettings {
-                id,
-                part,
-                settings,
-                if_version,
-            } => {
-                self.check_part(&id, &part)?;
-                let settings = Box::new(settings.validate().map_err(ChangeError::Invalid)?);
-                Ok(Change::PutSettings {
-                    id,
-                    part,
-                    settings,
-                    if_version,
-                })
-            }
-            Change::SetStatus {
-                id,
-                status,
-                own_status,
-                message,
-                until,
-                hold,
-                source,
-                if_version,
-            } => {
-                let status = self.settled(status, own_status.as_deref(), "status")?;
-                self.check_status(status, message.as_deref(), until)?;
-                let message = message.filter(|message| !message.is_empty());
-                let until = until.map(|until| validate::whole_seconds(until, true));
-                Ok(Change::SetStatus {
-                    id,
-                    status,
-                    own_status,
-                    message,
-                    until,
-                    hold,
-                    source,
-                    if_version,
-                })
-            }
-            other => self.check_layer(other),
-        }
-    }
-
-    /// The same for what stands beside the chosen status.
-    fn check_layer(&self, change: Change) -> Result<Change, ChangeError> {
-        match change {
-            Change::Overrule {
-                id,
-                order: Some(mut order),
-                if_version,
-            } => {
-                order.status = self.settled(order.status, order.own_status.as_deref(), "status")?;
-                self.check_status(order.status, order.message.as_deref(), order.until)?;
-                let order = Some(Box::new(order.normal()));
-                Ok(Change::Overrule {
-                    id,
-                    order,
-                    if_version,
-                })
-            }
-            Change::Report { id, mut signal } => {
-                if let Some(own) = &signal.own_status {
-                    signal.status = Some(self.settled(Status::Away, Some(own), "status")?);
-                }
-                let signal = signal.validate().map_err(ChangeError::Invalid)?;
-                if signal.is_over((self.clock)().as_second()) {
-                    let past = super::Problem::new("until", "lies in the past");
-                    return Err(ChangeError::Invalid(Problems(vec![past])));
-                }
-                let signal = Box::new(signal);
-                Ok(Change::Report { id, signal })
-            }
-            Change::PutExceptions {
-                id,
-                exceptions,
-                if_version,
-            } => {
-                let exceptions = Box::new(exceptions.validate().map_err(ChangeError::Invalid)?);
-                Ok(Change::PutExceptions {
-                    id,
-                    exceptions,
-                    if_version,
-                })
-            }
-            Change::PutTriggers {
-                id,
-                triggers,
-                if_version,
-            } => {
-                let current = self
-                    .directory
-                    .get(&id)
-                    .map(|profile| profile.to_subscriber());
-                let problems = own::unknown(
-                    &triggers.own_mentions(""),
-                    current.as_ref(),
-                    &self.house.load().statuses,
-                );
-                refuse(problems)?;
-                let triggers = Box::new(triggers.validate().map_err(ChangeError::Invalid)?);
-                Ok(Change::PutTriggers {
-                    id,
-                    triggers,
-                    if_version,
-                })
-            }
-            other => Ok(other),
-        }
-    }
-
-    /// A whole document: own statuses there are, everything else allowed, and digests in place of
-    /// a password.
-    fn checked(&self, mut subscriber: Subscriber) -> Result<Subscriber, ChangeError> {
-        let house = self.house.load();
-        let current = self.directory.get(&subscriber.id);
-        let current = current.map(|profile| profile.to_subscriber());
-        let mut problems = own::unknown(
-            &subscriber.own_mentions(),
-            current.as_ref(),
-            &house.statuses,
-        );
-        subscriber.settle(&house.statuses);
-        let checked = subscriber.validate(&self.plan).map_err(|more| {
-            problems.extend(more.0);
-            ChangeError::Invalid(Problems(std::mem::take(&mut problems)))
-        })?;
-        refuse(problems)?;
-        Ok(checked.with_digests(&self.hashing.load()))
-    }
-
-    /// Settings stand under `all`, the five, and own statuses that there are or were.
-    fn check_part(&self, id: &str, part: &str) -> Result<(), ChangeError> {
-        let house = self.house.load();
-        let is_known = Settings::PARTS.contains(&part) || house.statuses.get(part).is_some();
-        let is_left = || {
-            let profile = self.directory.get(id);
-            profile.is_some_and(|profile| profile.settings().own.contains_key(part))
-        };
-        if is_known || is_left() {
-            return Ok(());
-        }
-        let text = format!(
-            "there is no status `{part}`; use {}",
-            house.statuses.choices()
-        );
-        refuse(vec![super::Problem::new("status", text)])
-    }
-
-    /// The status that an own status stands for, which must be there.
-    fn settled(
-        &self,
-        status: Status,
-        own: Option<&str>,
-        field: &str,
-    ) -> Result<Status, ChangeError> {
-        let house = self.house.load();
-        let Some(id) = own else {
-            return Ok(status);
-        };
-        match house.statuses.get(id) {
-            Some(own) => Ok(own.class.status()),
-            None => {
-                let text = format!(
-                    "there is no status `{id}`; use {}",
-                    house.statuses.choices()
-                );
-                Err(ChangeError::Invalid(Problems(vec![super::Problem::new(
-                    field, text,
-                )])))
-            }
-        }
-    }
-
-    fn check_status(
-        &self,
-        status: super::Status,
-        message: Option<&str>,
-        until: Option<Timestamp>,
-    ) -> Result<(), ChangeError> {
-        let mut problems = Vec::new();
-        validate::check_status(status, &mut problems);
-        if let Some(problem) = problems.pop() {
-            return Err(ChangeError::Refused(problem.text));
-        }
-        validate::check_message("message", message.unwrap_or_default(), &mut problems);
-        if until.is_some_and(|until| until <= (self.clock)()) {
-            problems.push(super::Problem::new("until", "lies in the past"));
-        }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ChangeError::Invalid(Problems(problems)))
-        }
-    }
 }
 
 impl Group {
@@ -471,13 +251,6 @@ impl Drop for Roster {
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
-    }
-}
-
-fn refuse(problems: Vec<super::Problem>) -> Result<(), ChangeError> {
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(ChangeError::Invalid(Problems(problems))),
     }
 }
 

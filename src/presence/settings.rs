@@ -236,6 +236,16 @@ impl Layer {
     }
 }
 
+impl Layer {
+    /// Where it stands in the settings, `own.trip` for an own status.
+    pub fn path(self) -> String {
+        match self {
+            Self::Own(own) => format!("own.{}", own.id()),
+            other => other.name().to_owned(),
+        }
+    }
+}
+
 impl Rules {
     /// Compiles settings; `None` where nothing is set.
     pub fn compile(settings: &Settings, plan: &NumberPlan) -> Option<Self> {

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::directory::{Directory, PutError};
 use super::exceptions::Exceptions;
+use super::hours::WorkWeek;
 use super::house::HouseRules;
 use super::layers::{Override, Signal, Triggers};
 use super::model::{Language, Settings, Source, Status, Subscriber};
@@ -109,6 +110,7 @@ struct Document<'a> {
     hold: bool,
     #[serde(rename = "override")]
     overruled: Option<Override>,
+    hours: Option<WorkWeek>,
     #[serde(default)]
     signals: Vec<Signal>,
     #[serde(default)]
@@ -147,6 +149,7 @@ pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
             exceptions: subscriber.exceptions,
             hold: subscriber.hold,
             overruled: subscriber.overruled,
+            hours: subscriber.hours,
             signals: subscriber.signals,
             triggers: subscriber.triggers,
             calendars: subscriber.calendars,

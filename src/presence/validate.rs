@@ -145,6 +145,9 @@ impl Subscriber {
         for (position, signal) in self.signals.iter_mut().enumerate() {
             signal.normalise(&format!("signals.{position}."), problems);
         }
+        if let Some(hours) = &self.hours {
+            problems.extend(hours.problems("hours."));
+        }
         self.triggers.normalise("triggers.", problems);
         if self.calendars.len() > CALENDARS_LIMIT {
             let text = format!("at most {CALENDARS_LIMIT}");

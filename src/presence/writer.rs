@@ -10,8 +10,9 @@ use tokio::sync::{broadcast, mpsc};
 use super::change::{Change, ChangeError, Changed, Conflict, StatusChanged};
 use super::circles;
 use super::directory::Directory;
+use super::hours::HOURS_SIGNAL;
 use super::house::HouseRules;
-use super::layers::{Override, SIGNALS_LIMIT, Signal};
+use super::layers::{Override, SIGNALS_LIMIT, Signal, SignalKind};
 use super::model::{Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::profile::Profile;
@@ -148,7 +149,7 @@ impl Writer {
                 pending.note(key, current, Some(Arc::clone(&profile)));
                 Ok(Changed {
                     profile,
-                    is_new: false,
+                    is_new: true,
                     warnings: Vec::new(),
                 })
             }
@@ -266,7 +267,12 @@ impl Writer {
     fn warnings(&self, profile: &Profile) -> Vec<String> {
         match self.directory.handle_of_id(profile.id()) {
             Some(own) => {
-                let mut warnings = circles::warnings(&self.directory, own, profile, &self.plan);
+                let mut warnings = circles::warnings(
+                    &self.directory,
+                    own,
+                    profile,
+                    (&self.plan, &self.house.load().domains),
+                );
                 warnings.extend(profile.password_gaps(&self.hashing.load()));
                 if let Some(exceptions) = profile.exceptions() {
                     let now_unix_s = (self.clock)().as_second();
@@ -380,6 +386,10 @@ fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Result<Outc
             dismissed,
             ..
         } => {
+            if kind == SignalKind::Schedule && signal == HOURS_SIGNAL {
+                dismiss_hours(&mut next, current.hours_signal(now.as_second()), dismissed)?;
+                return Ok(compared(current, next));
+            }
             let mut signals = next.signals.iter_mut();
             let found = signals.find(|s| s.kind == kind && s.id == signal);
             let missing = || {
@@ -389,13 +399,18 @@ fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Result<Outc
             found.ok_or_else(missing)?.dismissed = dismissed;
         }
         Change::PutExceptions { exceptions, .. } => next.exceptions = *exceptions,
+        Change::PutHours { hours, .. } => next.hours = hours.map(|hours| *hours),
         Change::PutTriggers { triggers, .. } => next.triggers = *triggers,
         Change::Expire { .. } => {
             if !current.is_due(now.as_second()) {
                 return Ok(Outcome::Same(Arc::clone(current)));
             }
             end_what_is_over(&mut next, now);
-            return Ok(Outcome::Next(Box::new(next)));
+            // What has only begun, as hours do, is in no document.
+            return Ok(match next == current.to_subscriber() {
+                true => Outcome::Again(Box::new(next)),
+                false => Outcome::Next(Box::new(next)),
+            });
         }
         Change::PutSettings { part, settings, .. } => next.settings.set_part(&part, *settings),
         Change::Restate { .. } => return Ok(Outcome::Again(Box::new(next))),
@@ -505,6 +520,26 @@ fn report(next: &mut Subscriber, signal: Signal) -> Result<(), ChangeError> {
             )));
         }
         None => next.signals.push(signal),
+    }
+    Ok(())
+}
+
+/// Hours that are dismissed stay so until their next boundary.
+fn dismiss_hours(
+    next: &mut Subscriber,
+    current: Option<Signal>,
+    dismissed: bool,
+) -> Result<(), ChangeError> {
+    let current = current.ok_or_else(|| {
+        ChangeError::Refused("there is nothing that the hours say now".to_owned())
+    })?;
+    next.signals.retain(|signal| !signal.is_of_hours());
+    if dismissed {
+        let dismissed = Signal {
+            dismissed,
+            ..current
+        };
+        report(next, dismissed)?;
     }
     Ok(())
 }

@@ -348,6 +348,17 @@ impl Default for Limits {
 }
 
 impl Policy {
+    /// The same with these holidays.
+    #[must_use]
+    pub fn observing(self, holidays: Holidays) -> Self {
+        let house = Arc::new(self.house.observing(holidays.clone()));
+        Self {
+            holidays,
+            house,
+            ..self
+        }
+    }
+
     /// What is believed of a source, and whether it is known to us at all. `identities` are the
     /// names in the certificate that it has shown, if any.
     pub fn peer(&self, source: IpAddr, identities: &[Box<str>]) -> (&Peer, bool) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::after::{after_step, cause_after, rejection_after};
 use super::decision::{
     Cause, Connect, Decision, Destination, Divert, Hop, Hops, Plan, Reasons, Rejection,
 };
@@ -60,7 +61,8 @@ pub fn decide_after(
     let in_call =
         routing.calls >= question.call_limit || profile.is_in_meeting(question.now_unix_s);
     let class = question.caller.class;
-    let (step, layer, moment) = after_step(&profile, base, in_call, (failure, class))?;
+    let admits = |step: &Step| walk.admits(callee, step);
+    let (step, layer, moment) = after_step(&profile, base, in_call, (failure, class), admits)?;
     let rule = Reason::Rule {
         subscriber: callee,
         layer,
@@ -298,25 +300,27 @@ impl<'q, S: Subscribers> Walk<'q, S> {
                 return said;
             }
         }
-        Said::Connect(reached.connect(self.question.caller.class))
+        Said::Connect(self.connect(reached))
     }
 
     /// Steps 2 and 3: the block list, callers who ring through, and the first rule that matches.
     fn by_exception(&mut self, reached: &Reached<'_>) -> Option<Said> {
         let exceptions = reached.profile.exceptions()?;
         let (subscriber, class) = (reached.subscriber, self.question.caller.class);
-        let resolve = |target: &Target| self.subscribers.resolve(target);
-        let is_meant = |pattern: &Pattern| self.question.caller.is_meant(pattern, resolve);
+        let (question, subscribers) = (self.question, self.subscribers);
+        let resolve = |target: &Target| subscribers.resolve(target);
+        let is_meant = |pattern: &Pattern| question.caller.is_meant(pattern, resolve);
         if exceptions.is_blocked(is_meant) {
             self.reasons.push(Reason::Blocked { subscriber });
             return Some(Said::Reject(Rejection::Blocked));
         }
         if exceptions.is_vip(is_meant) {
             self.reasons.push(Reason::Vip { subscriber });
-            return Some(Said::Connect(reached.connect(class)));
+            return Some(Said::Connect(self.connect(reached)));
         }
-        let matched = exceptions
-            .first(self.question.occasion(), is_meant)?
+        let mut applying = exceptions.applying(self.question.occasion(), is_meant);
+        let matched = applying
+            .find(|matched| self.admits(subscriber, &matched.step))?
             .clone();
         let step = matched.step.clone();
         self.reasons.push(Reason::Exception {
@@ -324,7 +328,7 @@ impl<'q, S: Subscribers> Walk<'q, S> {
             matched,
         });
         Some(match step {
-            Step::Connect => Said::Connect(reached.connect(class)),
+            Step::Connect => Said::Connect(self.connect(reached)),
             Step::Reject if class == CallerClass::Anonymous => {
                 Said::Reject(Rejection::AnonymousRefused)
             }
@@ -358,8 +362,9 @@ impl<'q, S: Subscribers> Walk<'q, S> {
     /// The immediate action of a status; of `in_call` for a second call. `None` to go on.
     fn immediate(&mut self, reached: &Reached<'_>, base: BaseStatus) -> Option<Said> {
         let (status, class) = (base.status, self.question.caller.class);
-        let Some((step, layer)) = reached.profile.steps(base, Moment::Immediate, class).next()
-        else {
+        let mut steps = reached.profile.steps(base, Moment::Immediate, class);
+        let found = steps.find(|(step, _)| self.admits(reached.subscriber, step));
+        let Some((step, layer)) = found else {
             return (status == Status::Dnd).then_some(Said::Reject(Rejection::Dnd));
         };
         let is_granted = reached.base.status != Status::Dnd || reached.grants_call_through();
@@ -384,6 +389,25 @@ impl<'q, S: Subscribers> Walk<'q, S> {
             Step::Voicemail => Some(Said::Voicemail(cause)),
             Step::Forward(target) => Some(Said::Forward(Arc::clone(target), cause)),
         }
+    }
+
+    /// Whether a step can be taken; a forwarding that the administrator does not allow counts as not
+    /// set, and is told.
+    fn admits(&mut self, subscriber: Handle, step: &Step) -> bool {
+        match step {
+            Step::Forward(target) if !self.subscribers.may_forward_to(target) => {
+                let target = Arc::clone(target);
+                self.reasons
+                    .push(Reason::TargetRefused { subscriber, target });
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn connect(&self, reached: &Reached<'_>) -> Connect {
+        let may_forward = |target: &Target| self.subscribers.may_forward_to(target);
+        reached.connect(self.question.caller.class, may_forward)
     }
 
     fn is_for_caller(&self, step: &Step) -> bool {
@@ -489,9 +513,14 @@ impl Reached<'_> {
         }
     }
 
-    fn connect(&self, class: CallerClass) -> Connect {
+    fn connect(&self, class: CallerClass, may_forward: impl Fn(&Target) -> bool) -> Connect {
+        let admits = |step: &Step| match step {
+            Step::Forward(target) => may_forward(target),
+            _ => true,
+        };
         let acts = |failure| {
-            after_step(self.profile, self.base, self.in_call, (failure, class))
+            let asked = (failure, class);
+            after_step(self.profile, self.base, self.in_call, asked, admits)
                 .is_some_and(|(step, ..)| *step != Step::Connect)
         };
         let has_no_answer_action = acts(Failure::NoAnswer);
@@ -530,50 +559,6 @@ impl Connect {
             has_no_answer_action: false,
             has_after_action: false,
         }
-    }
-}
-
-/// What is set for a failure: during a call by `in_call` itself, else by the status or `all`.
-/// Unreachable falls back to no answer, declined to busy.
-fn after_step(
-    profile: &Profile,
-    base: BaseStatus,
-    in_call: bool,
-    (failure, class): (Failure, CallerClass),
-) -> Option<(&Step, Layer, Moment)> {
-    let moments: &[Moment] = match failure {
-        Failure::NoAnswer => &[Moment::NoAnswer],
-        Failure::Busy => &[Moment::Busy],
-        Failure::Unreachable => &[Moment::Unreachable, Moment::NoAnswer],
-        Failure::Declined => &[Moment::Declined, Moment::Busy],
-    };
-    moments.iter().find_map(|&moment| {
-        let own = || {
-            let step = profile
-                .own_step(Status::InCall, moment, class)
-                .filter(|_| in_call)?;
-            Some((step, Layer::Of(Status::InCall)))
-        };
-        let (step, layer) = own().or_else(|| profile.steps(base, moment, class).next())?;
-        Some((step, layer, moment))
-    })
-}
-
-const fn rejection_after(failure: Failure) -> Rejection {
-    match failure {
-        Failure::NoAnswer => Rejection::NoAnswer,
-        Failure::Busy => Rejection::Busy,
-        Failure::Unreachable => Rejection::Unreachable,
-        Failure::Declined => Rejection::Refused,
-    }
-}
-
-const fn cause_after(failure: Failure) -> Cause {
-    match failure {
-        Failure::NoAnswer => Cause::NoAnswer,
-        Failure::Busy => Cause::Busy,
-        Failure::Unreachable => Cause::Unreachable,
-        Failure::Declined => Cause::Declined,
     }
 }
 

@@ -178,15 +178,14 @@ impl Reason {
                 let what = english_step(&matched.step, "this caller");
                 format!("{name}'s exception “{}” {what}", matched.name)
             }
+            Self::TargetRefused { target, .. } => {
+                let target = target.as_str();
+                format!("{name} forwards to {target}, which the administrator does not allow")
+            }
             Self::CallThrough { .. } => {
                 format!("{name} forwards to this very caller, who is put through")
             }
-            Self::Failed { failure, .. } => match failure {
-                Failure::NoAnswer => format!("{name} does not answer"),
-                Failure::Busy => format!("{name} is busy"),
-                Failure::Unreachable => format!("{name} cannot be reached"),
-                Failure::Declined => format!("{name} declines the call"),
-            },
+            Self::Failed { failure, .. } => english_failure(*failure, &name),
             Self::Loop { .. } => format!("The call has been to {name} already"),
             Self::HopLimit { diversions } => {
                 format!("The call has been forwarded {diversions} times already")
@@ -251,15 +250,14 @@ impl Reason {
                     matched.name
                 )
             }
+            Self::TargetRefused { target, .. } => {
+                let target = target.as_str();
+                format!("{name} leitet an {target} weiter, was nicht erlaubt ist")
+            }
             Self::CallThrough { .. } => {
                 format!("{name} leitet zu diesem Anrufer selbst weiter; er wird durchgestellt")
             }
-            Self::Failed { failure, .. } => match failure {
-                Failure::NoAnswer => format!("{name} antwortet nicht"),
-                Failure::Busy => format!("Bei {name} ist besetzt"),
-                Failure::Unreachable => format!("{name} ist nicht erreichbar"),
-                Failure::Declined => format!("{name} lehnt den Anruf ab"),
-            },
+            Self::Failed { failure, .. } => german_failure(*failure, &name),
             Self::Loop { .. } => format!("Der Anruf war schon bei {name}"),
             Self::HopLimit { diversions } => {
                 format!("Der Anruf wurde schon {diversions} Mal weitergeleitet")
@@ -269,6 +267,24 @@ impl Reason {
             }
             Self::NoVoicemail => "Es gibt keine Mailbox".into(),
         }
+    }
+}
+
+fn english_failure(failure: Failure, name: &str) -> String {
+    match failure {
+        Failure::NoAnswer => format!("{name} does not answer"),
+        Failure::Busy => format!("{name} is busy"),
+        Failure::Unreachable => format!("{name} cannot be reached"),
+        Failure::Declined => format!("{name} declines the call"),
+    }
+}
+
+fn german_failure(failure: Failure, name: &str) -> String {
+    match failure {
+        Failure::NoAnswer => format!("{name} antwortet nicht"),
+        Failure::Busy => format!("Bei {name} ist besetzt"),
+        Failure::Unreachable => format!("{name} ist nicht erreichbar"),
+        Failure::Declined => format!("{name} lehnt den Anruf ab"),
     }
 }
 
