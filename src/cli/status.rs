@@ -13,6 +13,7 @@ use super::{Setting, time};
 #[derive(Debug, Subcommand)]
 pub(super) enum Status {
     /// List the statuses there are: the five, and the deployment's own
+    #[command(after_help = "Example:\n  pointsman status list")]
     List,
     /// Show the status of one or more subscribers
     Show(Show),

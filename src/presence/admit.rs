@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::change::{Change, ChangeError};
 use super::exceptions::Exceptions;
 use super::layers::Signal;
-use super::model::{Problem, Problems, Settings, Status, Subscriber};
+use super::model::{Problem, Problems, Settings, Status, StatusSettings, Subscriber};
 use super::own;
 use super::profile::Profile;
 use super::roster::Roster;
@@ -42,13 +42,7 @@ impl Roster {
             } => {
                 self.check_part(&id, &part)?;
                 let settings = Box::new(settings.validate().map_err(ChangeError::Invalid)?);
-                let mut alone = Settings::default();
-                alone.all = (*settings).clone();
-                let mut problems = self.denied(&alone, &Exceptions::default());
-                for problem in &mut problems {
-                    problem.field = problem.field.replacen("settings.all.", "", 1);
-                }
-                refuse(problems)?;
+                self.check_part_targets(&settings)?;
                 Ok(Change::PutSettings {
                     id,
                     part,
@@ -204,6 +198,18 @@ impl Roster {
         };
         let profile = Profile::under(&house, &document, &self.plan, 0);
         house.refused(&profile, &self.directory, &self.plan)
+    }
+
+    fn check_part_targets(&self, settings: &StatusSettings) -> Result<(), ChangeError> {
+        let alone = Settings {
+            all: settings.clone(),
+            ..Settings::default()
+        };
+        let mut problems = self.denied(&alone, &Exceptions::default());
+        for problem in &mut problems {
+            problem.field = problem.field.replacen("settings.all.", "", 1);
+        }
+        refuse(problems)
     }
 
     /// Settings stand under `all`, the five, and own statuses that there are or were.

@@ -20,7 +20,7 @@ async fn lay_down(world: &World, text: &str) {
 async fn a_target_that_is_not_allowed_is_refused_with_field_target_and_rule() {
     let world = world().await;
     lay_down(&world, RULES).await;
-    let number = json!({"immediate": {"external": {"forward": "0900 123"}}});
+    let number = json!({"immediate": {"external": {"forward": "0900 223"}}});
     let put = world
         .send(Method::PUT, &format!("{ANNA}/settings/away"), number)
         .await;
@@ -29,7 +29,7 @@ async fn a_target_that_is_not_allowed_is_refused_with_field_target_and_rule() {
     assert_eq!(problem["field"], "immediate.external.forward");
     assert_eq!(
         problem["text"],
-        "0900123 may not be forwarded to: forwarding.deny \"+49900*\""
+        "0900223 may not be forwarded to: forwarding.deny \"+49900*\""
     );
     let all = json!({"dnd": {"busy": {"forward": "sip:x@evil.example"}},
                      "own": {}, "away": {"busy": {"forward": "+499001234"}}});
