@@ -4,11 +4,14 @@ mod access;
 mod bindings;
 mod calls;
 mod events;
+mod hours;
 mod layers;
+mod own;
 mod passwords;
 mod peers;
 mod session;
 mod subscribers;
+mod targets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -167,6 +170,7 @@ fn policy() -> Policy {
         health: Default::default(),
         zone: jiff::tz::TimeZone::UTC,
         holidays: Default::default(),
+        house: Default::default(),
         visibility: Default::default(),
     }
 }

@@ -13,7 +13,7 @@ use super::background::Background;
 use super::in_force::InForce;
 use super::upkeep::unix_s;
 use crate::config::Config;
-use crate::presence::{Change, Holidays, Profile, Roster, Signal, calendar};
+use crate::presence::{Change, Holidays, HouseRules, Profile, Roster, Signal, calendar};
 
 /// How often is looked whether a calendar is due.
 const TICK: Duration = Duration::from_secs(1);
@@ -157,7 +157,8 @@ impl Calendars {
             entries.extend(read.map_err(|fault| format!("{}: {fault}", without_secret(feed)))?);
         }
         entries.sort_by_key(|entry| entry.from_s);
-        Ok(calendar::signals(&entries, &profile.triggers()))
+        let statuses = &self.roster.house().statuses;
+        Ok(calendar::signals(&entries, &profile.triggers(), statuses))
     }
 
     fn report(&self, id: &str, signals: Vec<Signal>) {
@@ -196,6 +197,8 @@ impl Calendars {
         }
         if fault.is_empty() {
             self.in_force.observe(days);
+            let house = HouseRules::clone(&self.in_force.shared.policy.load().house);
+            self.runtime.block_on(self.roster.set_house(house));
         }
     }
 

@@ -22,6 +22,7 @@ mod locate;
 mod log;
 mod names;
 mod post;
+mod reminders;
 mod serve;
 mod server;
 mod shard;
