@@ -13,6 +13,7 @@ mod bindings;
 mod calls;
 mod changes;
 mod colleagues;
+mod delegates;
 mod document;
 pub mod events;
 mod exceptions;
@@ -157,6 +158,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(status::read, status::set, status::clear))
         .routes(routes!(colleagues::colleagues))
         .routes(routes!(layers::overrule, layers::take_back))
+        .routes(routes!(delegates::read, delegates::replace))
         .routes(routes!(layers::signals, layers::report))
         .routes(routes!(layers::withdraw))
         .routes(routes!(layers::dismiss, layers::count_again))

@@ -3,6 +3,7 @@
 mod access;
 mod bindings;
 mod calls;
+mod delegates;
 mod events;
 mod layers;
 mod passwords;

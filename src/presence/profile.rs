@@ -347,6 +347,12 @@ impl Profile {
         self.more.as_ref().map_or(&[], |more| &more.delegates)
     }
 
+    /// Whether that person may order this one's status.
+    pub fn is_represented_by(&self, id: &str) -> bool {
+        let mut delegates = self.delegates().iter();
+        delegates.any(|delegate| delegate.eq_ignore_ascii_case(id))
+    }
+
     /// Whether the choice has ended by itself.
     pub fn is_expired(&self, now_unix_s: i64) -> bool {
         self.until_s != NEVER && self.until_s <= now_unix_s

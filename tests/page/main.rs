@@ -18,5 +18,6 @@
 mod browser;
 mod crowd;
 mod looks;
+mod personal;
 mod server;
 mod uses;
