@@ -25,6 +25,7 @@ mod journal;
 mod layers;
 mod list;
 pub mod metrics;
+pub mod oidc;
 mod page;
 mod page_password;
 mod peers;
@@ -173,6 +174,10 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::delete))
         .routes(routes!(session::sign_in, session::who, session::sign_out))
+        .routes(routes!(oidc::ways))
+        .routes(routes!(oidc::begin))
+        .routes(routes!(oidc::come_back))
+        .routes(routes!(oidc::leave))
         .routes(routes!(
             page_password::read,
             page_password::set,

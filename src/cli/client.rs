@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 use ureq::http::{Method, Request, Response, StatusCode};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Timeout};
 
 use super::exit::{CliError, Exit};
@@ -83,7 +83,7 @@ impl Client {
             )));
         }
         let roots = match is_encrypted {
-            true => system_roots()?,
+            true => crate::net::system_roots(),
             false => RootCerts::new_with_certs(&[]),
         };
         let agent = Agent::config_builder()
@@ -276,22 +276,6 @@ fn problem_text(status: StatusCode, body: &[u8]) -> String {
         Some(detail) => detail.to_owned(),
         None => format!("the server answered {status}"),
     }
-}
-
-/// The authorities that this system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
-fn system_roots() -> Result<RootCerts, CliError> {
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
-        let text = "this system trusts no certificate authority; install ca-certificates, or name \
-                    one with SSL_CERT_FILE";
-        return Err(CliError::failed(text));
-    }
-    let certificates: Vec<_> = found
-        .certs
-        .iter()
-        .map(|der| Certificate::from_der(der).to_owned())
-        .collect();
-    Ok(RootCerts::new_with_certs(&certificates))
 }
 
 /// The text of a key; empty where it is absent.

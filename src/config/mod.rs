@@ -16,6 +16,7 @@ mod compile;
 mod defaults;
 mod error;
 mod keys;
+mod oidc;
 mod read;
 mod readers;
 mod reference;
@@ -33,6 +34,7 @@ pub use address::{HostPort, Listen, VoicemailTemplate};
 pub use auth::Auth;
 pub use compile::{Surroundings, compile};
 pub use error::{ConfigError, ConfigErrors, Place};
+pub use oidc::Oidc;
 pub use reference::reference;
 
 use crate::message::Transport;
@@ -73,6 +75,8 @@ pub struct Config {
     pub store: Store,
     /// `[api]`
     pub api: Api,
+    /// `[oidc]`
+    pub oidc: Oidc,
     /// `[log]`
     pub log: Log,
     /// `[shutdown]`

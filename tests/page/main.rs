@@ -19,5 +19,8 @@ mod browser;
 mod crowd;
 mod looks;
 mod personal;
+mod provider;
 mod server;
+#[path = "../../src/api/tests/signer.rs"]
+mod signer;
 mod uses;

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::browser::Driver;
-use crate::server::Server;
+use crate::provider::Provider;
+use crate::server::{ADMIN, Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delegate_is_named_and_sets_the_status_which_tells_who_it_was() {
@@ -78,4 +79,50 @@ async fn what_becomes_of_messages_is_set_for_each_status() {
     )
     .await;
     anna.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_signs_in_at_the_provider_and_out_again() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let provider = Provider::start().await;
+    let oidc = format!(
+        "[oidc]\nissuer = \"{}\"\nclient_id = \"page\"\nlabel = \"Company login\"\n\
+         passwords = false\n",
+        provider.issuer
+    );
+    let server = Server::start_with(&oidc);
+    let browser = driver.open("en").await;
+    browser.client.goto(&server.page).await.unwrap();
+    browser
+        .wait_for_text(".signin .button", "Company login")
+        .await;
+    browser
+        .wait_until("document.querySelector('input[name=password]') === null")
+        .await;
+    provider.sign_in(None);
+    browser.click(".signin .button").await;
+    browser
+        .wait_for_text(".signin .fault", "cancelled or refused")
+        .await;
+    provider.sign_in(Some("nobody"));
+    browser.click(".signin .button").await;
+    browser
+        .wait_for_text(".signin .fault", "nobody here has that name")
+        .await;
+    provider.sign_in(Some("anna"));
+    browser.click(".signin .button").await;
+    browser.find(".view-status #pick").await;
+    browser.wait_for_text(".hero .name", "Anna Arndt").await;
+    browser.click(".more summary").await;
+    browser.click(".sheet button:last-child").await;
+    browser.find("#ended").await;
+    browser.client.goto(&server.page).await.unwrap();
+    browser.find(".signin .button").await;
+    browser.click(".signin .link").await;
+    browser.fill("input[name=token]", ADMIN).await;
+    browser.click(".signin [type=submit]").await;
+    browser.find(".view-people h1").await;
+    browser.close().await;
 }
