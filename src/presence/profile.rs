@@ -332,7 +332,7 @@ impl Profile {
     /// Whether the person belongs to that team.
     pub fn is_in(&self, team: &str) -> bool {
         let mut teams = self.teams().iter();
-        teams.any(|own| own.to_lowercase() == team.to_lowercase())
+        teams.any(|own| own == team || own.to_lowercase() == team.to_lowercase())
     }
 
     /// What colleagues see, as the person wants it.
