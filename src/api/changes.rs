@@ -11,7 +11,7 @@ use super::status::StatusWish;
 use super::transfer::{ImportedLine, ReadLine};
 use crate::presence::{
     Change, ChangeError, Changed, Conflict, Directory, Problem, Problems, Profile, Roster,
-    Settings, Source, Status, StatusSettings, Subscriber,
+    Settings, Source, StatusSettings, Subscriber,
 };
 
 /// How often a change of the whole settings is tried again when somebody else was faster.
@@ -104,6 +104,7 @@ pub(super) async fn set_status(
     let change = Change::SetStatus {
         id: id.to_owned(),
         status: wish.status,
+        own_status: wish.own_status,
         message: wish.message,
         until: wish.until,
         hold: wish.hold,
@@ -181,7 +182,7 @@ pub(super) async fn set_part(
 ) -> Result<Written, Failure> {
     let change = Change::PutSettings {
         id: id.to_owned(),
-        status: Status::from_name(part),
+        part: part.into(),
         settings: Box::new(settings),
         if_version,
     };

@@ -153,7 +153,7 @@ pub(super) fn mask(mut status: Value, level: Level) -> Option<Value> {
     if level < Level::Status {
         let effective = map.remove("effective_status");
         let is_free = effective.as_ref().and_then(Value::as_str) == Some(Status::Available.name());
-        for key in ["status", "calls"] {
+        for key in ["status", "own_status", "calls"] {
             map.remove(key);
         }
         map.insert("free".to_owned(), is_free.into());

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::problem::Failure;
 use super::state::ApiState;
-use crate::presence::{Profile, Source, Standing, Status, StatusLayer, Subscriber};
+use crate::presence::{OwnName, Profile, Source, Standing, Status, StatusLayer, Subscriber};
 
 /// A subscriber's document, and how the subscriber is right now.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -40,6 +40,9 @@ pub(super) struct StatusDocument {
     pub display_name: String,
     /// The base status in force: that of the highest layer.
     pub status: Status,
+    /// The own status that it stands for, by its id; `GET /statuses` has its texts and its colour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_status: Option<&'static str>,
     /// What colleagues see: the status, or `in_call` during calls and meetings unless it is `dnd`.
     pub effective_status: Status,
     /// Shown with the status.
@@ -85,6 +88,9 @@ pub(super) struct LayerDocument {
     pub layer: StatusLayer,
     /// What it says.
     pub status: Status,
+    /// The own status that it stands for, by its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_status: Option<&'static str>,
     /// Shown with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -117,6 +123,7 @@ impl LayerDocument {
         Self {
             layer: standing.layer,
             status: standing.status,
+            own_status: standing.own.map(OwnName::id),
             message: standing.message.map(str::to_owned),
             since: standing.since_unix_s.and_then(second),
             until: standing.until_unix_s.and_then(second),
@@ -138,6 +145,7 @@ impl SubscriberDocument {
         let mut subscriber = profile.to_subscriber();
         if profile.is_expired(now_s) {
             subscriber.status = Status::Available;
+            subscriber.own_status = None;
             subscriber.status_message = None;
             subscriber.until = None;
             subscriber.hold = false;
@@ -148,7 +156,7 @@ impl SubscriberDocument {
             effective_status,
             calls,
             has_password: profile.credentials().is_some(),
-            warnings: profile.password_gaps(&state.roster().hashing()),
+            warnings: warnings(state, profile),
         }
     }
 }
@@ -164,6 +172,7 @@ impl StatusDocument {
             id: profile.id().to_owned(),
             display_name: profile.display_name().to_owned(),
             status: standing.status,
+            own_status: standing.own.map(OwnName::id),
             effective_status,
             message: profile
                 .message_at(now_s, effective_status)
@@ -193,6 +202,20 @@ impl StatusDocument {
         let order = orders.find(|layer| layer.layer == StatusLayer::Override)?;
         Some(LayerDocument::of(state, order))
     }
+}
+
+/// What is odd about a stored document by itself.
+fn warnings(state: &ApiState, profile: &Profile) -> Vec<String> {
+    let mut warnings = profile.password_gaps(&state.roster().hashing());
+    let house = state.roster().house();
+    let missing = profile.missing_status(&house);
+    let plan = &state.shared().policy.load().plan;
+    let refused = house.refused(profile, state.directory(), plan);
+    warnings.extend(refused.iter().map(ToString::to_string));
+    warnings.extend(missing.map(|id| {
+        format!("there is no own status `{id}` any more: what it stood for counts instead")
+    }));
+    warnings
 }
 
 /// The effective status and the number of open calls.

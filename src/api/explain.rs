@@ -15,7 +15,7 @@ use super::extract::Query;
 use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use crate::message::{Scheme, Uri};
-use crate::presence::{CallerClass, Directory, Handle, Language};
+use crate::presence::{CallerClass, Directory, Handle, Language, OwnName};
 use crate::proxy::Neighbourhood;
 use crate::proxy::policy::{Peer, Policy, UnknownCallee};
 use crate::routing::{
@@ -443,6 +443,12 @@ impl Names for DisplayNames<'_> {
             || "?".to_owned(),
             |profile| profile.display_name().to_owned(),
         )
+    }
+
+    fn own_status(&self, own: OwnName, language: Language) -> String {
+        let statuses = &self.1.house.statuses;
+        let text = statuses.of(own).map(|own| own.text(language));
+        text.unwrap_or(own.id()).to_owned()
     }
 
     fn zone(&self) -> TimeZone {

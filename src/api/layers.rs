@@ -37,10 +37,10 @@ pub(super) async fn overrule(
     Body(body): Body,
 ) -> Result<Response, Failure> {
     let by = may_order(&state, &caller, &id)?;
-    require_keys(&body, &["status", "message", "until"])?;
+    require_keys(&body, &["status", "own_status", "message", "until"])?;
     let order = Override {
         by,
-        ..read_as(&body)?
+        ..read_as(&named_own(&state, body))?
     };
     let expected = if_match(&headers)?;
     order_it(&state, &caller, (&id, Some(order)), expected).await
@@ -117,7 +117,10 @@ pub(super) async fn signals(
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
     let profile = find(&state, &id)?;
-    let signals = profile.signals();
+    let mut signals = profile.signals().to_vec();
+    if !signals.iter().any(Signal::is_of_hours) {
+        signals.extend(profile.hours_signal(state.now_s()));
+    }
     Ok((etag(profile.version()), Json(signals)).into_response())
 }
 
@@ -138,7 +141,7 @@ pub(super) async fn report(
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
     let has_source = body.get("source").is_some();
-    let mut signal: Signal = read_as(&body)?;
+    let mut signal: Signal = read_as(&named_own(&state, body))?;
     if !has_source && signal.kind == SignalKind::Calendar {
         signal.source = Source::Calendar;
     }
@@ -272,6 +275,21 @@ fn named(kind: &str) -> Result<SignalKind, Failure> {
         let text = format!("`{kind}` is no kind of signal; use one of {names}");
         Failure::new(Kind::NotFound, text)
     })
+}
+
+/// A `status` that is the id of an own status becomes the one it stands for, with `own_status`.
+fn named_own(state: &ApiState, mut body: Value) -> Value {
+    let house = state.roster().house();
+    let own = body
+        .get("status")
+        .or_else(|| body.get("own_status"))
+        .and_then(Value::as_str)
+        .and_then(|id| house.statuses.get(id));
+    if let (Some(own), Some(map)) = (own, body.as_object_mut()) {
+        map.insert("own_status".to_owned(), own.name.id().into());
+        map.insert("status".to_owned(), own.class.status().name().into());
+    }
+    body
 }
 
 /// A body whose type says by itself what is wrong with it.

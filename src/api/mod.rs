@@ -21,6 +21,7 @@ mod explain;
 mod extract;
 pub mod gazette;
 mod health;
+mod hours;
 mod journal;
 mod layers;
 mod list;
@@ -36,6 +37,7 @@ pub mod sessions;
 mod settings;
 pub mod state;
 mod status;
+mod statuses;
 mod stream;
 mod subscribers;
 #[cfg(test)]
@@ -157,6 +159,7 @@ fn routes() -> OpenApiRouter<ApiState> {
             subscribers::delete
         ))
         .routes(routes!(status::read, status::set, status::clear))
+        .routes(routes!(statuses::statuses))
         .routes(routes!(colleagues::colleagues))
         .routes(routes!(layers::overrule, layers::take_back))
         .routes(routes!(delegates::read, delegates::replace))
@@ -165,6 +168,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(layers::dismiss, layers::count_again))
         .routes(routes!(layers::triggers, layers::replace_triggers))
         .routes(routes!(exceptions::read, exceptions::replace))
+        .routes(routes!(hours::read, hours::replace, hours::delete))
         .routes(routes!(
             settings::read_all,
             settings::replace_all,

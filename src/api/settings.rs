@@ -108,7 +108,7 @@ async fn change_all(
 #[utoipa::path(
     get, path = "/subscribers/{id}/settings/{status}", tag = "settings",
     params(("id" = String, Path, description = "Id of the subscriber"),
-           ("status" = String, Path, description = "A status, or `all` for what each inherits")),
+           ("status" = String, Path, description = "A status, an own one too, or `all` for what each inherits")),
     responses((status = 200, body = StatusSettings, headers(("ETag" = String))), Refusals)
 )]
 pub(super) async fn read(
@@ -117,9 +117,11 @@ pub(super) async fn read(
     Path((id, status)): Path<(String, String)>,
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
-    require_part(&status)?;
     let profile = find(&state, &id)?;
-    let part = part_of(profile.settings(), &status);
+    let part = profile.settings().part(&status);
+    if part.is_empty() {
+        require_part(&state, &status)?;
+    }
     Ok((etag(profile.version()), Json(part)).into_response())
 }
 
@@ -128,7 +130,7 @@ pub(super) async fn read(
     put, path = "/subscribers/{id}/settings/{status}", tag = "settings",
     request_body = StatusSettings,
     params(("id" = String, Path, description = "Id of the subscriber"),
-           ("status" = String, Path, description = "A status, or `all` for what each inherits"),
+           ("status" = String, Path, description = "A status, an own one too, or `all` for what each inherits"),
            ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses((status = 200, body = ChangedPart, headers(("ETag" = String))), Refusals)
 )]
@@ -139,7 +141,6 @@ pub(super) async fn replace(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Failure> {
-    require_part(&status)?;
     let part = StatusSettings::from_json(&body)?;
     change(&state, &caller, (id, status), &headers, part).await
 }
@@ -148,7 +149,7 @@ pub(super) async fn replace(
 #[utoipa::path(
     delete, path = "/subscribers/{id}/settings/{status}", tag = "settings",
     params(("id" = String, Path, description = "Id of the subscriber"),
-           ("status" = String, Path, description = "A status, or `all` for what each inherits"),
+           ("status" = String, Path, description = "A status, an own one too, or `all` for what each inherits"),
            ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
     responses((status = 200, body = ChangedPart, headers(("ETag" = String))), Refusals)
 )]
@@ -158,7 +159,6 @@ pub(super) async fn delete(
     Path((id, status)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    require_part(&status)?;
     let part = StatusSettings::default();
     change(&state, &caller, (id, status), &headers, part).await
 }
@@ -172,30 +172,29 @@ async fn change(
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
     let expected = if_match(headers)?;
+    if find(state, &id)?.settings().part(&status).is_empty() {
+        require_part(state, &status)?;
+    }
     let Written {
         profile, warnings, ..
     } = changes::set_part(state, &id, &status, part, expected).await?;
     let document = ChangedPart {
-        settings: part_of(profile.settings(), &status),
+        settings: profile.settings().part(&status),
         warnings,
     };
     Ok((etag(profile.version()), Json(document)).into_response())
 }
 
-fn require_part(name: &str) -> Result<(), Failure> {
-    if Settings::PARTS.contains(&name) {
+fn require_part(state: &ApiState, name: &str) -> Result<(), Failure> {
+    let statuses = &state.roster().house().statuses;
+    if Settings::PARTS.contains(&name) || statuses.get(name).is_some() {
         return Ok(());
     }
-    Err(Failure::new(
-        Kind::NotFound,
-        format!(
-            "there are no settings for `{name}`; use {}",
-            Settings::PARTS.join(", ")
-        ),
-    ))
-}
-
-fn part_of(mut settings: Settings, name: &str) -> StatusSettings {
-    let part = settings.part_mut(name);
-    part.map(std::mem::take).unwrap_or_default()
+    let own = statuses.0.iter().map(|own| own.name.id());
+    let known: Vec<&str> = Settings::PARTS.into_iter().chain(own).collect();
+    let text = format!(
+        "there are no settings for `{name}`; use {}",
+        known.join(", ")
+    );
+    Err(Failure::new(Kind::NotFound, text))
 }

@@ -18,13 +18,18 @@ use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use super::subscribers::etag;
 use super::{Refusals, require_keys};
-use crate::presence::{Problem, Problems, Source, Status};
+use crate::presence::{OwnStatuses, Problem, Problems, Source, Status, StatusName};
 
 /// A status to be set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct StatusWish {
-    /// `available`, `away`, `break` or `dnd`; `in_call` is shown during calls and cannot be set.
+    /// `available`, `away`, `break`, `dnd`, or the id of an own status (`GET /statuses`); `in_call` is
+    /// shown during calls and cannot be set.
+    #[schema(value_type = String)]
     pub status: Status,
+    /// The own status.
+    #[serde(skip)]
+    pub own_status: Option<String>,
     /// Shown to colleagues with the status.
     pub message: Option<String>,
     /// When the status ends by itself (RFC 3339, in the future).
@@ -40,7 +45,7 @@ impl StatusWish {
     ///
     /// # Errors
     /// Unknown keys, wrong kinds, an `until` that is no instant; `in_call` is a conflict.
-    fn read(body: &Value) -> Result<Self, Failure> {
+    fn read(body: &Value, statuses: &OwnStatuses) -> Result<Self, Failure> {
         let map = require_keys(body, &["status", "message", "until", "hold"])?;
         let mut problems = Vec::new();
         let mut text = |key: &str| match map.get(key) {
@@ -60,12 +65,11 @@ impl StatusWish {
                 false
             }
         };
-        let named = status.as_deref().and_then(Status::from_name);
+        let named = status.as_deref().and_then(StatusName::read);
+        let named = named.and_then(|name| statuses.named(&name));
         if named.is_none() && problems.is_empty() {
-            problems.push(Problem::new(
-                "status",
-                "must be available, away, break or dnd",
-            ));
+            let text = format!("must be one of {}", statuses.choices());
+            problems.push(Problem::new("status", text));
         }
         let until = until.map(|text| text.parse::<Timestamp>());
         if let Some(Err(_)) = until {
@@ -73,8 +77,9 @@ impl StatusWish {
             problems.push(Problem::new("until", help));
         }
         match (named, until.transpose()) {
-            (Some(status), Ok(until)) if problems.is_empty() => Ok(Self {
-                status,
+            (Some(base), Ok(until)) if problems.is_empty() => Ok(Self {
+                status: base.status,
+                own_status: base.own.map(|own| own.id().to_owned()),
                 message,
                 until,
                 hold,
@@ -127,7 +132,7 @@ pub(super) async fn set(
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
     let expected = if_match(&headers)?;
-    let wish = StatusWish::read(&body)?;
+    let wish = StatusWish::read(&body, &state.roster().house().statuses)?;
     if wish.status == Status::InCall {
         return Err(Failure::field(
             Kind::Conflict,
@@ -189,7 +194,9 @@ mod tests {
     #[test]
     fn a_wish_is_read_or_its_keys_are_named() {
         let until = "2026-11-23T15:00:00+01:00";
-        let wish = StatusWish::read(&json!({"status": "away", "message": "x", "until": until}));
+        let own = OwnStatuses::default();
+        let wish = json!({"status": "away", "message": "x", "until": until});
+        let wish = StatusWish::read(&wish, &own);
         assert_eq!(
             wish.unwrap().until,
             Some("2026-11-23T14:00:00Z".parse().unwrap())
@@ -201,9 +208,9 @@ mod tests {
             (json!({"status": "away", "until": "soon"}), "until"),
             (json!({"status": "away", "message": 7}), "message"),
         ] {
-            let failure = StatusWish::read(&body).unwrap_err();
+            let failure = StatusWish::read(&body, &own).unwrap_err();
             assert_eq!(failure.problems[0].field, field, "{body}");
         }
-        assert!(StatusWish::read(&json!([])).is_err());
+        assert!(StatusWish::read(&json!([]), &own).is_err());
     }
 }

@@ -5,14 +5,17 @@ mod bindings;
 mod calls;
 mod delegates;
 mod events;
+mod hours;
 mod layers;
 mod oidc;
+mod own;
 mod passwords;
 mod peers;
 mod session;
 #[expect(unreachable_pub, reason = "the tests of the page have it, too")]
 mod signer;
 mod subscribers;
+mod targets;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering::Relaxed};
@@ -204,6 +207,7 @@ fn policy() -> Policy {
         health: Default::default(),
         zone: jiff::tz::TimeZone::UTC,
         holidays: Default::default(),
+        house: Default::default(),
         visibility: Default::default(),
     }
 }

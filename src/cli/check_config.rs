@@ -111,6 +111,15 @@ fn say_summary(file: &Path, config: &Config, policy: &Policy) -> Outcome {
             peers.join(", ")
         }
     ))?;
+    if !policy.house.targets.is_empty() {
+        let (deny, allow) = (&config.forwarding.deny, &config.forwarding.allow);
+        let list = |list: &Vec<String>| match list.is_empty() {
+            true => "nothing".to_owned(),
+            false => list.join(" "),
+        };
+        let (deny, allow) = (list(deny), list(allow));
+        say(&format!("  forwarding  denies {deny}, allows {allow}"))?;
+    }
     say(&format!("  store       {}", config.store.path.display()))?;
     let token = if config.api.admin_token.is_some() {
         "with a token"

@@ -44,7 +44,8 @@ impl Offline {
         let plan = NumberPlan::for_region(&config.sip.region)
             .map_err(|error| CliError::failed(format!("sip.region: {error:?}")))?;
         let clock: Clock = Arc::new(super::time::wall);
-        let roster = Roster::start(Arc::new(store), directory.clone(), plan, clock);
+        let around = (directory.clone(), plan);
+        let roster = Roster::start_under(config.house(), Arc::new(store), around, clock);
         let roster = roster.map_err(failed)?;
         roster.set_hashing(Hashing {
             realm: config.realm().unwrap_or_default().into(),

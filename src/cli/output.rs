@@ -84,6 +84,16 @@ pub(super) fn status_cell(status: &str) -> Cell {
     }
 }
 
+/// What is shown to colleagues: an own status before the one it stands for, unless a call covers it.
+pub(super) fn status_word(document: &Value) -> String {
+    let effective = text(document, "effective_status");
+    let own = text(document, "own_status");
+    match own.is_empty() || effective != text(document, "status") {
+        true => effective.to_owned(),
+        false => format!("{} {effective}", printable(own)),
+    }
+}
+
 /// A cell with text that came from others.
 pub(super) fn cell(text: &str) -> Cell {
     Cell::new(printable(text))
@@ -109,7 +119,7 @@ pub(super) fn local_time(instant: &str) -> String {
 
 /// The effective status with its message and its end, on one line.
 pub(super) fn status_line(document: &Value) -> String {
-    let mut line = text(document, "effective_status").to_owned();
+    let mut line = status_word(document);
     for key in ["message", "status_message"] {
         if !text(document, key).is_empty() {
             line.push_str(&format!(", \"{}\"", printable(text(document, key))));

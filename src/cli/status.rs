@@ -1,17 +1,20 @@
 //! `pointsman status`: show, set and clear a subscriber's status.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::client::{escape, set, text};
 use super::exit::Outcome;
-use super::output::{cell, local_time, say, say_json, say_table, status_cell, table};
+use super::output::{cell, local_time, say, say_json, say_table, status_cell, status_word, table};
 use super::{Setting, time};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Status {
+    /// List the statuses there are: the five, and the deployment's own
+    #[command(after_help = "Example:\n  pointsman status list")]
+    List,
     /// Show the status of one or more subscribers
     Show(Show),
     /// Set a subscriber's status
@@ -35,8 +38,9 @@ pub(super) struct Show {
 pub(super) struct Set {
     /// Id of the subscriber
     id: String,
-    /// The status; `in_call` is shown during calls and cannot be set
-    status: Name,
+    /// available, away, break, dnd, or an own status (`pointsman status list`); `in_call` is shown during
+    /// calls and cannot be set
+    status: String,
     /// Shown to colleagues with the status
     #[arg(long, short)]
     message: Option<String>,
@@ -55,34 +59,10 @@ pub(super) struct Clear {
     id: String,
 }
 
-/// The statuses by their names in documents. `in_call` is sent too, so that the refusal and its
-/// reason are the server's.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum Name {
-    Available,
-    Away,
-    Break,
-    Dnd,
-    #[value(hide = true)]
-    InCall,
-}
-
-impl Name {
-    const fn text(self) -> &'static str {
-        match self {
-            Self::Available => "available",
-            Self::Away => "away",
-            Self::Break => "break",
-            Self::Dnd => "dnd",
-            Self::InCall => "in_call",
-        }
-    }
-}
-
 impl Status {
     pub(super) fn run(&self, setting: &Setting) -> Outcome {
         match self {
+            Self::List => list(setting),
             Self::Show(show) => show.run(setting),
             Self::Set(set) => set.run(setting),
             Self::Clear(clear) => clear.run(setting),
@@ -108,7 +88,7 @@ impl Show {
 
 impl Set {
     fn run(&self, setting: &Setting) -> Outcome {
-        let mut document = json!({ "status": self.status.text() });
+        let mut document = json!({ "status": self.status });
         if let Some(message) = &self.message {
             set(&mut document, "message", message.as_str());
         }
@@ -134,6 +114,25 @@ impl Clear {
     }
 }
 
+fn list(setting: &Setting) -> Outcome {
+    let statuses = setting.client()?.get("/api/v1/statuses")?;
+    if setting.json {
+        return say_json(&statuses);
+    }
+    let mut table = table(&["id", "class", "german", "english", "colour"]);
+    for status in statuses.as_array().into_iter().flatten() {
+        let texts = super::client::field(status, "text");
+        table.add_row([
+            cell(text(status, "id")),
+            cell(text(status, "class")),
+            cell(text(texts, "de")),
+            cell(text(texts, "en")),
+            cell(text(status, "colour")),
+        ]);
+    }
+    say_table(table, "none")
+}
+
 fn path(id: &str) -> String {
     format!("/api/v1/subscribers/{}/status", escape(id))
 }
@@ -154,7 +153,7 @@ fn say_statuses(statuses: &[Value]) -> Outcome {
     for status in statuses {
         table.add_row([
             cell(text(status, "id")),
-            status_cell(text(status, "effective_status")),
+            status_cell(&status_word(status)),
             cell(text(status, "message")),
             cell(&local_time(text(status, "until"))),
             cell(text(status, "source")),

@@ -30,6 +30,8 @@ impl Config {
         errors.extend(self.check_advertised());
         errors.extend(self.check_peers());
         errors.extend(self.check_nodes());
+        errors.extend(self.check_statuses());
+        errors.extend(self.check_hours());
         errors
     }
 

@@ -64,6 +64,10 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
         return Err(ConfigErrors(errors));
     };
     let registrar = registrar(config);
+    let mut house = config.house();
+    house
+        .domains
+        .extend(listeners.iter().map(|listener| listener.host.clone()));
     Ok(Policy {
         auth: super::auth::policy(config, &listeners, registrar.is_some()),
         never_ban: config.auth.never_ban.clone(),
@@ -78,6 +82,7 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
         health: health(config),
         zone: config.presence.zone(),
         holidays: Holidays::default(),
+        house: Arc::new(house),
         visibility: config.presence.visibility(),
         stranger: stranger(config),
         voicemail: voicemail_hop.and_then(|hop| voicemail(config, hop)),

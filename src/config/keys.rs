@@ -5,6 +5,7 @@ use super::address::{
 };
 use super::auth::{method, realm};
 use super::error::Fault;
+use super::house::target;
 use super::oidc::{label, url, word};
 use super::readers::{
     addresses, calendar, certificates, check_s, level, listeners, max_delay, peer_name, region,
@@ -62,6 +63,12 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
     ),
     ("dns", "How host names are resolved (RFC 3263)."),
     ("presence", "How people can be reached."),
+    (
+        "forwarding",
+        "Whereto subscribers may forward calls. What is not allowed is refused when it is saved; where a \
+         rule comes later, the forwarding counts as not set. Of the patterns that match, the longest \
+         decides; colleagues can always be forwarded to.",
+    ),
     (
         "registrar",
         "Who keeps the bindings of phones: we, so that calls go to the phones themselves, or the PBX. \
@@ -131,6 +138,8 @@ macro_rules! key {
         }
     };
 }
+
+pub(super) use key;
 
 /// The keys of the sections.
 pub(super) const KEYS: &[Key<Config>] = &[
@@ -263,6 +272,15 @@ pub(super) const KEYS: &[Key<Config>] = &[
     key!("presence.calendar_refresh_s", "seconds, 10 to 86400", Toml("300"), true,
         c.presence.calendar_refresh_s = v => v.integer(10..=86_400)? as u32,
         "How often the calendars of subscribers and the holidays are read again."),
+    key!("forwarding.deny", "list of patterns", Toml("[]"), true,
+        c.forwarding.deny = v => v.list(target)?,
+        "What may not be forwarded to: `\"+49900*\"` (numbers that begin so, however they are written; also \
+         as they are dialled, `\"0900*\"`), `\"110\"`, `\"sip:*@example.com\"`, `\"sip:*@*.example.com\"`, \
+         `\"sip:*\"` (every SIP address), `\"*\"` (everything)."),
+    key!("forwarding.allow", "list of patterns", Toml("[]"), true,
+        c.forwarding.allow = v => v.list(target)?,
+        "What may be forwarded to although a shorter pattern of `deny` matches. Without `deny` nothing \
+         else may."),
     key!("registrar.mode", "`\"local\"` or `\"pass\"`",
         Words("`\"pass\"` with a `next_hop`, else `\"local\"`"), true,
         c.registrar.mode = v => Some(v.word(&[

@@ -15,6 +15,7 @@ mod check;
 mod compile;
 mod defaults;
 mod error;
+mod house;
 mod keys;
 mod oidc;
 mod read;
@@ -34,6 +35,7 @@ pub use address::{HostPort, Listen, VoicemailTemplate};
 pub use auth::Auth;
 pub use compile::{Surroundings, compile};
 pub use error::{ConfigError, ConfigErrors, Place};
+pub use house::{Hours, OwnStatus};
 pub use oidc::Oidc;
 pub use reference::reference;
 
@@ -53,12 +55,19 @@ pub struct Config {
     /// `[[node]]`
     #[serde(rename = "node")]
     pub nodes: Vec<Node>,
+    /// `[[status]]`
+    #[serde(rename = "status")]
+    pub statuses: Vec<OwnStatus>,
+    /// `[[hours]]`
+    pub hours: Vec<Hours>,
     /// `[health]`
     pub health: Health,
     /// `[dns]`
     pub dns: Dns,
     /// `[presence]`
     pub presence: Presence,
+    /// `[forwarding]`
+    pub forwarding: ForwardingTargets,
     /// `[registrar]`
     pub registrar: Registrar,
     /// `[tls]`
@@ -203,6 +212,14 @@ pub struct Health {
 pub struct Dns {
     pub servers: Vec<SocketAddr>,
     pub timeout_ms: u32,
+}
+
+/// `[forwarding]`
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct ForwardingTargets {
+    pub deny: Vec<String>,
+    pub allow: Vec<String>,
 }
 
 /// `[registrar]`

@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors, Fault, Place};
+use super::house::{HOURS_KEYS, STATUS_KEYS};
 use super::keys::{KEYS, Key, NODE_KEYS, PEER_KEYS, SECTIONS};
 use super::value::Value;
 use super::{Config, Secret};
@@ -87,6 +88,8 @@ const NODE_NEEDS: &[Need] = &[
     (&["uri"], "it has no `uri`, which every node needs"),
 ];
 
+const STATUS_NEEDS: &[Need] = &[(&["id"], "it has no `id`, which every status needs")];
+
 impl Reading<'_> {
     fn document(&mut self) {
         let (document, faults) = DeTable::parse_recoverable(self.text);
@@ -103,12 +106,19 @@ impl Reading<'_> {
                 "node" => {
                     self.config.nodes = self.tables("node", value, (NODE_KEYS, NODE_NEEDS));
                 }
+                "status" => {
+                    let keys = (STATUS_KEYS, STATUS_NEEDS);
+                    self.config.statuses = self.tables("status", value, keys);
+                }
+                "hours" => {
+                    self.config.hours = self.tables("hours", value, (HOURS_KEYS, &[]));
+                }
                 section if SECTIONS.iter().any(|(known, _)| *known == section) => {
                     self.section(section, value);
                 }
                 unknown => {
                     let known = SECTIONS.iter().map(|(known, _)| *known);
-                    let known = known.chain(["peer", "node"]);
+                    let known = known.chain(["peer", "node", "status", "hours"]);
                     let text = format!("there is no such section; {}", nearest(unknown, known));
                     self.refuse(Some(name.span()), unknown, text);
                 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::house::{HOURS_ABOUT, HOURS_KEYS, STATUS_ABOUT, STATUS_KEYS};
 use super::keys::{Absent, KEYS, Key, NODE_KEYS, PEER_KEYS, SECTIONS};
 use super::read::variable;
 
@@ -24,6 +25,12 @@ pub fn reference() -> String {
                          `sip.next_hop`. Repeat the section for each.";
             let rows: Vec<_> = NODE_KEYS.iter().map(|key| row(key, None)).collect();
             write_section(&mut out, "[[node]]", about, &rows);
+        }
+        if *section == "presence" {
+            let rows: Vec<_> = STATUS_KEYS.iter().map(|key| row(key, None)).collect();
+            write_section(&mut out, "[[status]]", STATUS_ABOUT, &rows);
+            let rows: Vec<_> = HOURS_KEYS.iter().map(|key| row(key, None)).collect();
+            write_section(&mut out, "[[hours]]", HOURS_ABOUT, &rows);
         }
     }
     out
@@ -60,7 +67,7 @@ fn row<T>(key: &Key<T>, variable: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::value::Value;
-    use super::super::{Config, Node, Peer};
+    use super::super::{Config, Node, OwnStatus, Peer};
     use super::*;
     use toml::de::DeTable;
 
@@ -100,6 +107,7 @@ mod tests {
 
         check_table(PEER_KEYS, &Peer::default());
         check_table(NODE_KEYS, &Node::default());
+        check_table(STATUS_KEYS, &OwnStatus::default());
     }
 
     fn check_table<T>(keys: &[Key<T>], of: &impl serde::Serialize) {
@@ -128,6 +136,7 @@ mod tests {
         check(KEYS);
         check(PEER_KEYS);
         check(NODE_KEYS);
+        check(STATUS_KEYS);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::background::{Background, Stop};
 use super::in_force::InForce;
 use super::upkeep::unix_s;
 use crate::config::Config;
-use crate::presence::{Change, Holidays, Profile, Roster, Signal, calendar};
+use crate::presence::{Change, Holidays, HouseRules, Profile, Roster, Signal, calendar};
 
 /// How often is looked whether a calendar is due.
 const TICK: Duration = Duration::from_secs(1);
@@ -172,7 +172,8 @@ impl Calendars {
             entries.extend(read.map_err(|fault| format!("{}: {fault}", without_secret(feed)))?);
         }
         entries.sort_by_key(|entry| entry.from_s);
-        Ok(calendar::signals(&entries, &profile.triggers()))
+        let statuses = &self.roster.house().statuses;
+        Ok(calendar::signals(&entries, &profile.triggers(), statuses))
     }
 
     fn report(&self, id: &str, signals: Vec<Signal>) {
@@ -214,6 +215,8 @@ impl Calendars {
         }
         if fault.is_empty() {
             self.in_force.observe(days);
+            let house = HouseRules::clone(&self.in_force.shared.policy.load().house);
+            self.runtime.block_on(self.roster.set_house(house));
         }
     }
 

@@ -175,7 +175,7 @@ impl InForce {
         let (names, now_ms) = (&self.shared.names, self.clock.now().ms);
         let surveyed = Surveyed::for_reload(&config, names, now_ms);
         let mut policy = compile(&config, &surveyed)?.bound(&self.addresses);
-        policy.holidays = (**self.holidays.load()).clone();
+        policy = policy.observing((**self.holidays.load()).clone());
         prepare(&config)?;
         surveyed.publish(names, now_ms);
         self.shared.policy.store(Arc::new(policy));
@@ -190,10 +190,8 @@ impl InForce {
         let policy = self.shared.policy.load_full();
         if policy.holidays != holidays {
             self.holidays.store(Arc::new(holidays.clone()));
-            self.shared.policy.store(Arc::new(Policy {
-                holidays,
-                ..(*policy).clone()
-            }));
+            let observing = (*policy).clone().observing(holidays);
+            self.shared.policy.store(Arc::new(observing));
         }
     }
 
@@ -206,11 +204,12 @@ impl InForce {
         match compile(&config, &surveyed) {
             Ok(policy) => {
                 let listeners = self.shared.policy.load().listeners.clone();
-                self.shared.policy.store(Arc::new(Policy {
+                let policy = policy.observing((**self.holidays.load()).clone());
+                let policy = Policy {
                     listeners,
-                    holidays: (**self.holidays.load()).clone(),
                     ..policy
-                }));
+                };
+                self.shared.policy.store(Arc::new(policy));
             }
             Err(errors) => tracing::warn!(%errors, "the new addresses of a name cannot be used"),
         }

@@ -23,6 +23,7 @@ mod locate;
 mod log;
 mod names;
 mod post;
+mod reminders;
 mod serve;
 mod server;
 mod shard;

@@ -19,6 +19,7 @@ use super::gauges::Gauges;
 use super::in_force::{InForce, Surveyed};
 use super::names::{NameService, Resolving};
 use super::post::{Post, posts};
+use super::reminders::{keep_passwords_for, tell_of_missing};
 use super::shard::{Shards, Sockets};
 use super::socket::{BindError, Buffers, bind_shared, granted_less, local_address};
 use super::stream::{self, CertificateFacts, Connections, StreamCounters, Streams, Surface, Tls};
@@ -28,7 +29,7 @@ use crate::call::CallRecord;
 use crate::config::{self, Config, ConfigErrors, Listen, compile};
 use crate::engine::{Engine, Shared, shard_of};
 use crate::message::Transport;
-use crate::presence::{Directory, LoadError, NumberPlan, Roster};
+use crate::presence::{Directory, HouseRules, LoadError, NumberPlan, Roster};
 use crate::proxy::Trace;
 use crate::proxy::policy::Policy;
 use crate::registrar::{Flow, Locations};
@@ -79,7 +80,8 @@ impl Server {
         let store = open_store(&config)?;
         store.maintain(unix_s(clock)).map_err(StartError::Store)?;
         let directory = Arc::new(Directory::new(random_u64()?));
-        let roster = start_roster(&store, &directory, &policy.plan, clock)?;
+        let house = HouseRules::clone(&policy.house);
+        let roster = start_roster(&store, (&directory, &policy.plan), house, clock)?;
         let bound = bind(&config)?;
         let addresses = bound.addresses;
         let policy = policy.bound(&addresses);
@@ -87,6 +89,8 @@ impl Server {
         let shared = Shared::new(policy, directory, store.secret(), config.shards());
         let shared = Arc::new(shared.with_locations(locations));
         keep_passwords_for(&roster, &shared);
+        let plan = Arc::clone(&shared.policy.load().plan);
+        tell_of_missing(&shared.directory, &roster.house(), &plan);
         surveyed.publish(&shared.names, clock.now().ms);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let posts = posts(bound.of_shards.len()).map_err(StartError::Thread)?;
@@ -157,6 +161,7 @@ impl Server {
             streams.connections().put_tls(tls);
         }
         keep_passwords_for(&self.roster, &self.shared);
+        self.lay_down();
         // So that shards without anything to do look at it as well.
         self.shards.on_resolved()();
         let hooks = self
@@ -165,6 +170,19 @@ impl Server {
             .unwrap_or_else(PoisonError::into_inner);
         hooks.iter().for_each(|hook| hook(&config));
         Ok(Reloaded { needs_restart })
+    }
+
+    /// What the administrator lays down is in force when this returns, for everybody.
+    fn lay_down(&self) {
+        let house = HouseRules::clone(&self.shared.policy.load().house);
+        let plan = Arc::clone(&self.shared.policy.load().plan);
+        tell_of_missing(&self.shared.directory, &house, &plan);
+        let set = || match tokio::runtime::Builder::new_current_thread().build() {
+            Ok(runtime) => runtime.block_on(self.roster.set_house(house)),
+            Err(error) => tracing::error!(%error, "own statuses and hours stay as they were"),
+        };
+        // A thread of its own: whoever reloads may be a task of another runtime.
+        std::thread::scope(|scope| scope.spawn(set).join().ok());
     }
 
     /// Answers new calls with 503 from now on.
@@ -315,13 +333,14 @@ fn open_store(config: &Config) -> Result<Arc<Timed<Embedded>>, StartError> {
 
 fn start_roster(
     store: &Arc<Timed<Embedded>>,
-    directory: &Arc<Directory>,
-    plan: &NumberPlan,
+    (directory, plan): (&Arc<Directory>, &NumberPlan),
+    house: HouseRules,
     clock: Clock,
 ) -> Result<Arc<Roster>, StartError> {
     let store = Arc::clone(store) as Arc<dyn Store>;
     let clock = Arc::new(move || clock.timestamp());
-    let roster = Roster::start(store, Arc::clone(directory), plan.clone(), clock);
+    let around = (Arc::clone(directory), plan.clone());
+    let roster = Roster::start_under(house, store, around, clock);
     roster.map(Arc::new).map_err(StartError::Load)
 }
 
@@ -345,23 +364,6 @@ struct Bound {
     streams: Vec<(u8, TcpListener)>,
     /// Every listener's address.
     addresses: Vec<SocketAddr>,
-}
-/// From now on passwords are kept for the realm in force; the log tells how many are of no use
-/// under it.
-fn keep_passwords_for(roster: &Roster, shared: &Shared) {
-    let hashing = shared.policy.load().auth.hashing();
-    let (mut passwords, mut unfit, mut example) = (0u64, 0u64, String::new());
-    for profile in shared.directory.profiles() {
-        passwords += u64::from(profile.credentials().is_some());
-        if let Some(gap) = profile.password_gaps(&hashing).into_iter().next() {
-            unfit += 1;
-            example = format!("{}: {gap}", profile.id());
-        }
-    }
-    if unfit > 0 {
-        tracing::warn!(passwords, unfit, example, "passwords must be set again");
-    }
-    roster.set_hashing(hashing);
 }
 
 fn bind(config: &Config) -> Result<Bound, StartError> {

@@ -18,6 +18,7 @@ use jiff::civil::Date;
 use super::exceptions::Holidays;
 use super::layers::{Signal, SignalKind, Triggers};
 use super::model::{Source, Status};
+use super::own::{BaseStatus, OwnStatuses, StatusName};
 
 /// How many recurrences of one event are followed: 27 years of a daily one.
 const RECURRENCES_LIMIT: usize = 10_000;
@@ -109,14 +110,15 @@ pub fn holidays(text: &str, window: Range<i64>) -> Result<Holidays, String> {
 }
 
 /// What a calendar reports of a person who wants it so.
-pub fn signals(entries: &[Entry], triggers: &Triggers) -> Vec<Signal> {
+pub fn signals(entries: &[Entry], triggers: &Triggers, statuses: &OwnStatuses) -> Vec<Signal> {
     let reported = entries.iter().filter_map(|entry| {
-        let (kind, status) = meaning(entry, triggers)?;
+        let (kind, base) = meaning(entry, triggers, statuses)?;
         Some(Signal {
             kind,
             id: entry.id.clone(),
             title: Some(entry.title.clone()).filter(|title| !title.is_empty()),
-            status,
+            status: base.map(|base| base.status),
+            own_status: base.and_then(|base| Some(base.own?.id().to_owned())),
             from: Timestamp::from_second(entry.from_s).ok(),
             until: Timestamp::from_second(entry.until_s).ok(),
             idle_since: None,
@@ -129,26 +131,35 @@ pub fn signals(entries: &[Entry], triggers: &Triggers) -> Vec<Signal> {
 }
 
 /// A category that the person named, else out of office, else a meeting.
-fn meaning(entry: &Entry, triggers: &Triggers) -> Option<(SignalKind, Option<Status>)> {
+/// A name that there is no status of any more is as good as none.
+fn meaning(
+    entry: &Entry,
+    triggers: &Triggers,
+    statuses: &OwnStatuses,
+) -> Option<(SignalKind, Option<BaseStatus>)> {
     let named = entry.categories.iter().find_map(|category| {
         let mut wanted = triggers.calendar_categories.iter();
         let found = wanted.find(|(name, _)| name.to_lowercase() == category.to_lowercase());
-        found.map(|(_, status)| *status)
+        found.and_then(|(_, name)| statuses.named(name))
     });
+    let meant = |name: &Option<StatusName>| name.as_ref().and_then(|name| statuses.named(name));
     match (named, entry.availability) {
-        (Some(Status::Available), _) => None,
-        (Some(status), _) => Some((SignalKind::Calendar, Some(status))),
+        (Some(base), _) => entry_of(base),
         (None, Availability::OutOfOffice) => {
-            let status = triggers.calendar_out_of_office.unwrap_or(Status::Away);
-            (status != Status::Available).then_some((SignalKind::Calendar, Some(status)))
+            let meant = meant(&triggers.calendar_out_of_office);
+            entry_of(meant.unwrap_or(Status::Away.into()))
         }
-        (None, Availability::Busy) => match triggers.calendar_busy {
-            Some(Status::Available) => None,
-            Some(status) => Some((SignalKind::Calendar, Some(status))),
+        (None, Availability::Busy) => match meant(&triggers.calendar_busy) {
+            Some(base) => entry_of(base),
             None if entry.is_all_day => None,
             None => Some((SignalKind::Meeting, None)),
         },
     }
+}
+
+/// What stands for `available` means nothing.
+fn entry_of(base: BaseStatus) -> Option<(SignalKind, Option<BaseStatus>)> {
+    (base.status != Status::Available).then_some((SignalKind::Calendar, Some(base)))
 }
 
 fn parse(text: &str) -> Result<ICalendar, String> {
@@ -419,7 +430,8 @@ mod tests {
             categories: categories.iter().map(|c| (*c).to_owned()).collect(),
         };
         let kinds = |entry: &Entry, triggers: &Triggers| {
-            let signals = signals(std::slice::from_ref(entry), triggers);
+            let statuses = OwnStatuses::default();
+            let signals = signals(std::slice::from_ref(entry), triggers, &statuses);
             signals.first().map(|signal| (signal.kind, signal.status))
         };
         let busy = entry(Availability::Busy, &["Travel"], false);
@@ -436,9 +448,9 @@ mod tests {
         let birthday = entry(Availability::Busy, &[], true);
         assert_eq!(kinds(&birthday, &nothing_set), None);
         let wanted = Triggers {
-            calendar_busy: Some(Status::Dnd),
-            calendar_out_of_office: Some(Status::Available),
-            calendar_categories: [("travel".to_owned(), Status::Break)].into(),
+            calendar_busy: Some(Status::Dnd.into()),
+            calendar_out_of_office: Some(Status::Available.into()),
+            calendar_categories: [("travel".to_owned(), Status::Break.into())].into(),
             ..Triggers::default()
         };
         assert_eq!(

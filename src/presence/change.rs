@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::exceptions::Exceptions;
+use super::hours::WorkWeek;
 use super::layers::{Override, Signal, SignalKind, Triggers};
 use super::model::{Problems, Source, Status, StatusSettings, Subscriber};
 use super::profile::Profile;
@@ -42,6 +43,8 @@ pub enum Change {
         id: String,
         /// Which; `in_call` is refused.
         status: Status,
+        /// The own status by its id; `status` then follows from it.
+        own_status: Option<String>,
         /// Shown with it.
         message: Option<String>,
         /// When it ends by itself; not in the past.
@@ -66,8 +69,8 @@ pub enum Change {
     PutSettings {
         /// Whose.
         id: String,
-        /// The status; `None` for what all inherit.
-        status: Option<Status>,
+        /// `all`, one of the five, or the id of an own status.
+        part: Box<str>,
         /// What is set from now on.
         settings: Box<StatusSettings>,
         /// The version it changes.
@@ -125,6 +128,15 @@ pub enum Change {
         /// The version it changes.
         if_version: Option<u64>,
     },
+    /// Replaces the hours that the person wants instead of those of team and house.
+    PutHours {
+        /// Whose.
+        id: String,
+        /// When they work from now on; `None` for as team and house say.
+        hours: Option<Box<WorkWeek>>,
+        /// The version it changes.
+        if_version: Option<u64>,
+    },
     /// Replaces who is treated otherwise than the status says.
     PutExceptions {
         /// Whose.
@@ -133,6 +145,11 @@ pub enum Change {
         exceptions: Box<Exceptions>,
         /// The version it changes.
         if_version: Option<u64>,
+    },
+    /// Reads the document anew, because what the administrator lays down is another now.
+    Restate {
+        /// Whose.
+        id: String,
     },
     /// Drops what has ended, and tells what has begun; changes nothing if nothing has.
     Expire {
@@ -203,6 +220,8 @@ pub struct StatusChanged {
     pub id: String,
     /// The base status in force.
     pub status: Status,
+    /// The own status that it stands for, by its id.
+    pub own_status: Option<String>,
     /// Shown with it.
     pub message: Option<String>,
     /// When it ends by itself.
@@ -233,6 +252,8 @@ impl Change {
             | Self::Dismiss { id, .. }
             | Self::PutTriggers { id, .. }
             | Self::PutExceptions { id, .. }
+            | Self::PutHours { id, .. }
+            | Self::Restate { id }
             | Self::Expire { id } => id,
         }
     }
@@ -247,12 +268,14 @@ impl Change {
             | Self::Overrule { if_version, .. }
             | Self::PutTriggers { if_version, .. }
             | Self::PutExceptions { if_version, .. }
+            | Self::PutHours { if_version, .. }
             | Self::PutSettings { if_version, .. } => *if_version,
             Self::Create { .. }
             | Self::Report { .. }
             | Self::ReportCalendar { .. }
             | Self::Withdraw { .. }
             | Self::Dismiss { .. }
+            | Self::Restate { .. }
             | Self::Expire { .. } => None,
         }
     }
@@ -265,6 +288,7 @@ impl StatusChanged {
         Self {
             id: profile.id().to_owned(),
             status: standing.status,
+            own_status: standing.own.map(|own| own.id().to_owned()),
             message: profile
                 .message_at(now_unix_s, standing.status)
                 .map(str::to_owned),

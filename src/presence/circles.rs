@@ -1,10 +1,14 @@
 //! Forwardings that go in a circle: worth a warning when they are saved.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use super::directory::{Directory, Handle};
 use super::model::{Language, Status};
 use super::numbers::NumberPlan;
 use super::profile::Profile;
-use super::settings::{Layer, Target};
+use super::settings::{Layer, Step, Target};
+use super::targets;
 
 /// No call goes further.
 const DEPTH: usize = 5;
@@ -15,16 +19,17 @@ const WARNINGS: usize = 8;
 
 /// What to tell a subscriber about the forwardings just saved, in the subscriber's language.
 ///
-/// Only numbers, extensions and ids are followed; whether a URI's host is ours is not known here.
+/// Settings and exceptions, numbers, ids and addresses in domains of ours are followed.
 pub(super) fn warnings(
     directory: &Directory,
     own: Handle,
     profile: &Profile,
-    plan: &NumberPlan,
+    (plan, domains): (&NumberPlan, &[Box<str>]),
 ) -> Vec<String> {
     let search = Search {
         directory,
         plan,
+        domains,
         own,
     };
     let language = profile.language().unwrap_or_default();
@@ -46,9 +51,18 @@ pub(super) fn warnings(
     told
 }
 
+/// Where a forwarding is set.
+enum Occurs {
+    /// In the settings.
+    In(Layer),
+    /// Under an exception of that name.
+    Under(Arc<str>),
+}
+
 struct Search<'a> {
     directory: &'a Directory,
     plan: &'a NumberPlan,
+    domains: &'a [Box<str>],
     own: Handle,
 }
 
@@ -59,14 +73,14 @@ impl Search<'_> {
         from: Handle,
         depth: usize,
         looked_at: &mut Vec<Handle>,
-        back: &mut dyn FnMut(&Profile, Layer),
+        back: &mut dyn FnMut(&Profile, &Occurs),
     ) {
         let Some(profile) = self.directory.profile(from) else {
             return;
         };
         for (next, layer) in self.forwardings(&profile) {
             if next == self.own {
-                back(&profile, layer);
+                back(&profile, &layer);
             } else if depth > 1 && looked_at.len() < BREADTH && !looked_at.contains(&next) {
                 looked_at.push(next);
                 self.follow(next, depth - 1, looked_at, back);
@@ -74,22 +88,26 @@ impl Search<'_> {
         }
     }
 
-    fn forwardings(&self, profile: &Profile) -> Vec<(Handle, Layer)> {
-        let Some(rules) = profile.rules() else {
-            return Vec::new();
-        };
-        rules
-            .forwardings()
-            .filter_map(|(layer, _, _, target)| Some((self.resolve(target)?, layer)))
-            .collect()
+    fn forwardings(&self, profile: &Profile) -> Vec<(Handle, Occurs)> {
+        let rules = profile.rules().into_iter();
+        let settings = rules
+            .flat_map(|rules| rules.forwardings())
+            .filter_map(|(layer, _, _, target)| Some((self.resolve(target)?, Occurs::In(layer))));
+        let exceptions = profile.exceptions().into_iter();
+        let exceptions = exceptions
+            .flat_map(|exceptions| exceptions.matched())
+            .filter_map(|matched| match &matched.step {
+                Step::Forward(target) => {
+                    let under = Occurs::Under(Arc::clone(&matched.name));
+                    Some((self.resolve(target)?, under))
+                }
+                _ => None,
+            });
+        settings.chain(exceptions).collect()
     }
 
     fn resolve(&self, target: &Target) -> Option<Handle> {
-        if !target.is_number() {
-            return None;
-        }
-        self.directory
-            .find_dialled(target.user().as_bytes(), self.plan)
+        targets::resolve(self.directory, self.plan, self.domains, target)
     }
 }
 
@@ -100,32 +118,42 @@ fn to_oneself(language: Language) -> String {
     }
 }
 
-fn comes_back(who: &Profile, layer: Layer, language: Language) -> String {
+fn comes_back(who: &Profile, occurs: &Occurs, language: Language) -> String {
     let name = who.display_name();
-    match language {
-        Language::De => format!("{name} leitet {} an dich weiter", german(layer)),
-        Language::En => format!("{name} forwards to you {}", english(layer)),
+    match (occurs, language) {
+        (Occurs::In(layer), Language::De) => {
+            format!("{name} leitet {} an dich weiter", german(*layer))
+        }
+        (Occurs::In(layer), Language::En) => format!("{name} forwards to you {}", english(*layer)),
+        (Occurs::Under(rule), Language::De) => {
+            format!("{name} leitet in der Ausnahme „{rule}“ an dich weiter")
+        }
+        (Occurs::Under(rule), Language::En) => {
+            format!("{name} forwards to you in the exception “{rule}”")
+        }
     }
 }
 
-const fn english(layer: Layer) -> &'static str {
-    match layer {
+fn english(layer: Layer) -> Cow<'static, str> {
+    Cow::Borrowed(match layer {
+        Layer::Own(own) => return format!("while in “{}”", own.id()).into(),
         Layer::All => "in every status",
         Layer::Of(Status::Available) => "while available",
         Layer::Of(Status::Away) => "while away",
         Layer::Of(Status::Break) => "during a break",
         Layer::Of(Status::Dnd) => "while not to be disturbed",
         Layer::Of(Status::InCall) => "during a call",
-    }
+    })
 }
 
-const fn german(layer: Layer) -> &'static str {
-    match layer {
+fn german(layer: Layer) -> Cow<'static, str> {
+    Cow::Borrowed(match layer {
+        Layer::Own(own) => return format!("im Status „{}“", own.id()).into(),
         Layer::All => "immer",
         Layer::Of(Status::Available) => "bei Anwesenheit",
         Layer::Of(Status::Away) => "bei Abwesenheit",
         Layer::Of(Status::Break) => "in der Pause",
         Layer::Of(Status::Dnd) => "bei „Bitte nicht stören“",
         Layer::Of(Status::InCall) => "während eines Gesprächs",
-    }
+    })
 }

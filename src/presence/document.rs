@@ -1,5 +1,6 @@
 //! Reading documents from JSON with errors that name the key, the fault and what is allowed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -23,6 +24,7 @@ const SUBSCRIBER_KEYS: &[&str] = &[
     "aliases",
     "language",
     "status",
+    "own_status",
     "status_message",
     "until",
     "source",
@@ -31,6 +33,7 @@ const SUBSCRIBER_KEYS: &[&str] = &[
     "exceptions",
     "hold",
     "override",
+    "hours",
     "signals",
     "triggers",
     "calendars",
@@ -177,6 +180,7 @@ impl Reader {
             aliases: self.key(map, "aliases", Self::texts).unwrap_or_default(),
             language: self.key(map, "language", Self::language),
             status: self.key(map, "status", Self::status).unwrap_or_default(),
+            own_status: self.key(map, "own_status", Self::text),
             status_message: self.key(map, "status_message", Self::text),
             until: self.key(map, "until", Self::instant),
             source: self.key(map, "source", Self::source),
@@ -194,6 +198,7 @@ impl Reader {
                 .unwrap_or_default(),
             hold: self.key(map, "hold", Self::plain).unwrap_or_default(),
             overruled: self.key(map, "override", Self::plain),
+            hours: self.key(map, "hours", Self::plain),
             signals: self.key(map, "signals", Self::plain).unwrap_or_default(),
             triggers: self.key(map, "triggers", Self::plain).unwrap_or_default(),
             calendars: self.key(map, "calendars", Self::texts).unwrap_or_default(),
@@ -243,9 +248,11 @@ impl Reader {
 
     fn settings(&mut self, value: &Value) -> Settings {
         let mut settings = Settings::default();
-        let Some(map) = self.object(value, "the settings", &Settings::PARTS) else {
+        let keys: Vec<&str> = Settings::PARTS.into_iter().chain(["own"]).collect();
+        let Some(map) = self.object(value, "the settings", &keys) else {
             return settings;
         };
+        settings.own = self.key(map, "own", Self::own_parts).unwrap_or_default();
         for name in Settings::PARTS {
             let part = self.key(map, name, |reader, value| Some(reader.part(value)));
             if let (Some(part), Some(slot)) = (part, settings.part_mut(name)) {
@@ -253,6 +260,20 @@ impl Reader {
             }
         }
         settings
+    }
+
+    fn own_parts(&mut self, value: &Value) -> Option<BTreeMap<String, StatusSettings>> {
+        let Some(map) = value.as_object() else {
+            let found = kind(value);
+            self.problem(format!("expected settings by own status, found {found}"));
+            return None;
+        };
+        let mut parts = BTreeMap::new();
+        for name in map.keys() {
+            let part = self.key(map, name, |reader, value| Some(reader.part(value)));
+            parts.extend(part.map(|part| (name.clone(), part)));
+        }
+        Some(parts)
     }
 
     fn exceptions(&mut self, value: &Value) -> Exceptions {

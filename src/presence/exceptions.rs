@@ -382,18 +382,28 @@ impl ExceptionRules {
         self.vips.iter().any(is_meant)
     }
 
-    /// The first rule that is for a caller at that time.
-    pub fn first(
-        &self,
-        occasion: Occasion<'_>,
-        mut is_meant: impl FnMut(&Pattern) -> bool,
-    ) -> Option<&Matched> {
-        let applies = |rule: &&CompiledRule| {
+    /// What each rule says, in their order.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.rules.iter().map(|rule| &rule.matched.step)
+    }
+
+    /// What each rule is called and says, in their order.
+    pub fn matched(&self) -> impl Iterator<Item = &Matched> {
+        self.rules.iter().map(|rule| &rule.matched)
+    }
+
+    /// The rules that are for a caller at that time, in their order; the first one decides.
+    pub fn applying<'a>(
+        &'a self,
+        occasion: Occasion<'a>,
+        mut is_meant: impl FnMut(&Pattern) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a Matched> {
+        let applies = move |rule: &&CompiledRule| {
             occasion.now_unix_s < rule.until_s
                 && (rule.callers.is_empty() || rule.callers.iter().any(&mut is_meant))
                 && rule.when.as_ref().is_none_or(|hours| hours.is_on(occasion))
         };
-        self.rules.iter().find(applies).map(|rule| &rule.matched)
+        self.rules.iter().filter(applies).map(|rule| &rule.matched)
     }
 
     /// Rules that can never match and rules that contradict an earlier one, in a sentence each.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::model::{Source, Status, Subscriber};
+use super::own::{BaseStatus, OwnName, OwnStatuses, StatusName};
 
 /// How many signals one subscriber has at most.
 pub const SIGNALS_LIMIT: usize = 64;
@@ -48,6 +49,9 @@ pub enum StatusLayer {
 pub struct Override {
     /// The status, never `in_call`.
     pub status: Status,
+    /// The own status by its id, where one was ordered; `status` is then the one it stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_status: Option<String>,
     /// Shown with it, at most 500 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -96,6 +100,9 @@ pub struct Signal {
     /// The status that a `calendar` or `schedule` entry stands for: `away`, `break` or `dnd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
+    /// The own status by its id, where the entry stands for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_status: Option<String>,
     /// When it begins; left out, at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -137,17 +144,17 @@ pub struct Triggers {
     /// `dnd` during activities of these names, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dnd_activities: Vec<String>,
-    /// What a busy entry of a calendar means: `away`, `break`, `dnd`, or `available` for nothing.
-    /// Left out, a meeting.
+    /// What a busy entry of a calendar means: `away`, `break`, `dnd`, an own status, or `available`
+    /// for nothing. Left out, a meeting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub calendar_busy: Option<Status>,
+    pub calendar_busy: Option<StatusName>,
     /// What out of office means. Left out, `away`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub calendar_out_of_office: Option<Status>,
+    pub calendar_out_of_office: Option<StatusName>,
     /// What entries of these categories mean, whatever else they say; at most 32.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]
-    pub calendar_categories: BTreeMap<String, Status>,
+    pub calendar_categories: BTreeMap<String, StatusName>,
 }
 
 /// What one layer claims, and when: from the second `from_s` until before `until_s`.
@@ -157,6 +164,8 @@ pub struct Claim {
     pub layer: StatusLayer,
     /// Which status.
     pub status: Status,
+    /// The own status that it stands for.
+    pub own: Option<OwnName>,
     /// When it begins, in unix seconds.
     pub from_s: i64,
     /// When it ends, in unix seconds; [`i64::MAX`] where it does not end by itself.
@@ -255,11 +264,18 @@ impl Signal {
         }
     }
 
-    fn claim(&self, triggers: &Triggers) -> Option<Claim> {
+    fn claim(&self, triggers: &Triggers, statuses: &OwnStatuses) -> Option<Claim> {
         let (layer, status) = self.wanted(triggers).filter(|_| !self.dismissed)?;
-        Some(Claim {
+        let base = match layer {
+            StatusLayer::Event => status.into(),
+            _ => statuses.resolve(status, self.own_status.as_deref()),
+        };
+        let BaseStatus { status, own } = base;
+        // An entry never makes anybody available.
+        (status != Status::Available).then(|| Claim {
             layer,
             status,
+            own,
             from_s: self.begins_s(),
             until_s: self.ends_s(),
             message: None,
@@ -290,10 +306,12 @@ impl Override {
             .is_some_and(|until| until.as_second() <= now_unix_s)
     }
 
-    fn claim(&self) -> Claim {
+    fn claim(&self, statuses: &OwnStatuses) -> Claim {
+        let base = statuses.resolve(self.status, self.own_status.as_deref());
         Claim {
             layer: StatusLayer::Override,
-            status: self.status,
+            status: base.status,
+            own: base.own,
             from_s: i64::MIN,
             until_s: self.until.map_or(i64::MAX, Timestamp::as_second),
             message: self.message.as_deref().map(Into::into),
@@ -311,17 +329,17 @@ impl Claim {
 }
 
 /// Everything that claims a status beside the person's own choice, the highest first.
-pub fn claims(subscriber: &Subscriber) -> Vec<Claim> {
+pub fn claims(subscriber: &Subscriber, statuses: &OwnStatuses) -> Vec<Claim> {
     let triggers = &subscriber.triggers;
     let mut claims: Vec<Claim> = subscriber
         .overruled
         .iter()
-        .map(Override::claim)
+        .map(|order| order.claim(statuses))
         .chain(
             subscriber
                 .signals
                 .iter()
-                .filter_map(|signal| signal.claim(triggers)),
+                .filter_map(|signal| signal.claim(triggers, statuses)),
         )
         .chain(idle_claim(&subscriber.signals, triggers))
         .filter(|claim| claim.from_s < claim.until_s)
@@ -363,6 +381,7 @@ fn idle_claim(signals: &[Signal], triggers: &Triggers) -> Option<Claim> {
     (from_s < until_s).then(|| Claim {
         layer: StatusLayer::Idle,
         status: Status::Away,
+        own: None,
         from_s,
         until_s,
         message: None,
@@ -372,7 +391,7 @@ fn idle_claim(signals: &[Signal], triggers: &Triggers) -> Option<Claim> {
 }
 
 /// Of two claims in one layer the one counts that leaves a person less reachable.
-const fn reachability(status: Status) -> u8 {
+pub(super) const fn reachability(status: Status) -> u8 {
     match status {
         Status::Dnd => 0,
         Status::Away => 1,

@@ -10,16 +10,23 @@
 //! Entry points: [`Subscriber`] for documents, [`Directory`] for readers, [`Roster`] for changes,
 //! [`NumberPlan`] for numbers.
 
+mod admit;
+mod applied;
 pub mod calendar;
 mod change;
 mod circles;
 mod directory;
 mod document;
 pub mod exceptions;
+pub mod hours;
+pub mod house;
+#[cfg(test)]
+mod house_tests;
 mod index;
 pub mod layers;
 pub mod model;
 pub mod numbers;
+pub mod own;
 mod password;
 mod profile;
 mod record;
@@ -27,7 +34,9 @@ mod roster;
 #[cfg(test)]
 pub(crate) mod sample;
 mod settings;
+mod standing;
 mod stored;
+pub mod targets;
 mod validate;
 pub mod visibility;
 mod writer;
@@ -38,17 +47,22 @@ pub use document::MAX_PROBLEMS;
 pub use exceptions::{
     Exception, ExceptionRules, Exceptions, Holidays, Hours, Matched, Occasion, Pattern,
 };
+pub use hours::{HOURS_SIGNAL, HoursKind, Schedule, Segment, WorkHours, WorkSpan, WorkWeek};
+pub use house::{HouseRules, TeamHours};
 pub use layers::{Override, Signal, SignalKind, StatusLayer, Triggers};
 pub use model::{
     Action, CallerClass, Chat, ClassRule, Language, Problem, Problems, Rule, Settings, Source,
     Status, StatusSettings, Subscriber,
 };
 pub use numbers::{NumberPlan, SmallBuf, UnknownRegion};
+pub use own::{BaseStatus, Class, Colour, OwnName, OwnStatus, OwnStatuses, StatusName, is_own_id};
 pub use password::PasswordWish;
-pub use profile::{Profile, Standing};
+pub use profile::Profile;
 pub use record::{MarkKind, ProfileGuard, Routing, SUBSCRIBER_LIMIT};
 pub use roster::{Clock, Roster};
 pub use settings::{Layer, Moment, Rules, Step, Target, UriParts};
+pub use standing::Standing;
 pub use stored::LoadError;
+pub use targets::{TargetPattern, TargetRules};
 pub use validate::{check_feed, is_id};
 pub use visibility::{Level, Visibility};

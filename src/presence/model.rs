@@ -1,5 +1,6 @@
 //! The subscriber's document, as import, export, the API and the store write it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::exceptions::Exceptions;
+use super::hours::WorkWeek;
 use super::layers::{Override, Signal, Triggers};
 use super::password::PasswordWish;
 use super::visibility::Visibility;
@@ -178,6 +180,11 @@ pub struct Settings {
     /// During a call. `immediate` is the action for a second call.
     #[serde(skip_serializing_if = "StatusSettings::is_empty")]
     pub in_call: StatusSettings,
+    /// While in a status of the deployment's own, by its id, at most 32. What it leaves unset is taken
+    /// from the settings of the status that it stands for, then from `all`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(required = false)]
+    pub own: BTreeMap<String, StatusSettings>,
 }
 
 /// A person reachable at an address of record: the document of import, export, API and store.
@@ -203,6 +210,10 @@ pub struct Subscriber {
     /// The status chosen by hand, never `in_call`.
     #[schema(required = false)]
     pub status: Status,
+    /// The status of the deployment's own that was chosen, by its id; `status` is then the one that
+    /// it stands for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_status: Option<String>,
     /// Shown with the status, at most 500 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_message: Option<String>,
@@ -236,6 +247,9 @@ pub struct Subscriber {
     /// What an administrator or a delegate ordered. Left out it stays as it is.
     #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
     pub overruled: Option<Override>,
+    /// When the person works; left out, the hours of a team or of the house are theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours: Option<WorkWeek>,
     /// What clients and calendars report, at most 64. Left out they stay as they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -415,7 +429,7 @@ impl Settings {
 
     /// Whether nothing is set.
     pub fn is_empty(&self) -> bool {
-        self.parts().into_iter().all(|(_, part)| part.is_empty())
+        self.parts().into_iter().all(|(_, part)| part.is_empty()) && self.own.is_empty()
     }
 
     /// Each part with its name.
@@ -440,6 +454,28 @@ impl Settings {
             "dnd" => Some(&mut self.dnd),
             "in_call" => Some(&mut self.in_call),
             _ => None,
+        }
+    }
+
+    /// What stands under a name, an own status too; nothing where nothing is set.
+    pub fn part(&self, name: &str) -> StatusSettings {
+        let mut parts = self.parts().into_iter();
+        let part = parts.find(|(own, _)| *own == name).map(|(_, part)| part);
+        part.or_else(|| self.own.get(name))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Sets what stands under a name; under one that is none of the five, for an own status.
+    pub fn set_part(&mut self, name: &str, settings: StatusSettings) {
+        match self.part_mut(name) {
+            Some(part) => *part = settings,
+            None if settings.is_empty() => {
+                self.own.remove(name);
+            }
+            None => {
+                self.own.insert(name.to_owned(), settings);
+            }
         }
     }
 

@@ -4,12 +4,16 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
+use super::applied::Circle;
 use super::exceptions::ExceptionRules;
-use super::layers::{self, Claim, Override, Signal, StatusLayer, Triggers};
-use super::model::{CallerClass, Chat, Language, Settings, Source, Status, Subscriber};
+use super::hours::{WorkHours, WorkWeek};
+use super::house::HouseRules;
+use super::layers::{self, Claim, Override, Signal, Triggers};
+use super::model::{Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
+use super::own::{BaseStatus, OwnName};
 use super::password::PasswordWish;
-use super::settings::{Layer, Moment, Rules, Step};
+use super::settings::Rules;
 use super::visibility::Visibility;
 use crate::auth::Credentials;
 
@@ -24,6 +28,8 @@ pub struct Profile {
     /// Id, display name, status message and aliases, one after the other.
     text: Box<str>,
     more: Option<Box<More>>,
+    /// The hours that are for the person.
+    hours: Option<Box<WorkHours>>,
     until_s: i64,
     since_s: i64,
     version: u64,
@@ -42,6 +48,11 @@ pub struct Profile {
 #[derive(PartialEq, Eq, Debug, Default)]
 struct More {
     rules: Option<Rules>,
+    /// The own status that was chosen, as the document names it, and if there is one of that name.
+    own_status: Option<Box<str>>,
+    own: Option<OwnName>,
+    /// The own status that was in force when this was made.
+    settled_own: Option<OwnName>,
     credentials: Option<Credentials>,
     exceptions: Option<ExceptionRules>,
     /// What claims a status beside the choice, the highest first.
@@ -51,6 +62,7 @@ struct More {
     /// Whether a meeting was on when this was made.
     was_in_meeting: bool,
     overruled: Option<Override>,
+    own_hours: Option<Box<WorkWeek>>,
     signals: Box<[Signal]>,
     triggers: Triggers,
     calendars: Box<[String]>,
@@ -59,28 +71,20 @@ struct More {
     delegates: Box<[String]>,
 }
 
-/// The base status in force at a time, and why.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Standing<'p> {
-    /// The highest layer that is present.
-    pub layer: StatusLayer,
-    /// What it says.
-    pub status: Status,
-    /// What was given with it.
-    pub message: Option<&'p str>,
-    /// When it ends, in unix seconds.
-    pub until_unix_s: Option<i64>,
-    /// Since when it holds, in unix seconds.
-    pub since_unix_s: Option<i64>,
-    /// Who says so.
-    pub source: Option<Source>,
-    /// An event, a client's state or a person that it goes back to; empty for a choice.
-    pub cause: &'p str,
-}
-
 impl Profile {
     /// Compiles a document that has been validated, as it is at that time.
+    /// No own status is known: see [`Profile::under`].
     pub fn new(subscriber: &Subscriber, plan: &NumberPlan, now_unix_s: i64) -> Self {
+        Self::under(&HouseRules::default(), subscriber, plan, now_unix_s)
+    }
+
+    /// The same where the administrator has laid down something.
+    pub fn under(
+        house: &HouseRules,
+        subscriber: &Subscriber,
+        plan: &NumberPlan,
+        now_unix_s: i64,
+    ) -> Self {
         let mut text = String::with_capacity(packed_length(subscriber));
         let mut end_of = |part: &str| {
             text.push_str(part);
@@ -97,20 +101,28 @@ impl Profile {
         }
         let mut profile = Self {
             text: text.into(),
-            more: More::of(subscriber, plan, now_unix_s),
+            more: More::of(subscriber, house, plan, now_unix_s),
+            hours: WorkHours::of(subscriber, house, now_unix_s),
             until_s: subscriber.until.map_or(NEVER, Timestamp::as_second),
             since_s: subscriber.since.map_or(NEVER, Timestamp::as_second),
             version: subscriber.version,
             id_end,
             name_end,
             message_end,
-            status: subscriber.status,
+            status: house
+                .statuses
+                .resolve(subscriber.status, subscriber.own_status.as_deref())
+                .status,
             hold: subscriber.hold,
             settled: subscriber.status,
             source: subscriber.source,
             language: subscriber.language,
         };
-        profile.settled = profile.status_at(now_unix_s);
+        let base = profile.base_at(now_unix_s);
+        profile.settled = base.status;
+        if let Some(more) = &mut profile.more {
+            more.settled_own = base.own;
+        }
         profile
     }
 
@@ -119,6 +131,7 @@ impl Profile {
         Self {
             text: Box::default(),
             more: None,
+            hours: None,
             until_s: NEVER,
             since_s: NEVER,
             version: 0,
@@ -184,6 +197,21 @@ impl Profile {
             || self.aliases().any(|alias| alias.as_bytes() == key)
     }
 
+    /// Whether anything but the status is set.
+    pub(super) fn has_more(&self) -> bool {
+        self.more.is_some()
+    }
+
+    pub(super) fn circle(&self) -> Circle<'_> {
+        self.more
+            .as_ref()
+            .map_or_else(Circle::default, |more| Circle {
+                teams: &more.teams,
+                delegates: &more.delegates,
+                visibility: more.visibility,
+            })
+    }
+
     /// In which language this subscriber is addressed.
     pub fn language(&self) -> Option<Language> {
         self.language
@@ -200,90 +228,56 @@ impl Profile {
     }
 
     /// The base status that was in force when this was made.
-    pub(super) fn settled(&self) -> Status {
-        self.settled
+    pub(super) fn settled(&self) -> BaseStatus {
+        BaseStatus {
+            status: self.settled,
+            own: self.more.as_ref().and_then(|more| more.settled_own),
+        }
+    }
+
+    /// The own status that was chosen, as the document names it: there may be none of that name
+    /// now.
+    pub fn own_status(&self) -> Option<&str> {
+        self.more.as_ref()?.own_status.as_deref()
     }
 
     /// Whether the base status may be another at another time.
     pub fn is_timed(&self) -> bool {
-        self.until_s != NEVER || !self.claims().is_empty() || !self.meetings().is_empty()
+        self.until_s != NEVER
+            || self.hours.is_some()
+            || !self.claims().is_empty()
+            || !self.meetings().is_empty()
     }
 
     /// Whether something has begun or ended since this was made.
     pub(super) fn is_due(&self, now_unix_s: i64) -> bool {
         self.is_expired(now_unix_s)
-            || self.status_at(now_unix_s) != self.settled
+            || self.base_at(now_unix_s) != self.settled()
+            || self
+                .hours()
+                .is_some_and(|hours| !hours.current.holds(now_unix_s))
             || self.more.as_ref().is_some_and(|more| {
                 more.is_over(now_unix_s) || more.is_in_meeting(now_unix_s) != more.was_in_meeting
             })
     }
 
-    /// The base status in force at that time.
-    pub fn status_at(&self, now_unix_s: i64) -> Status {
-        let chosen = self.choice(now_unix_s);
-        match self.claim_at(now_unix_s) {
-            Some(claim) if claim.layer < chosen.1 => claim.status,
-            _ => chosen.0,
-        }
+    pub(super) fn chosen_own(&self, now_unix_s: i64) -> Option<OwnName> {
+        let own = self.more.as_ref()?.own;
+        own.filter(|_| !self.is_expired(now_unix_s))
     }
 
-    /// The base status in force at that time, and why.
-    pub fn standing(&self, now_unix_s: i64) -> Standing<'_> {
-        let (_, layer) = self.choice(now_unix_s);
-        match self.claim_at(now_unix_s) {
-            Some(claim) if claim.layer < layer => claim.standing(),
-            _ => self.chosen(now_unix_s),
-        }
-    }
-
-    /// Every layer that is present at that time, the highest first.
-    pub fn standings(&self, now_unix_s: i64) -> Vec<Standing<'_>> {
-        let claims = self.claims().iter();
-        let mut present: Vec<Standing<'_>> = claims
-            .filter(|claim| claim.is_present(now_unix_s))
-            .map(Claim::standing)
-            .collect();
-        let chosen = self.chosen(now_unix_s);
-        let at = present.partition_point(|standing| standing.layer < chosen.layer);
-        present.insert(at, chosen);
-        present
-    }
-
-    /// The choice, or that there is none any more.
-    fn chosen(&self, now_unix_s: i64) -> Standing<'_> {
-        if self.is_expired(now_unix_s) {
-            return Standing::AVAILABLE;
-        }
-        let (status, layer) = self.choice(now_unix_s);
-        Standing {
-            layer,
-            status,
-            message: self.status_message(),
-            until_unix_s: self.until_unix_s(),
-            since_unix_s: Some(self.since_s).filter(|at| *at != NEVER),
-            source: self.source,
-            cause: "",
-        }
-    }
-
-    /// What was chosen and has not ended, and the layer it belongs to.
-    fn choice(&self, now_unix_s: i64) -> (Status, StatusLayer) {
-        if self.is_expired(now_unix_s) {
-            (Status::Available, StatusLayer::Available)
-        } else {
-            let layer = StatusLayer::of_choice(self.status, self.hold);
-            (self.status, layer)
-        }
-    }
-
-    fn claim_at(&self, now_unix_s: i64) -> Option<&Claim> {
-        self.claims()
-            .iter()
-            .find(|claim| claim.is_present(now_unix_s))
-    }
-
-    fn claims(&self) -> &[Claim] {
+    pub(super) fn claims(&self) -> &[Claim] {
         self.more.as_ref().map_or(&[], |more| &more.claims)
+    }
+
+    /// The hours that are for the person, by their own wish or the administrator's.
+    pub fn hours(&self) -> Option<&WorkHours> {
+        self.hours.as_deref()
+    }
+
+    /// The hours that the person wants instead of those of team and house.
+    pub fn own_hours(&self) -> Option<&WorkWeek> {
+        self.more.as_ref()?.own_hours.as_deref()
     }
 
     fn meetings(&self) -> &[(i64, i64)] {
@@ -319,40 +313,6 @@ impl Profile {
         self.more.as_ref().map_or(&[], |more| &more.calendars)
     }
 
-    /// The teams the person belongs to.
-    pub fn teams(&self) -> &[String] {
-        self.more.as_ref().map_or(&[], |more| &more.teams)
-    }
-
-    /// Whether both belong to a team.
-    pub fn shares_a_team_with(&self, other: &Self) -> bool {
-        self.teams().iter().any(|team| other.is_in(team))
-    }
-
-    /// Whether the person belongs to that team.
-    pub fn is_in(&self, team: &str) -> bool {
-        let mut teams = self.teams().iter();
-        teams.any(|own| own == team || own.to_lowercase() == team.to_lowercase())
-    }
-
-    /// What colleagues see, as the person wants it.
-    pub fn visibility(&self) -> Visibility {
-        self.more
-            .as_ref()
-            .map_or_else(Visibility::default, |more| more.visibility)
-    }
-
-    /// Who may order a status beside the administrator.
-    pub fn delegates(&self) -> &[String] {
-        self.more.as_ref().map_or(&[], |more| &more.delegates)
-    }
-
-    /// Whether that person may order this one's status.
-    pub fn is_represented_by(&self, id: &str) -> bool {
-        let mut delegates = self.delegates().iter();
-        delegates.any(|delegate| delegate.eq_ignore_ascii_case(id))
-    }
-
     /// Whether the choice has ended by itself.
     pub fn is_expired(&self, now_unix_s: i64) -> bool {
         self.until_s != NEVER && self.until_s <= now_unix_s
@@ -386,78 +346,6 @@ impl Profile {
         self.version
     }
 
-    /// What colleagues read beside `shown` at that time: the message given with the status in force,
-    /// else the one in the settings of what is shown.
-    pub fn message_at(&self, now_unix_s: i64, shown: Status) -> Option<&str> {
-        let rules = self.rules();
-        self.standing(now_unix_s)
-            .message
-            .or_else(|| rules?.message(Layer::Of(shown)))
-            .or_else(|| rules?.message(Layer::All))
-    }
-
-    /// What is set for callers of a class at a moment of a call while `status` is in force: in the
-    /// status, else in `all`. An inherited `connect` does not lift `dnd`.
-    pub fn step(
-        &self,
-        status: Status,
-        moment: Moment,
-        class: CallerClass,
-    ) -> Option<(&Step, Layer)> {
-        let rules = self.rules()?;
-        let own = Layer::Of(status);
-        if let Some(step) = rules.step(own, moment, class) {
-            return Some((step, own));
-        }
-        let lifts = |step: &Step| {
-            status == Status::Dnd && moment == Moment::Immediate && *step == Step::Connect
-        };
-        let inherited = rules
-            .step(Layer::All, moment, class)
-            .filter(|step| !lifts(step));
-        inherited.map(|step| (step, Layer::All))
-    }
-
-    /// What `status` itself sets, without inheritance.
-    pub fn own_step(&self, status: Status, moment: Moment, class: CallerClass) -> Option<&Step> {
-        self.rules()?.step(Layer::Of(status), moment, class)
-    }
-
-    /// The seconds to ring while `status` is in force, its own or those of `all`.
-    pub fn ring_for_s(&self, status: Status) -> Option<u16> {
-        let rules = self.rules()?;
-        rules
-            .ring_for_s(Layer::Of(status))
-            .or_else(|| rules.ring_for_s(Layer::All))
-    }
-
-    /// What becomes of chat messages while `status` is in force: its own word, else that of `all`.
-    /// An inherited `deliver` does not lift `dnd`.
-    pub fn chat(&self, status: Status) -> Option<(Chat, Layer)> {
-        let rules = self.rules()?;
-        let own = Layer::Of(status);
-        if let Some(chat) = rules.chat(own) {
-            return Some((chat, own));
-        }
-        let lifts = |chat: &Chat| status == Status::Dnd && *chat == Chat::Deliver;
-        let inherited = rules.chat(Layer::All).filter(|chat| !lifts(chat));
-        inherited.map(|chat| (chat, Layer::All))
-    }
-
-    /// The seconds to ring that `status` itself sets.
-    pub fn own_ring_for_s(&self, status: Status) -> Option<u16> {
-        self.rules()?.ring_for_s(Layer::Of(status))
-    }
-
-    /// Whether a call can meet a rule while `status` is in force.
-    pub fn has_rules_for(&self, status: Status) -> bool {
-        let has_exceptions = self.exceptions().is_some();
-        has_exceptions
-            || self.rules().is_some_and(|rules| {
-                rules.touches_calls(Layer::Of(status)) || rules.touches_calls(Layer::All)
-            })
-    }
-
     /// The compiled settings, where anything is set.
     pub fn rules(&self) -> Option<&Rules> {
         self.more.as_ref()?.rules.as_ref()
@@ -481,6 +369,7 @@ impl Profile {
             aliases: self.aliases().map(str::to_owned).collect(),
             language: self.language,
             status: self.status,
+            own_status: self.own_status().map(str::to_owned),
             status_message: self.status_message().map(str::to_owned),
             until: self.until(),
             source: self.source,
@@ -493,6 +382,7 @@ impl Profile {
                 .unwrap_or_default(),
             hold: self.hold,
             overruled: self.overruled().cloned(),
+            hours: self.own_hours().cloned(),
             signals: self.signals().to_vec(),
             triggers: self.triggers(),
             calendars: self.calendars().to_vec(),
@@ -516,15 +406,26 @@ impl Profile {
 }
 
 impl More {
-    fn of(subscriber: &Subscriber, plan: &NumberPlan, now_unix_s: i64) -> Option<Box<Self>> {
+    fn of(
+        subscriber: &Subscriber,
+        house: &HouseRules,
+        plan: &NumberPlan,
+        now_unix_s: i64,
+    ) -> Option<Box<Self>> {
+        let own_status = subscriber.own_status.as_deref();
+        let base = house.statuses.resolve(subscriber.status, own_status);
         let mut more = Self {
+            own_status: own_status.map(Into::into),
+            own: base.own,
+            settled_own: None,
             rules: Rules::compile(&subscriber.settings, plan),
             credentials: subscriber.password.credentials().cloned(),
             exceptions: ExceptionRules::compile(&subscriber.exceptions, plan),
-            claims: layers::claims(subscriber).into(),
+            claims: layers::claims(subscriber, &house.statuses).into(),
             meetings: layers::meetings(subscriber).into(),
             was_in_meeting: false,
             overruled: subscriber.overruled.clone(),
+            own_hours: subscriber.hours.clone().map(Box::new),
             signals: subscriber.signals.as_slice().into(),
             triggers: subscriber.triggers.clone(),
             calendars: subscriber.calendars.as_slice().into(),
@@ -551,33 +452,6 @@ impl More {
     }
 }
 
-impl Standing<'_> {
-    /// Where nothing is chosen and nothing claims anything.
-    const AVAILABLE: Self = Self {
-        layer: StatusLayer::Available,
-        status: Status::Available,
-        message: None,
-        until_unix_s: None,
-        since_unix_s: None,
-        source: None,
-        cause: "",
-    };
-}
-
-impl Claim {
-    fn standing(&self) -> Standing<'_> {
-        Standing {
-            layer: self.layer,
-            status: self.status,
-            message: self.message.as_deref(),
-            until_unix_s: Some(self.until_s).filter(|at| *at != i64::MAX),
-            since_unix_s: Some(self.from_s).filter(|at| *at != i64::MIN),
-            source: Some(self.source),
-            cause: &self.cause,
-        }
-    }
-}
-
 fn packed_length(subscriber: &Subscriber) -> usize {
     let aliases: usize = subscriber.aliases.iter().map(|alias| alias.len() + 1).sum();
     let message = subscriber.status_message.as_ref().map_or(0, String::len);
@@ -590,6 +464,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::presence::{CallerClass, Layer, Moment, Step};
 
     fn plan() -> NumberPlan {
         crate::presence::sample::plan()
@@ -617,7 +492,10 @@ mod tests {
             "all": {"immediate": "voicemail", "ring_for_s": 30, "message": "Hello"},
             "away": {"immediate": {"internal": "connect"}, "message": "Out"},
         }}));
-        let step = |status, class| anna.step(status, Moment::Immediate, class).unwrap();
+        let step = |status: Status, class| {
+            let mut steps = anna.steps(status.into(), Moment::Immediate, class);
+            steps.next().unwrap()
+        };
         let away = Layer::Of(Status::Away);
         assert_eq!(
             step(Status::Away, CallerClass::Internal),
@@ -631,7 +509,7 @@ mod tests {
             step(Status::Break, CallerClass::Internal),
             (&Step::Voicemail, Layer::All)
         );
-        assert_eq!(anna.ring_for_s(Status::Away), Some(30));
+        assert_eq!(anna.ring_for_s(Status::Away.into()), Some(30));
         assert_eq!(anna.message_at(0, Status::Away), Some("Out"));
         assert_eq!(anna.message_at(0, Status::Dnd), Some("Hello"));
     }
@@ -642,7 +520,8 @@ mod tests {
         let own = profile(json!({"id": "a", "settings": {"dnd": {"immediate": "connect"}}}));
         let step = |profile: &Profile| {
             profile
-                .step(Status::Dnd, Moment::Immediate, CallerClass::Internal)
+                .steps(Status::Dnd.into(), Moment::Immediate, CallerClass::Internal)
+                .next()
                 .map(|(step, _)| step.clone())
         };
         assert_eq!(step(&all), None);

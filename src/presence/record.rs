@@ -252,7 +252,7 @@ impl Chunk {
 }
 
 fn flags_of(profile: &Profile) -> u64 {
-    let status = match profile.settled() {
+    let status = match profile.settled().status {
         Status::Available | Status::InCall => 0,
         Status::Away => 1,
         Status::Break => 2,
@@ -262,6 +262,6 @@ fn flags_of(profile: &Profile) -> u64 {
     status
         | OCCUPIED
         | flag(profile.has_rules_for(profile.settled()), RULES)
-        | flag(profile.has_rules_for(Status::InCall), BUSY_RULES)
+        | flag(profile.has_rules_for(Status::InCall.into()), BUSY_RULES)
         | flag(profile.is_timed(), TIMED)
 }

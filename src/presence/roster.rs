@@ -13,10 +13,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::change::{Change, ChangeError, Changed, StatusChanged};
 use super::directory::Directory;
-use super::model::Problems;
+use super::house::HouseRules;
+
 use super::numbers::NumberPlan;
 use super::stored::{self, LoadError};
-use super::validate;
 use super::writer::Writer;
 use crate::auth::Hashing;
 use crate::store::Store;
@@ -39,10 +39,11 @@ type Answers = Vec<Result<Changed, ChangeError>>;
 pub struct Roster {
     jobs: Option<mpsc::Sender<Job>>,
     events: broadcast::Sender<StatusChanged>,
-    directory: Arc<Directory>,
-    plan: NumberPlan,
-    clock: Clock,
-    hashing: Arc<ArcSwap<Hashing>>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) plan: NumberPlan,
+    pub(super) clock: Clock,
+    pub(super) hashing: Arc<ArcSwap<Hashing>>,
+    pub(super) house: Arc<ArcSwap<HouseRules>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -69,7 +70,22 @@ impl Roster {
         plan: NumberPlan,
         clock: Clock,
     ) -> Result<Self, LoadError> {
-        let version = stored::load(&*store, &directory, &plan, clock().as_second())?;
+        Self::start_under(HouseRules::default(), store, (directory, plan), clock)
+    }
+
+    /// The same where the administrator has laid down something.
+    ///
+    /// # Errors
+    /// As [`Roster::start`].
+    pub fn start_under(
+        house: HouseRules,
+        store: Arc<dyn Store>,
+        (directory, plan): (Arc<Directory>, NumberPlan),
+        clock: Clock,
+    ) -> Result<Self, LoadError> {
+        let now_unix_s = clock().as_second();
+        let version = stored::load(&*store, &directory, (&plan, &house), now_unix_s)?;
+        let house = Arc::new(ArcSwap::from_pointee(house));
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (events, _) = broadcast::channel(EVENTS);
         let hashing = Arc::new(ArcSwap::from_pointee(Hashing::default()));
@@ -79,6 +95,7 @@ impl Roster {
             plan: plan.clone(),
             clock: Arc::clone(&clock),
             hashing: Arc::clone(&hashing),
+            house: Arc::clone(&house),
             events: events.clone(),
             version,
         };
@@ -93,6 +110,7 @@ impl Roster {
             plan,
             clock,
             hashing,
+            house,
             thread: Some(thread),
         })
     }
@@ -105,6 +123,29 @@ impl Roster {
     /// How passwords become digests.
     pub fn hashing(&self) -> Arc<Hashing> {
         self.hashing.load_full()
+    }
+
+    /// What the administrator lays down.
+    pub fn house(&self) -> Arc<HouseRules> {
+        self.house.load_full()
+    }
+
+    /// The administrator lays down something else from now on. Whoever it concerns is read anew;
+    /// no document changes.
+    pub async fn set_house(&self, house: HouseRules) {
+        let before = self.house.swap(Arc::new(house));
+        let after = self.house.load_full();
+        if *before == *after {
+            return;
+        }
+        let concerned = self
+            .directory
+            .profiles()
+            .filter(|profile| after.concern(&before, profile));
+        let changes = concerned.map(|profile| Change::Restate {
+            id: profile.id().to_owned(),
+        });
+        self.change_many(changes.collect()).await;
     }
 
     /// Makes one change; durable on return.
@@ -189,149 +230,6 @@ impl Roster {
             jobs.send(job).await.ok();
         }
         Group { refused, answered }
-    }
-
-    /// What can be told without knowing the other subscribers is told by the caller's own thread.
-    fn check(&self, change: Change) -> Result<Change, ChangeError> {
-        match change {
-            Change::Put {
-                subscriber,
-                if_version,
-                source,
-            } => {
-                let subscriber = subscriber
-                    .validate(&self.plan)
-                    .map_err(ChangeError::Invalid)?
-                    .with_digests(&self.hashing.load());
-                Ok(Change::Put {
-                    subscriber: Box::new(subscriber),
-                    if_version,
-                    source,
-                })
-            }
-            Change::Create { subscriber, source } => {
-                let subscriber = subscriber
-                    .validate(&self.plan)
-                    .map_err(ChangeError::Invalid)?
-                    .with_digests(&self.hashing.load());
-                Ok(Change::Create {
-                    subscriber: Box::new(subscriber),
-                    source,
-                })
-            }
-            Change::PutSettings {
-                id,
-                status,
-                settings,
-                if_version,
-            } => {
-                let settings = Box::new(settings.validate().map_err(ChangeError::Invalid)?);
-                Ok(Change::PutSettings {
-                    id,
-                    status,
-                    settings,
-                    if_version,
-                })
-            }
-            Change::SetStatus {
-                id,
-                status,
-                message,
-                until,
-                hold,
-                source,
-                if_version,
-            } => {
-                self.check_status(status, message.as_deref(), until)?;
-                let message = message.filter(|message| !message.is_empty());
-                let until = until.map(|until| validate::whole_seconds(until, true));
-                Ok(Change::SetStatus {
-                    id,
-                    status,
-                    message,
-                    until,
-                    hold,
-                    source,
-                    if_version,
-                })
-            }
-            other => self.check_layer(other),
-        }
-    }
-
-    /// The same for what stands beside the chosen status.
-    fn check_layer(&self, change: Change) -> Result<Change, ChangeError> {
-        match change {
-            Change::Overrule {
-                id,
-                order: Some(order),
-                if_version,
-            } => {
-                self.check_status(order.status, order.message.as_deref(), order.until)?;
-                let order = Some(Box::new(order.normal()));
-                Ok(Change::Overrule {
-                    id,
-                    order,
-                    if_version,
-                })
-            }
-            Change::Report { id, signal } => {
-                let signal = signal.validate().map_err(ChangeError::Invalid)?;
-                if signal.is_over((self.clock)().as_second()) {
-                    let past = super::Problem::new("until", "lies in the past");
-                    return Err(ChangeError::Invalid(Problems(vec![past])));
-                }
-                let signal = Box::new(signal);
-                Ok(Change::Report { id, signal })
-            }
-            Change::PutExceptions {
-                id,
-                exceptions,
-                if_version,
-            } => {
-                let exceptions = Box::new(exceptions.validate().map_err(ChangeError::Invalid)?);
-                Ok(Change::PutExceptions {
-                    id,
-                    exceptions,
-                    if_version,
-                })
-            }
-            Change::PutTriggers {
-                id,
-                triggers,
-                if_version,
-            } => {
-                let triggers = Box::new(triggers.validate().map_err(ChangeError::Invalid)?);
-                Ok(Change::PutTriggers {
-                    id,
-                    triggers,
-                    if_version,
-                })
-            }
-            other => Ok(other),
-        }
-    }
-
-    fn check_status(
-        &self,
-        status: super::Status,
-        message: Option<&str>,
-        until: Option<Timestamp>,
-    ) -> Result<(), ChangeError> {
-        let mut problems = Vec::new();
-        validate::check_status(status, &mut problems);
-        if let Some(problem) = problems.pop() {
-            return Err(ChangeError::Refused(problem.text));
-        }
-        validate::check_message("message", message.unwrap_or_default(), &mut problems);
-        if until.is_some_and(|until| until <= (self.clock)()) {
-            problems.push(super::Problem::new("until", "lies in the past"));
-        }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(ChangeError::Invalid(Problems(problems)))
-        }
     }
 }
 
@@ -486,6 +384,7 @@ mod tests {
         Change::SetStatus {
             id: id.into(),
             status,
+            own_status: None,
             message: Some("Back soon".into()),
             hold: false,
             until: until.map(|at| Timestamp::from_second(at).unwrap()),
@@ -770,28 +669,25 @@ mod tests {
             .await
             .unwrap();
         let part = |rule: Value| Box::new(StatusSettings::from_json(&rule).unwrap());
-        let change = |status, rule| Change::PutSettings {
+        let change = |name: &str, rule| Change::PutSettings {
             id: "anna".into(),
-            status,
+            part: name.into(),
             settings: part(rule),
             if_version: None,
         };
         house
             .roster
-            .change(change(None, json!({"ring_for_s": 20})))
+            .change(change("all", json!({"ring_for_s": 20})))
             .await
             .unwrap();
-        let done = change(
-            Some(Status::Dnd),
-            json!({"immediate": {"forward": "030 1-2"}}),
-        );
+        let done = change("dnd", json!({"immediate": {"forward": "030 1-2"}}));
         let profile = house.roster.change(done).await.unwrap().profile;
         assert_eq!(
             serde_json::to_value(profile.settings()).unwrap(),
             json!({"all": {"ring_for_s": 20}, "away": {"busy": "missed"},
                    "dnd": {"immediate": {"forward": "03012"}}})
         );
-        let wrong = change(None, json!({"ring_for_s": 200}));
+        let wrong = change("all", json!({"ring_for_s": 200}));
         assert!(matches!(
             house.roster.change(wrong).await,
             Err(ChangeError::Invalid(_))

@@ -69,15 +69,20 @@ pub(crate) fn part() -> BoxedStrategy<StatusSettings> {
 
 pub(crate) fn settings() -> BoxedStrategy<Settings> {
     let part = || weighted(0.5, part()).prop_map(Option::unwrap_or_default);
-    (part(), part(), part(), part(), part(), part())
-        .prop_map(|(all, available, away, pause, dnd, in_call)| Settings {
-            all,
-            available,
-            away,
-            pause,
-            dnd,
-            in_call,
-        })
+    let five = (part(), part(), part(), part(), part(), part());
+    let own = prop::collection::btree_map("[a-z]{1,4}", part(), 0..2);
+    (five, own)
+        .prop_map(
+            |((all, available, away, pause, dnd, in_call), own)| Settings {
+                all,
+                available,
+                away,
+                pause,
+                dnd,
+                in_call,
+                own,
+            },
+        )
         .boxed()
 }
 
@@ -100,6 +105,7 @@ pub(crate) fn signals() -> impl Strategy<Value = Vec<Signal>> {
             kind,
             id: "focus".into(),
             title: None,
+            own_status: None,
             status: is_entry.then_some(status),
             from,
             until,

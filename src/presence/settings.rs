@@ -1,9 +1,11 @@
 //! A subscriber's settings in the form that routing reads: few entries, targets already parsed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::model::{Action, CallerClass, Chat, ClassRule, Rule, Settings, Status, StatusSettings};
 use super::numbers::{NumberPlan, SmallBuf, is_number};
+use super::own::OwnName;
 use super::validate::split_scheme;
 
 /// Where a forwarded call goes.
@@ -69,6 +71,8 @@ pub enum Layer {
     All,
     /// In the status itself.
     Of(Status),
+    /// In an own status.
+    Own(OwnName),
 }
 
 /// The compiled settings; absent where a subscriber set nothing.
@@ -78,6 +82,8 @@ pub struct Rules {
     messages: Box<[(Layer, Box<str>)]>,
     ring_for_s: Box<[(Layer, u16)]>,
     chat: Box<[(Layer, Chat)]>,
+    /// Those of own statuses as they were written: they stay when there is no such status.
+    own: BTreeMap<String, StatusSettings>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -221,10 +227,21 @@ impl Moment {
 
 impl Layer {
     /// The name in documents, `all` or the status.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Of(status) => status.name(),
+            Self::Own(own) => own.id(),
+        }
+    }
+}
+
+impl Layer {
+    /// Where it stands in the settings, `own.trip` for an own status.
+    pub fn path(self) -> String {
+        match self {
+            Self::Own(own) => format!("own.{}", own.id()),
+            other => other.name().to_owned(),
         }
     }
 }
@@ -236,7 +253,11 @@ impl Rules {
         let mut messages = Vec::new();
         let mut ring_for_s = Vec::new();
         let mut chat = Vec::new();
-        for (layer, (_, part)) in LAYERS.into_iter().zip(settings.parts()) {
+        let five = LAYERS.into_iter().zip(settings.parts());
+        let five = five.map(|(layer, (_, part))| (layer, part));
+        let own = settings.own.iter();
+        let own = own.filter_map(|(id, part)| Some((Layer::Own(OwnName::find(id)?), part)));
+        for (layer, part) in five.chain(own) {
             for (moment, (_, rule)) in Moment::ALL.into_iter().zip(part.rules()) {
                 if let Some(rule) = rule {
                     compile_rule(layer, moment, rule, plan, &mut entries);
@@ -255,6 +276,7 @@ impl Rules {
             messages: messages.into(),
             ring_for_s: ring_for_s.into(),
             chat: chat.into(),
+            own: settings.own.clone(),
         };
         (rules != Self::default()).then_some(rules)
     }
@@ -319,7 +341,10 @@ impl Rules {
 
     /// The settings as documents write them.
     pub fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
+        let mut settings = Settings {
+            own: self.own.clone(),
+            ..Settings::default()
+        };
         for layer in LAYERS {
             if let Some(part) = settings.part_mut(layer.name()) {
                 part.message = self.message(layer).map(str::to_owned);

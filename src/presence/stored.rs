@@ -12,6 +12,8 @@ use serde_json::Value;
 
 use super::directory::{Directory, PutError};
 use super::exceptions::Exceptions;
+use super::hours::WorkWeek;
+use super::house::HouseRules;
 use super::layers::{Override, Signal, Triggers};
 use super::model::{Language, Settings, Source, Status, Subscriber};
 use super::numbers::NumberPlan;
@@ -93,6 +95,7 @@ struct Document<'a> {
     aliases: Vec<String>,
     language: Option<Language>,
     status: Status,
+    own_status: Option<String>,
     status_message: Option<String>,
     until: Option<Timestamp>,
     source: Option<Source>,
@@ -107,6 +110,7 @@ struct Document<'a> {
     hold: bool,
     #[serde(rename = "override")]
     overruled: Option<Override>,
+    hours: Option<WorkWeek>,
     #[serde(default)]
     signals: Vec<Signal>,
     #[serde(default)]
@@ -135,6 +139,7 @@ pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
             aliases: subscriber.aliases,
             language: subscriber.language,
             status: subscriber.status,
+            own_status: subscriber.own_status,
             status_message: subscriber.status_message,
             until: subscriber.until,
             source: subscriber.source,
@@ -144,6 +149,7 @@ pub(super) fn from_stored(value: &[u8]) -> Result<Subscriber, String> {
             exceptions: subscriber.exceptions,
             hold: subscriber.hold,
             overruled: subscriber.overruled,
+            hours: subscriber.hours,
             signals: subscriber.signals,
             triggers: subscriber.triggers,
             calendars: subscriber.calendars,
@@ -196,7 +202,7 @@ pub(super) fn store_key(id: &str) -> String {
 pub(super) fn load(
     store: &dyn Store,
     directory: &Directory,
-    plan: &NumberPlan,
+    (plan, house): (&NumberPlan, &HouseRules),
     now_unix_s: i64,
 ) -> Result<u64, LoadError> {
     let parsers = thread::available_parallelism().map_or(1, |cores| cores.get().min(16));
@@ -206,7 +212,7 @@ pub(super) fn load(
     thread::scope(|scope| {
         for _ in 0..parsers {
             let (raw, sender) = (&raw, sender.clone());
-            scope.spawn(move || parse(raw, &sender, plan, now_unix_s));
+            scope.spawn(move || parse(raw, &sender, (plan, house), now_unix_s));
         }
         drop(sender);
         let putting = scope.spawn(move || put_all(&parsed, directory));
@@ -239,7 +245,7 @@ fn read(store: &dyn Store, sender: SyncSender<Raw>) -> Result<(), StoreError> {
 fn parse(
     raw: &Mutex<Receiver<Raw>>,
     parsed: &SyncSender<Parsed>,
-    plan: &NumberPlan,
+    (plan, house): (&NumberPlan, &HouseRules),
     now_unix_s: i64,
 ) {
     loop {
@@ -249,7 +255,7 @@ fn parse(
         };
         let profiles = batch.into_iter().map(|(id, value)| {
             from_stored(&value)
-                .map(|subscriber| Profile::new(&subscriber, plan, now_unix_s))
+                .map(|subscriber| Profile::under(house, &subscriber, plan, now_unix_s))
                 .map_err(|fault| LoadError::Document { id, fault })
         });
         parsed.send(profiles.collect()).ok();
@@ -313,7 +319,8 @@ mod tests {
     fn loaded(store: &Memory) -> Result<(Directory, u64), String> {
         let directory = Directory::new(1);
         let plan = crate::presence::sample::plan();
-        let greatest = load(store, &directory, &plan, 0).map_err(|error| error.to_string())?;
+        let greatest = load(store, &directory, (&plan, &HouseRules::default()), 0)
+            .map_err(|error| error.to_string())?;
         Ok((directory, greatest))
     }
 

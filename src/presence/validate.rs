@@ -7,6 +7,7 @@ use super::exceptions::{Exception, Exceptions, Pattern};
 use super::layers::{Override, SIGNALS_LIMIT, Signal, SignalKind, Triggers};
 use super::model::{Action, Problem, Problems, Rule, Settings, Status, StatusSettings, Subscriber};
 use super::numbers::{KEY_LIMIT_BYTES, NumberPlan, is_number};
+use super::own::{OWN_STATUSES_LIMIT, StatusName};
 
 const DISPLAY_NAME_LIMIT_BYTES: usize = 128;
 const MESSAGE_LIMIT_BYTES: usize = 500;
@@ -113,6 +114,14 @@ impl Settings {
                 part.normalise(&format!("settings.{name}"), problems);
             }
         }
+        if self.own.len() > OWN_STATUSES_LIMIT {
+            let text = format!("{}; at most {OWN_STATUSES_LIMIT}", self.own.len());
+            problems.push(Problem::new("settings.own", text));
+        }
+        for (id, part) in &mut self.own {
+            part.normalise(&format!("settings.own.{id}"), problems);
+        }
+        self.own.retain(|_, part| !part.is_empty());
     }
 }
 
@@ -135,6 +144,9 @@ impl Subscriber {
         }
         for (position, signal) in self.signals.iter_mut().enumerate() {
             signal.normalise(&format!("signals.{position}."), problems);
+        }
+        if let Some(hours) = &self.hours {
+            problems.extend(hours.problems("hours."));
         }
         self.triggers.normalise("triggers.", problems);
         if self.calendars.len() > CALENDARS_LIMIT {
@@ -332,7 +344,9 @@ impl Triggers {
             .iter()
             .chain(&self.calendar_out_of_office);
         for status in statuses.chain(self.calendar_categories.values()) {
-            check_status_at(&format!("{path}calendar_busy"), *status, problems);
+            if *status == StatusName::Of(Status::InCall) {
+                check_status_at(&format!("{path}calendar_busy"), Status::InCall, problems);
+            }
         }
         if self.calendar_categories.len() > CATEGORIES_LIMIT {
             let text = format!("at most {CATEGORIES_LIMIT}");

@@ -10,7 +10,9 @@ use tokio::sync::{broadcast, mpsc};
 use super::change::{Change, ChangeError, Changed, Conflict, StatusChanged};
 use super::circles;
 use super::directory::Directory;
-use super::layers::{Override, SIGNALS_LIMIT, Signal};
+use super::hours::HOURS_SIGNAL;
+use super::house::HouseRules;
+use super::layers::{Override, SIGNALS_LIMIT, Signal, SignalKind};
 use super::model::{Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::profile::Profile;
@@ -30,6 +32,8 @@ pub(super) struct Writer {
     pub(super) directory: Arc<Directory>,
     pub(super) plan: NumberPlan,
     pub(super) clock: Clock,
+    /// What the administrator lays down.
+    pub(super) house: Arc<ArcSwap<HouseRules>>,
     /// How passwords are kept, for warnings.
     pub(super) hashing: Arc<ArcSwap<Hashing>>,
     pub(super) events: broadcast::Sender<StatusChanged>,
@@ -58,6 +62,8 @@ struct Step {
 enum Outcome {
     Same(Arc<Profile>),
     Next(Box<Subscriber>),
+    /// The same document, compiled anew.
+    Again(Box<Subscriber>),
     Gone(Arc<Profile>),
 }
 
@@ -138,13 +144,22 @@ impl Writer {
                     warnings: Vec::new(),
                 })
             }
+            Outcome::Again(same) => {
+                let profile = self.compile(&same, now);
+                pending.note(key, current, Some(Arc::clone(&profile)));
+                Ok(Changed {
+                    profile,
+                    is_new: true,
+                    warnings: Vec::new(),
+                })
+            }
             Outcome::Next(mut next) => {
                 self.refuse_taken(&next, &key, pending)?;
                 self.refuse_beyond_limit(current.as_deref(), pending)?;
                 next.version = self.version.saturating_add(1);
                 let value = to_stored(&next).map_err(ChangeError::Store)?;
                 self.version = next.version;
-                let profile = Arc::new(Profile::new(&next, &self.plan, now.as_second()));
+                let profile = self.compile(&next, now);
                 pending.writes.push(Write::Put {
                     key: key.clone(),
                     value,
@@ -157,6 +172,12 @@ impl Writer {
                 })
             }
         }
+    }
+
+    fn compile(&self, subscriber: &Subscriber, now: Timestamp) -> Arc<Profile> {
+        let house = self.house.load();
+        let profile = Profile::under(&house, subscriber, &self.plan, now.as_second());
+        Arc::new(profile)
     }
 
     fn refuse_taken(
@@ -246,7 +267,12 @@ impl Writer {
     fn warnings(&self, profile: &Profile) -> Vec<String> {
         match self.directory.handle_of_id(profile.id()) {
             Some(own) => {
-                let mut warnings = circles::warnings(&self.directory, own, profile, &self.plan);
+                let mut warnings = circles::warnings(
+                    &self.directory,
+                    own,
+                    profile,
+                    (&self.plan, &self.house.load().domains),
+                );
                 warnings.extend(profile.password_gaps(&self.hashing.load()));
                 if let Some(exceptions) = profile.exceptions() {
                     let now_unix_s = (self.clock)().as_second();
@@ -329,17 +355,24 @@ fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Result<Outc
     match change {
         Change::SetStatus {
             status,
+            own_status,
             message,
             until,
             hold,
             source,
             ..
         } => {
-            let chosen = (status, message, until, hold);
+            let chosen = Chosen {
+                status,
+                own_status,
+                message,
+                until,
+                hold,
+            };
             set_status(&mut next, chosen, (source, now));
         }
         Change::ClearStatus { source, .. } => {
-            set_status(&mut next, NOTHING_CHOSEN, (source, now));
+            set_status(&mut next, Chosen::default(), (source, now));
         }
         Change::Overrule { order, .. } => overrule(&mut next, order, now),
         Change::Report { signal, .. } => report(&mut next, *signal)?,
@@ -353,6 +386,10 @@ fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Result<Outc
             dismissed,
             ..
         } => {
+            if kind == SignalKind::Schedule && signal == HOURS_SIGNAL {
+                dismiss_hours(&mut next, current.hours_signal(now.as_second()), dismissed)?;
+                return Ok(compared(current, next));
+            }
             let mut signals = next.signals.iter_mut();
             let found = signals.find(|s| s.kind == kind && s.id == signal);
             let missing = || {
@@ -362,22 +399,21 @@ fn adjust(change: Change, current: &Arc<Profile>, now: Timestamp) -> Result<Outc
             found.ok_or_else(missing)?.dismissed = dismissed;
         }
         Change::PutExceptions { exceptions, .. } => next.exceptions = *exceptions,
+        Change::PutHours { hours, .. } => next.hours = hours.map(|hours| *hours),
         Change::PutTriggers { triggers, .. } => next.triggers = *triggers,
         Change::Expire { .. } => {
             if !current.is_due(now.as_second()) {
                 return Ok(Outcome::Same(Arc::clone(current)));
             }
             end_what_is_over(&mut next, now);
-            return Ok(Outcome::Next(Box::new(next)));
+            // What has only begun, as hours do, is in no document.
+            return Ok(match next == current.to_subscriber() {
+                true => Outcome::Again(Box::new(next)),
+                false => Outcome::Next(Box::new(next)),
+            });
         }
-        Change::PutSettings {
-            status, settings, ..
-        } => {
-            let name = status.map_or("all", Status::name);
-            if let Some(part) = next.settings.part_mut(name) {
-                *part = *settings;
-            }
-        }
+        Change::PutSettings { part, settings, .. } => next.settings.set_part(&part, *settings),
+        Change::Restate { .. } => return Ok(Outcome::Again(Box::new(next))),
         Change::Delete { .. } => return Ok(Outcome::Gone(Arc::clone(current))),
         Change::Put { .. } | Change::Create { .. } => {}
     }
@@ -395,8 +431,10 @@ fn created(mut next: Subscriber, source: Source, now: Timestamp) -> Subscriber {
 /// believed unless it merely repeats what was there for another status.
 fn replaced(mut next: Subscriber, current: &Profile, source: Source, now: Timestamp) -> Subscriber {
     next.password = next.password.over(current.credentials());
+    let is_same = next.own_status.as_deref() == current.own_status();
     let same_status = (next.status, next.status_message.as_deref(), next.until)
-        == (current.status(), current.status_message(), current.until());
+        == (current.status(), current.status_message(), current.until())
+        && is_same;
     next.overruled = next.overruled.or_else(|| current.overruled().cloned());
     if next.signals.is_empty() {
         next.signals = current.signals().to_vec();
@@ -416,25 +454,41 @@ fn replaced(mut next: Subscriber, current: &Profile, source: Source, now: Timest
     next
 }
 
-/// A status with its message, its end and whether it holds.
-type Chosen = (Status, Option<String>, Option<Timestamp>, bool);
+/// A status with its message, its end and whether it holds; by default nothing is chosen.
+#[derive(Default, PartialEq)]
+struct Chosen {
+    status: Status,
+    own_status: Option<String>,
+    message: Option<String>,
+    until: Option<Timestamp>,
+    hold: bool,
+}
 
-const NOTHING_CHOSEN: Chosen = (Status::Available, None, None, false);
+impl Chosen {
+    fn of(subscriber: &Subscriber) -> Self {
+        Self {
+            status: subscriber.status,
+            own_status: subscriber.own_status.clone(),
+            message: subscriber.status_message.clone(),
+            until: subscriber.until,
+            hold: subscriber.hold,
+        }
+    }
+}
 
 /// The same status again is no change, whoever sets it.
 fn set_status(next: &mut Subscriber, chosen: Chosen, (source, now): (Source, Timestamp)) {
-    let (status, message, until, hold) = chosen;
-    if (next.status, &next.status_message, next.until, next.hold) == (status, &message, until, hold)
-    {
+    if chosen == Chosen::of(next) {
         return;
     }
-    if next.status != status {
+    if (next.status, &next.own_status) != (chosen.status, &chosen.own_status) {
         next.since = Some(whole(now));
     }
-    next.status = status;
-    next.status_message = message;
-    next.until = until;
-    next.hold = hold;
+    next.status = chosen.status;
+    next.own_status = chosen.own_status;
+    next.status_message = chosen.message;
+    next.until = chosen.until;
+    next.hold = chosen.hold;
     next.source = Some(source);
 }
 
@@ -470,6 +524,26 @@ fn report(next: &mut Subscriber, signal: Signal) -> Result<(), ChangeError> {
     Ok(())
 }
 
+/// Hours that are dismissed stay so until their next boundary.
+fn dismiss_hours(
+    next: &mut Subscriber,
+    current: Option<Signal>,
+    dismissed: bool,
+) -> Result<(), ChangeError> {
+    let current = current.ok_or_else(|| {
+        ChangeError::Refused("there is nothing that the hours say now".to_owned())
+    })?;
+    next.signals.retain(|signal| !signal.is_of_hours());
+    if dismissed {
+        let dismissed = Signal {
+            dismissed,
+            ..current
+        };
+        report(next, dismissed)?;
+    }
+    Ok(())
+}
+
 /// What the calendars say no more is gone; what other clients report stays.
 fn report_calendar(next: &mut Subscriber, signals: Vec<Signal>) {
     let is_of_calendar = |signal: &Signal| signal.source == Source::Calendar;
@@ -494,7 +568,7 @@ fn end_what_is_over(next: &mut Subscriber, now: Timestamp) {
     next.signals.retain(|signal| !signal.is_over(now_s));
     next.overruled = next.overruled.take().filter(|order| !order.is_over(now_s));
     if let Some(ended) = next.until.filter(|until| until.as_second() <= now_s) {
-        set_status(next, NOTHING_CHOSEN, (Source::Trigger, ended));
+        set_status(next, Chosen::default(), (Source::Trigger, ended));
     }
 }
 
@@ -511,7 +585,7 @@ fn compared(current: &Arc<Profile>, mut next: Subscriber) -> Outcome {
 fn shown(profile: &Profile, now_unix_s: i64) -> impl PartialEq + '_ {
     let standing = profile.standing(now_unix_s);
     (
-        standing.status,
+        standing.base(),
         profile.message_at(now_unix_s, standing.status),
         standing.until_unix_s,
         standing.source,

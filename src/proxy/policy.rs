@@ -10,7 +10,7 @@ use super::health::HealthRules;
 use super::names::Wanted;
 use crate::auth::AuthPolicy;
 use crate::message::{Transport, host_address, is_same};
-use crate::presence::{Holidays, NumberPlan, Visibility};
+use crate::presence::{Holidays, HouseRules, NumberPlan, Visibility};
 use crate::registrar::Rules;
 use crate::routing::Mode;
 use crate::transaction::Base;
@@ -65,6 +65,8 @@ pub struct Policy {
     pub zone: TimeZone,
     /// The days on which nobody works.
     pub holidays: Holidays,
+    /// What the administrator lays down for everybody's statuses.
+    pub house: Arc<HouseRules>,
     /// What colleagues see of each other.
     pub visibility: Visibility,
     /// Longer requests go over TCP where we listen on it (RFC 3261 §18.1.1); 0 is no limit.
@@ -346,6 +348,17 @@ impl Default for Limits {
 }
 
 impl Policy {
+    /// The same with these holidays.
+    #[must_use]
+    pub fn observing(self, holidays: Holidays) -> Self {
+        let house = Arc::new(self.house.observing(holidays.clone()));
+        Self {
+            holidays,
+            house,
+            ..self
+        }
+    }
+
     /// What is believed of a source, and whether it is known to us at all. `identities` are the
     /// names in the certificate that it has shown, if any.
     pub fn peer(&self, source: IpAddr, identities: &[Box<str>]) -> (&Peer, bool) {

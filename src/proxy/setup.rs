@@ -48,6 +48,13 @@ impl Subscribers for Neighbourhood<'_> {
             Target::Number { key, .. } => self.directory.find(key.as_bytes()),
         }
     }
+
+    fn may_forward_to(&self, target: &Target) -> bool {
+        let rules = &self.policy.house.targets;
+        rules.is_empty()
+            || rules.refusal(target, &self.policy.plan).is_none()
+            || self.resolve(target).is_some()
+    }
 }
 
 impl Neighbourhood<'_> {

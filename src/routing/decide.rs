@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::after::{after_step, cause_after, rejection_after};
 use super::decision::{
     Cause, Connect, Decision, Destination, Divert, Hop, Hops, Plan, Reasons, Rejection,
 };
 use super::question::{Failure, Question, Subscribers};
 use super::reason::Reason;
 use crate::presence::{
-    CallerClass, Chat, Handle, Layer, Moment, Pattern, Profile, Routing, Status, StatusLayer, Step,
-    Target,
+    BaseStatus, CallerClass, Chat, Handle, Layer, Moment, Pattern, Profile, Routing, Status,
+    StatusLayer, Step, Target,
 };
 
 /// Where a call for a subscriber goes.
@@ -51,7 +52,7 @@ pub fn decide_after(
     let callee = question.callee;
     let mut walk = Walk::new(question, subscribers);
     let profile = subscribers.profile(callee)?;
-    let status = profile.status_at(question.now_unix_s);
+    let base = profile.base_at(question.now_unix_s);
     let routing = subscribers.routing(callee);
     walk.reasons.push(Reason::Failed {
         subscriber: callee,
@@ -60,7 +61,8 @@ pub fn decide_after(
     let in_call =
         routing.calls >= question.call_limit || profile.is_in_meeting(question.now_unix_s);
     let class = question.caller.class;
-    let (step, layer, moment) = after_step(&profile, status, in_call, (failure, class))?;
+    let admits = |step: &Step| walk.admits(callee, step);
+    let (step, layer, moment) = after_step(&profile, base, in_call, (failure, class), admits)?;
     let rule = Reason::Rule {
         subscriber: callee,
         layer,
@@ -109,7 +111,7 @@ enum Said {
 struct Reached<'p> {
     subscriber: Handle,
     profile: &'p Profile,
-    status: Status,
+    base: BaseStatus,
     in_call: bool,
 }
 
@@ -223,14 +225,14 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         }
         match self.subscribers.profile(subscriber) {
             Some(profile) => {
-                let status = self.status_in_force(subscriber, &profile);
+                let base = self.status_in_force(subscriber, &profile);
                 let is_in_meeting = profile.is_in_meeting(self.question.now_unix_s);
                 let in_call = in_call || (is_call && is_in_meeting);
                 self.by_rules(
                     &Reached {
                         subscriber,
                         profile: &profile,
-                        status,
+                        base,
                         in_call,
                     },
                     routing,
@@ -246,6 +248,7 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         self.reasons.push(Reason::Status {
             subscriber,
             status,
+            own: None,
             layer: StatusLayer::of_choice(status, false),
             until_unix_s: None,
         });
@@ -261,10 +264,9 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         Said::Connect(Connect::plain(subscriber))
     }
 
-    fn status_in_force(&mut self, subscriber: Handle, profile: &Profile) -> Status {
+    fn status_in_force(&mut self, subscriber: Handle, profile: &Profile) -> BaseStatus {
         let now = self.question.now_unix_s;
         let standing = profile.standing(now);
-        let status = standing.status;
         if profile.is_expired(now) && profile.status() != Status::Available {
             self.reasons.push(Reason::Expired {
                 subscriber,
@@ -273,11 +275,12 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         }
         self.reasons.push(Reason::Status {
             subscriber,
-            status,
+            status: standing.status,
+            own: standing.own,
             layer: standing.layer,
             until_unix_s: standing.until_unix_s,
         });
-        status
+        standing.base()
     }
 
     fn by_rules(&mut self, reached: &Reached<'_>, routing: Routing) -> Said {
@@ -287,35 +290,37 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         if let Some(said) = self.by_chat(reached) {
             return said;
         }
-        if let Some(said) = self.immediate(reached, reached.status) {
+        if let Some(said) = self.immediate(reached, reached.base) {
             return said;
         }
         if reached.in_call {
             let (subscriber, calls) = (reached.subscriber, routing.calls);
             self.reasons.push(Reason::InCall { subscriber, calls });
-            if let Some(said) = self.immediate(reached, Status::InCall) {
+            if let Some(said) = self.immediate(reached, Status::InCall.into()) {
                 return said;
             }
         }
-        Said::Connect(reached.connect(self.question.caller.class))
+        Said::Connect(self.connect(reached))
     }
 
     /// Steps 2 and 3: the block list, callers who ring through, and the first rule that matches.
     fn by_exception(&mut self, reached: &Reached<'_>) -> Option<Said> {
         let exceptions = reached.profile.exceptions()?;
         let (subscriber, class) = (reached.subscriber, self.question.caller.class);
-        let resolve = |target: &Target| self.subscribers.resolve(target);
-        let is_meant = |pattern: &Pattern| self.question.caller.is_meant(pattern, resolve);
+        let (question, subscribers) = (self.question, self.subscribers);
+        let resolve = |target: &Target| subscribers.resolve(target);
+        let is_meant = |pattern: &Pattern| question.caller.is_meant(pattern, resolve);
         if exceptions.is_blocked(is_meant) {
             self.reasons.push(Reason::Blocked { subscriber });
             return Some(Said::Reject(Rejection::Blocked));
         }
         if exceptions.is_vip(is_meant) {
             self.reasons.push(Reason::Vip { subscriber });
-            return Some(Said::Connect(reached.connect(class)));
+            return Some(Said::Connect(self.connect(reached)));
         }
-        let matched = exceptions
-            .first(self.question.occasion(), is_meant)?
+        let mut applying = exceptions.applying(self.question.occasion(), is_meant);
+        let matched = applying
+            .find(|matched| self.admits(subscriber, &matched.step))?
             .clone();
         let step = matched.step.clone();
         self.reasons.push(Reason::Exception {
@@ -323,7 +328,7 @@ impl<'q, S: Subscribers> Walk<'q, S> {
             matched,
         });
         Some(match step {
-            Step::Connect => Said::Connect(reached.connect(class)),
+            Step::Connect => Said::Connect(self.connect(reached)),
             Step::Reject if class == CallerClass::Anonymous => {
                 Said::Reject(Rejection::AnonymousRefused)
             }
@@ -340,13 +345,13 @@ impl<'q, S: Subscribers> Walk<'q, S> {
             return None;
         }
         let subscriber = reached.subscriber;
-        let (chat, layer) = reached.profile.chat(reached.status)?;
+        let (chat, layer) = reached.profile.chat(reached.base)?;
         self.reasons.push(Reason::Chat {
             subscriber,
             layer,
             chat,
         });
-        Some(match (chat, reached.status) {
+        Some(match (chat, reached.base.status) {
             (Chat::Deliver, _) => Said::Connect(Connect::plain(subscriber)),
             (Chat::Reject, Status::Dnd) => Said::Reject(Rejection::Dnd),
             (Chat::Reject, _) => Said::Reject(Rejection::Missed),
@@ -355,12 +360,14 @@ impl<'q, S: Subscribers> Walk<'q, S> {
     }
 
     /// The immediate action of a status; of `in_call` for a second call. `None` to go on.
-    fn immediate(&mut self, reached: &Reached<'_>, status: Status) -> Option<Said> {
-        let class = self.question.caller.class;
-        let Some((step, layer)) = reached.profile.step(status, Moment::Immediate, class) else {
+    fn immediate(&mut self, reached: &Reached<'_>, base: BaseStatus) -> Option<Said> {
+        let (status, class) = (base.status, self.question.caller.class);
+        let mut steps = reached.profile.steps(base, Moment::Immediate, class);
+        let found = steps.find(|(step, _)| self.admits(reached.subscriber, step));
+        let Some((step, layer)) = found else {
             return (status == Status::Dnd).then_some(Said::Reject(Rejection::Dnd));
         };
-        let is_granted = reached.status != Status::Dnd || reached.grants_call_through();
+        let is_granted = reached.base.status != Status::Dnd || reached.grants_call_through();
         if is_granted && self.is_for_caller(step) {
             self.reasons.push(Reason::CallThrough {
                 subscriber: reached.subscriber,
@@ -382,6 +389,25 @@ impl<'q, S: Subscribers> Walk<'q, S> {
             Step::Voicemail => Some(Said::Voicemail(cause)),
             Step::Forward(target) => Some(Said::Forward(Arc::clone(target), cause)),
         }
+    }
+
+    /// Whether a step can be taken; a forwarding that the administrator does not allow counts as not
+    /// set, and is told.
+    fn admits(&mut self, subscriber: Handle, step: &Step) -> bool {
+        match step {
+            Step::Forward(target) if !self.subscribers.may_forward_to(target) => {
+                let target = Arc::clone(target);
+                self.reasons
+                    .push(Reason::TargetRefused { subscriber, target });
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn connect(&self, reached: &Reached<'_>) -> Connect {
+        let may_forward = |target: &Target| self.subscribers.may_forward_to(target);
+        reached.connect(self.question.caller.class, may_forward)
     }
 
     fn is_for_caller(&self, step: &Step) -> bool {
@@ -440,8 +466,8 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         let first = self.question.first_called();
         let class = self.question.caller.class;
         let profile = self.subscribers.profile(first)?;
-        let status = profile.status_at(self.question.now_unix_s);
-        let (step, layer) = profile.step(status, Moment::NoAnswer, class)?;
+        let base = profile.base_at(self.question.now_unix_s);
+        let (step, layer) = profile.steps(base, Moment::NoAnswer, class).next()?;
         let plan = match step {
             Step::Connect | Step::Forward(_) => None,
             Step::Reject => Some(Plan::Reject(Rejection::NoAnswer)),
@@ -487,9 +513,14 @@ impl Reached<'_> {
         }
     }
 
-    fn connect(&self, class: CallerClass) -> Connect {
+    fn connect(&self, class: CallerClass, may_forward: impl Fn(&Target) -> bool) -> Connect {
+        let admits = |step: &Step| match step {
+            Step::Forward(target) => may_forward(target),
+            _ => true,
+        };
         let acts = |failure| {
-            after_step(self.profile, self.status, self.in_call, (failure, class))
+            let asked = (failure, class);
+            after_step(self.profile, self.base, self.in_call, asked, admits)
                 .is_some_and(|(step, ..)| *step != Step::Connect)
         };
         let has_no_answer_action = acts(Failure::NoAnswer);
@@ -498,7 +529,7 @@ impl Reached<'_> {
                 .own_ring_for_s(Status::InCall)
                 .filter(|_| self.in_call)
         };
-        let ring_for_s = own().or_else(|| self.profile.ring_for_s(self.status));
+        let ring_for_s = own().or_else(|| self.profile.ring_for_s(self.base));
         Connect {
             callee: self.subscriber,
             ring_for_s: ring_for_s.filter(|_| has_no_answer_action),
@@ -528,50 +559,6 @@ impl Connect {
             has_no_answer_action: false,
             has_after_action: false,
         }
-    }
-}
-
-/// What is set for a failure: during a call by `in_call` itself, else by the status or `all`.
-/// Unreachable falls back to no answer, declined to busy.
-fn after_step(
-    profile: &Profile,
-    status: Status,
-    in_call: bool,
-    (failure, class): (Failure, CallerClass),
-) -> Option<(&Step, Layer, Moment)> {
-    let moments: &[Moment] = match failure {
-        Failure::NoAnswer => &[Moment::NoAnswer],
-        Failure::Busy => &[Moment::Busy],
-        Failure::Unreachable => &[Moment::Unreachable, Moment::NoAnswer],
-        Failure::Declined => &[Moment::Declined, Moment::Busy],
-    };
-    moments.iter().find_map(|&moment| {
-        let own = || {
-            let step = profile
-                .own_step(Status::InCall, moment, class)
-                .filter(|_| in_call)?;
-            Some((step, Layer::Of(Status::InCall)))
-        };
-        let (step, layer) = own().or_else(|| profile.step(status, moment, class))?;
-        Some((step, layer, moment))
-    })
-}
-
-const fn rejection_after(failure: Failure) -> Rejection {
-    match failure {
-        Failure::NoAnswer => Rejection::NoAnswer,
-        Failure::Busy => Rejection::Busy,
-        Failure::Unreachable => Rejection::Unreachable,
-        Failure::Declined => Rejection::Refused,
-    }
-}
-
-const fn cause_after(failure: Failure) -> Cause {
-    match failure {
-        Failure::NoAnswer => Cause::NoAnswer,
-        Failure::Busy => Cause::Busy,
-        Failure::Unreachable => Cause::Unreachable,
-        Failure::Declined => Cause::Declined,
     }
 }
 

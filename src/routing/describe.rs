@@ -1,5 +1,7 @@
 //! Decisions in sentences for people, in English and German.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -7,13 +9,19 @@ use super::decision::{Decision, Destination, Plan, Rejection};
 use super::question::Failure;
 use super::reason::Reason;
 use crate::presence::{
-    CallerClass, Chat, Handle, Language, Layer, Moment, Status, StatusLayer, Step,
+    CallerClass, Chat, Handle, Language, Layer, Moment, OwnName, Status, StatusLayer, Step,
 };
 
 /// What sentences need to know about subscribers.
 pub trait Names {
     /// The display name.
     fn name(&self, handle: Handle) -> String;
+
+    /// What people read of an own status.
+    fn own_status(&self, own: OwnName, language: Language) -> String {
+        let _ = language;
+        own.id().to_owned()
+    }
 
     /// In which time zone times are told.
     fn zone(&self) -> TimeZone {
@@ -127,13 +135,15 @@ impl Reason {
             Self::UnknownCallee => "There is no such subscriber".into(),
             Self::Status {
                 status,
+                own,
                 layer,
                 until_unix_s,
                 ..
             } => {
                 let until = time(*until_unix_s, names, " until %Y-%m-%d %H:%M");
                 let why = english_why(*layer);
-                format!("{name} is {}{until}{why}", english_status(*status))
+                let own = own_text(*own, names, Language::En);
+                format!("{name} is{own} {}{until}{why}", english_status(*status))
             }
             Self::Expired { status, .. } => {
                 format!(
@@ -150,7 +160,7 @@ impl Reason {
                 step,
                 ..
             } => {
-                let (layer, callers) = (english_layer(*layer), english_callers(*class));
+                let (layer, callers) = (english_layer(*layer, names), english_callers(*class));
                 let what = english_step(step, callers);
                 format!(
                     "{name}'s setting for {layer} {what}{}",
@@ -160,7 +170,7 @@ impl Reason {
             Self::Blocked { .. } => format!("{name} has blocked this caller"),
             Self::Chat { layer, chat, .. } => format!(
                 "{name}'s setting for {}: messages are {}",
-                english_layer(*layer),
+                english_layer(*layer, names),
                 english_chat(*chat)
             ),
             Self::Vip { .. } => format!("This caller always rings through to {name}"),
@@ -168,15 +178,14 @@ impl Reason {
                 let what = english_step(&matched.step, "this caller");
                 format!("{name}'s exception “{}” {what}", matched.name)
             }
+            Self::TargetRefused { target, .. } => {
+                let target = target.as_str();
+                format!("{name} forwards to {target}, which the administrator does not allow")
+            }
             Self::CallThrough { .. } => {
                 format!("{name} forwards to this very caller, who is put through")
             }
-            Self::Failed { failure, .. } => match failure {
-                Failure::NoAnswer => format!("{name} does not answer"),
-                Failure::Busy => format!("{name} is busy"),
-                Failure::Unreachable => format!("{name} cannot be reached"),
-                Failure::Declined => format!("{name} declines the call"),
-            },
+            Self::Failed { failure, .. } => english_failure(*failure, &name),
             Self::Loop { .. } => format!("The call has been to {name} already"),
             Self::HopLimit { diversions } => {
                 format!("The call has been forwarded {diversions} times already")
@@ -198,13 +207,15 @@ impl Reason {
             Self::UnknownCallee => "Diesen Teilnehmer gibt es nicht".into(),
             Self::Status {
                 status,
+                own,
                 layer,
                 until_unix_s,
                 ..
             } => {
                 let until = time(*until_unix_s, names, " bis %d.%m.%Y %H:%M");
                 let why = german_why(*layer);
-                format!("{name} {}{until}{why}", german_status(*status))
+                let own = own_text(*own, names, Language::De);
+                format!("{name} {}{own}{until}{why}", german_status(*status))
             }
             Self::Expired { status, .. } => {
                 format!(
@@ -221,14 +232,14 @@ impl Reason {
                 step,
                 ..
             } => {
-                let (layer, callers) = (german_layer(*layer), german_callers(*class));
+                let (layer, callers) = (german_layer(*layer, names), german_callers(*class));
                 let (moment, what) = (german_moment(*moment), german_step(step));
                 format!("{name}, Einstellung {layer}: {callers} Anrufer werden{moment} {what}")
             }
             Self::Blocked { .. } => format!("{name} hat diesen Anrufer gesperrt"),
             Self::Chat { layer, chat, .. } => format!(
                 "{name}, Einstellung {}: Nachrichten werden {}",
-                german_layer(*layer),
+                german_layer(*layer, names),
                 german_chat(*chat)
             ),
             Self::Vip { .. } => format!("Dieser Anrufer wird immer zu {name} durchgestellt"),
@@ -239,15 +250,14 @@ impl Reason {
                     matched.name
                 )
             }
+            Self::TargetRefused { target, .. } => {
+                let target = target.as_str();
+                format!("{name} leitet an {target} weiter, was nicht erlaubt ist")
+            }
             Self::CallThrough { .. } => {
                 format!("{name} leitet zu diesem Anrufer selbst weiter; er wird durchgestellt")
             }
-            Self::Failed { failure, .. } => match failure {
-                Failure::NoAnswer => format!("{name} antwortet nicht"),
-                Failure::Busy => format!("Bei {name} ist besetzt"),
-                Failure::Unreachable => format!("{name} ist nicht erreichbar"),
-                Failure::Declined => format!("{name} lehnt den Anruf ab"),
-            },
+            Self::Failed { failure, .. } => german_failure(*failure, &name),
             Self::Loop { .. } => format!("Der Anruf war schon bei {name}"),
             Self::HopLimit { diversions } => {
                 format!("Der Anruf wurde schon {diversions} Mal weitergeleitet")
@@ -257,6 +267,34 @@ impl Reason {
             }
             Self::NoVoicemail => "Es gibt keine Mailbox".into(),
         }
+    }
+}
+
+fn english_failure(failure: Failure, name: &str) -> String {
+    match failure {
+        Failure::NoAnswer => format!("{name} does not answer"),
+        Failure::Busy => format!("{name} is busy"),
+        Failure::Unreachable => format!("{name} cannot be reached"),
+        Failure::Declined => format!("{name} declines the call"),
+    }
+}
+
+fn german_failure(failure: Failure, name: &str) -> String {
+    match failure {
+        Failure::NoAnswer => format!("{name} antwortet nicht"),
+        Failure::Busy => format!("Bei {name} ist besetzt"),
+        Failure::Unreachable => format!("{name} ist nicht erreichbar"),
+        Failure::Declined => format!("{name} lehnt den Anruf ab"),
+    }
+}
+
+/// An own status within a sentence.
+fn own_text(own: Option<OwnName>, names: &impl Names, language: Language) -> String {
+    let text = own.map(|own| names.own_status(own, language));
+    match (text, language) {
+        (None, _) => String::new(),
+        (Some(text), Language::De) => format!(" („{text}“)"),
+        (Some(text), Language::En) => format!(" “{text}”,"),
     }
 }
 
@@ -314,17 +352,19 @@ const fn german_why(layer: StatusLayer) -> &'static str {
     }
 }
 
-const fn english_layer(layer: Layer) -> &'static str {
-    match layer {
+fn english_layer(layer: Layer, names: &impl Names) -> Cow<'static, str> {
+    Cow::Borrowed(match layer {
+        Layer::Own(own) => return format!("“{}”", names.own_status(own, Language::En)).into(),
         Layer::All => "every status",
         Layer::Of(Status::Break) => "breaks",
         Layer::Of(Status::Dnd) => "do not disturb",
         Layer::Of(status) => english_status(status),
-    }
+    })
 }
 
-const fn german_layer(layer: Layer) -> &'static str {
-    match layer {
+fn german_layer(layer: Layer, names: &impl Names) -> Cow<'static, str> {
+    Cow::Borrowed(match layer {
+        Layer::Own(own) => return format!("„{}“", names.own_status(own, Language::De)).into(),
         Layer::All => "„für alle Status“",
         Layer::Of(status) => match status {
             Status::Available => "„Ich bin anwesend“",
@@ -333,7 +373,7 @@ const fn german_layer(layer: Layer) -> &'static str {
             Status::Dnd => "„Bitte nicht stören“",
             Status::InCall => "„Im Gespräch“",
         },
-    }
+    })
 }
 
 const fn english_chat(chat: Chat) -> &'static str {

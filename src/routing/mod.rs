@@ -9,6 +9,7 @@
 //!
 //! Entry points: [`decide()`], [`decide_after`], [`Question`], [`Decision`].
 
+mod after;
 mod decide;
 mod decision;
 mod describe;

@@ -98,6 +98,11 @@ pub trait Subscribers {
     fn profile(&self, handle: Handle) -> Option<ProfileGuard>;
     /// Whether a target is one of our subscribers, and which.
     fn resolve(&self, target: &Target) -> Option<Handle>;
+
+    /// Whether the administrator allows calls to be forwarded there.
+    fn may_forward_to(&self, _target: &Target) -> bool {
+        true
+    }
 }
 
 /// The directory, with what it takes to tell our own targets from others.

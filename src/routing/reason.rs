@@ -1,8 +1,10 @@
 //! Why a plan was chosen: plain data for logs, metrics, the journal, `explain` and tests.
 
+use std::sync::Arc;
+
 use super::question::Failure;
 use crate::presence::{
-    CallerClass, Chat, Handle, Layer, Matched, Moment, Status, StatusLayer, Step,
+    CallerClass, Chat, Handle, Layer, Matched, Moment, OwnName, Status, StatusLayer, Step, Target,
 };
 
 /// One thing that led to a decision.
@@ -18,6 +20,8 @@ pub enum Reason {
         subscriber: Handle,
         /// Which.
         status: Status,
+        /// The own status that it stands for.
+        own: Option<OwnName>,
         /// Why: in which layer.
         layer: StatusLayer,
         /// When it ends, in unix seconds.
@@ -75,6 +79,13 @@ pub enum Reason {
         subscriber: Handle,
         /// What the subscriber calls it, and what it says.
         matched: Matched,
+    },
+    /// A forwarding counts as not set: the administrator does not allow its target.
+    TargetRefused {
+        /// Who forwards.
+        subscriber: Handle,
+        /// Whereto.
+        target: Arc<Target>,
     },
     /// The caller is whom the subscriber forwards to, and comes through.
     CallThrough {
@@ -137,6 +148,7 @@ impl Reason {
                 Step::Voicemail => "exception_voicemail",
                 Step::Forward(_) => "exception_forward",
             },
+            Self::TargetRefused { .. } => "target_refused",
             Self::CallThrough { .. } => "call_through",
             Self::Failed { failure, .. } => match failure {
                 Failure::NoAnswer => "failed_no_answer",
@@ -163,6 +175,7 @@ impl Reason {
             | Self::Chat { subscriber, .. }
             | Self::Exception { subscriber, .. }
             | Self::CallThrough { subscriber }
+            | Self::TargetRefused { subscriber, .. }
             | Self::Failed { subscriber, .. }
             | Self::Loop { subscriber }
             | Self::FirstCalled { subscriber } => Some(*subscriber),

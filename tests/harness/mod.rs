@@ -154,6 +154,7 @@ pub fn policy() -> Policy {
         health: Default::default(),
         zone: jiff::tz::TimeZone::UTC,
         holidays: Default::default(),
+        house: Default::default(),
         visibility: Default::default(),
         udp_limit_bytes: 1_300,
     }

@@ -215,6 +215,8 @@ async fn the_openapi_document_has_every_route() {
             "/api/v1/subscribers/{id}/settings/{status}",
             "delete get put",
         ),
+        ("/api/v1/statuses", "get"),
+        ("/api/v1/subscribers/{id}/hours", "delete get put"),
         ("/api/v1/colleagues", "get"),
         ("/api/v1/subscribers/{id}/override", "delete put"),
         ("/api/v1/subscribers/{id}/delegates", "get put"),

@@ -178,6 +178,7 @@ impl Stage {
         let change = Change::SetStatus {
             id: id.to_owned(),
             status: Status::Break,
+            own_status: None,
             message: None,
             hold: false,
             until: Some(self.server.clock().timestamp() + lasts),

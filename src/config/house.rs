@@ -1,0 +1,309 @@
+//! What the administrator lays down for everybody's statuses: own statuses and hours.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::keys::{Absent::Toml, Absent::Words, Key, key};
+use super::readers::time_zone;
+use super::{Config, ConfigError};
+use crate::presence::{
+    Class, Colour, Holidays, HouseRules, OwnName, OwnStatuses, StatusName, TargetPattern,
+    TargetRules, TeamHours, WorkSpan, WorkWeek, is_own_id,
+};
+
+/// How many own statuses there may be.
+const STATUSES_LIMIT: usize = 32;
+/// How long a text may be that people read of a status.
+const TEXT_LIMIT_BYTES: usize = 64;
+
+/// `[[status]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+#[expect(missing_docs, reason = "each key is described once, below")]
+pub struct OwnStatus {
+    pub id: String,
+    pub class: Class,
+    pub text_de: Option<String>,
+    pub text_en: Option<String>,
+    pub colour: Option<Colour>,
+    pub activity: Option<String>,
+}
+
+/// `[[hours]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+#[expect(missing_docs, reason = "each key is described once, below")]
+pub struct Hours {
+    pub team: Option<String>,
+    #[serde(flatten)]
+    pub week: WorkWeek,
+}
+
+const CLASSES: &[(&str, Class)] = &[
+    ("available", Class::Available),
+    ("restricted", Class::Restricted),
+    ("away", Class::Away),
+    ("dnd", Class::Dnd),
+];
+const COLOURS: &[(&str, Colour)] = &[
+    ("green", Colour::Green),
+    ("teal", Colour::Teal),
+    ("blue", Colour::Blue),
+    ("purple", Colour::Purple),
+    ("pink", Colour::Pink),
+    ("red", Colour::Red),
+    ("orange", Colour::Orange),
+    ("yellow", Colour::Yellow),
+    ("grey", Colour::Grey),
+];
+/// The activities of RFC 4480 §3.2.
+const ACTIVITIES: &[&str] = &[
+    "appointment",
+    "away",
+    "breakfast",
+    "busy",
+    "dinner",
+    "holiday",
+    "in-transit",
+    "looking-for-work",
+    "meal",
+    "meeting",
+    "on-the-phone",
+    "performance",
+    "permanent-absence",
+    "playing",
+    "presentation",
+    "shopping",
+    "sleeping",
+    "spectator",
+    "steering",
+    "travel",
+    "tv",
+    "vacation",
+    "working",
+    "worship",
+];
+
+/// What the `[[status]]` sections are about.
+pub(super) const STATUS_ABOUT: &str = "Statuses of your own beside the five that always exist, \
+    \"Business trip\": people choose them, calendars can stand for them, and settings can be made for \
+    them. Each is of one class, which says what calls and phones make of it. Repeat the section for \
+    each, at most 32. One that is taken away while somebody is in it counts as the status of its class; \
+    what was set for it stays and counts again when it comes back.";
+
+/// The keys of a `[[status]]`.
+pub(super) const STATUS_KEYS: &[Key<OwnStatus>] = &[
+    key!("id", "text", Words("required"), true,
+        s.id = v => v.parsed(own_id)?,
+        "The id in documents and in the API, different for each: 1 to 32 of a-z, 0-9, `-` and `_`, a letter \
+         first. Not the name of one of the five."),
+    key!("class", "`\"available\"`, `\"restricted\"`, `\"away\"` or `\"dnd\"`", Toml(r#""away""#), true,
+        s.class = v => v.word(CLASSES)?,
+        "What it means for calls, phones and colleagues: as `available`, `break`, `away` or `dnd`, from \
+         whose settings it takes what its own leave unset."),
+    key!("text_de", "text", Words("as `text_en`, else the id"), true,
+        s.text_de = v => Some(v.parsed(status_text)?),
+        "What people read in German."),
+    key!("text_en", "text", Words("as `text_de`, else the id"), true,
+        s.text_en = v => Some(v.parsed(status_text)?),
+        "What people read in English."),
+    key!("colour", "`\"green\"`, `\"teal\"`, `\"blue\"`, `\"purple\"`, `\"pink\"`, `\"red\"`, `\"orange\"`, \
+         `\"yellow\"` or `\"grey\"`", Words("that of its class"), true,
+        s.colour = v => Some(v.word(COLOURS)?),
+        "In which colour it is shown."),
+    key!("activity", "text", Words("none"), true,
+        s.activity = v => Some(v.parsed(activity)?),
+        "The activity that phones are told of (RPID, RFC 4480 §3.2), `\"travel\"` or `\"vacation\"`."),
+];
+
+impl Config {
+    /// The rules of the house; holidays are known later, see [`HouseRules::observing`].
+    pub fn house(&self) -> HouseRules {
+        let mut house = HouseRules {
+            zone: self.presence.zone(),
+            holidays: Holidays::default(),
+            hours: Vec::new(),
+            targets: TargetRules::new(&self.forwarding.deny, &self.forwarding.allow),
+            domains: self
+                .sip
+                .domains
+                .iter()
+                .map(|domain| domain.as_str().into())
+                .collect(),
+            statuses: OwnStatuses(
+                self.statuses
+                    .iter()
+                    .filter_map(OwnStatus::compiled)
+                    .collect(),
+            ),
+        };
+        let hours = self.hours.iter().map(|hours| TeamHours {
+            team: hours.team.as_deref().map(Into::into),
+            schedule: Arc::new(house.schedule(&hours.week)),
+        });
+        house.hours = hours.collect();
+        house
+    }
+
+    /// Hours that contradict themselves, name no status there is, or are for the same people.
+    pub(super) fn check_hours(&self) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        let statuses = self.house().statuses;
+        for (index, hours) in self.hours.iter().enumerate() {
+            let place = format!("hours[{index}]");
+            let problems = hours.week.problems("").into_iter();
+            let mut faults: Vec<(String, String)> = problems
+                .map(|problem| (problem.field, problem.text))
+                .collect();
+            for (key, name) in hours.week.statuses() {
+                let unknown = name.filter(|name| statuses.named(name).is_none());
+                faults.extend(unknown.map(|name| {
+                    let (name, choices) = (name.name(), statuses.choices());
+                    (
+                        key.to_owned(),
+                        format!("there is no status {name:?}; allowed: {choices}"),
+                    )
+                }));
+            }
+            let mut before = self.hours.iter().take(index);
+            let team = |hours: &Hours| hours.team.as_deref().map(str::to_lowercase);
+            if before.any(|other| team(other) == team(hours)) {
+                let whose = hours.team.as_deref().unwrap_or("everybody");
+                faults.push((
+                    "team".to_owned(),
+                    format!("{whose} has other hours already"),
+                ));
+            }
+            let told = faults.into_iter();
+            errors.extend(told.map(|(key, text)| self.error(&format!("{place}.{key}"), text)));
+        }
+        errors
+    }
+
+    /// Own statuses that cannot be told apart, or are too many.
+    pub(super) fn check_statuses(&self) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        if self.statuses.len() > STATUSES_LIMIT {
+            let text = format!(
+                "{} own statuses; allowed: {STATUSES_LIMIT}",
+                self.statuses.len()
+            );
+            errors.push(self.error("status", text));
+        }
+        for (index, status) in self.statuses.iter().enumerate() {
+            let mut before = self.statuses.iter().take(index);
+            if before.any(|other| other.id == status.id) {
+                let text = format!("another own status has the id {:?}", status.id);
+                errors.push(self.error(&format!("status[{index}].id"), text));
+            }
+        }
+        errors
+    }
+}
+
+/// What the `[[hours]]` sections are about.
+pub(super) const HOURS_ABOUT: &str = "When people work: those of a team, or everybody for whom no \
+    team has hours. A subscriber's own `hours` go before both. Between two times of a day is a break, a \
+    day without any is off, and on `presence.holidays` nobody works. Outside of hours, in breaks and on \
+    holidays a status is in force, in the layer `schedule`. Repeat the section for each team.";
+
+const SPANS: &str = "list of `HH:MM-HH:MM`";
+const STATUS_KIND: &str =
+    "`\"away\"`, `\"break\"`, `\"dnd\"`, `\"available\"`, or the id of a `[[status]]`";
+
+/// The keys of an `[[hours]]`.
+pub(super) const HOURS_KEYS: &[Key<Hours>] = &[
+    key!("team", "text", Words("everybody"), true,
+        h.team = v => Some(v.parsed(status_text)?),
+        "Whose hours they are: the members of this team, as `teams` of a subscriber names it."),
+    key!("mon", SPANS, Toml("[]"), true,
+        h.week.mon = v => v.list(span)?,
+        "When work is on a Monday, `[\"09:00-12:30\", \"13:00-17:00\"]`; at most 8, in order. `24:00` is the \
+         end of the day."),
+    key!("tue", SPANS, Toml("[]"), true, h.week.tue = v => v.list(span)?, "The same on a Tuesday."),
+    key!("wed", SPANS, Toml("[]"), true, h.week.wed = v => v.list(span)?, "The same on a Wednesday."),
+    key!("thu", SPANS, Toml("[]"), true, h.week.thu = v => v.list(span)?, "The same on a Thursday."),
+    key!("fri", SPANS, Toml("[]"), true, h.week.fri = v => v.list(span)?, "The same on a Friday."),
+    key!("sat", SPANS, Toml("[]"), true, h.week.sat = v => v.list(span)?, "The same on a Saturday."),
+    key!("sun", SPANS, Toml("[]"), true, h.week.sun = v => v.list(span)?, "The same on a Sunday."),
+    key!("zone", "IANA time zone, `Europe/Berlin`", Words("as `presence.time_zone`"), true,
+        h.week.zone = v => Some(v.parsed(time_zone)?),
+        "In which time zone they are meant."),
+    key!("outside", STATUS_KIND, Words("`\"away\"`"), true,
+        h.week.outside = v => Some(v.parsed(status_name)?),
+        "The status outside of hours; `available` is none."),
+    key!("in_breaks", STATUS_KIND, Words("`\"break\"`"), true,
+        h.week.in_breaks = v => Some(v.parsed(status_name)?),
+        "The status in breaks."),
+    key!("on_holidays", STATUS_KIND, Words("`\"away\"`"), true,
+        h.week.on_holidays = v => Some(v.parsed(status_name)?),
+        "The status on holidays."),
+];
+
+fn span(text: &str) -> Result<WorkSpan, String> {
+    let wrong =
+        || format!("{text:?} are no hours; allowed: 09:00-12:30, the end after the beginning");
+    WorkSpan::parse(text).ok_or_else(wrong)
+}
+
+/// A pattern of `[forwarding]`.
+pub(super) fn target(text: &str) -> Result<String, String> {
+    match TargetPattern::parse(text) {
+        Some(_) => Ok(text.trim().to_owned()),
+        None => Err(format!(
+            "{text:?} is no pattern; allowed: \"+49900*\", \"+49110\", \"sip:*@example.com\", \
+             \"sip:*@*.example.com\", \"sip:*\" and \"*\""
+        )),
+    }
+}
+
+fn status_name(text: &str) -> Result<StatusName, String> {
+    StatusName::read(text).ok_or_else(|| format!("{text:?} is no status"))
+}
+
+impl OwnStatus {
+    /// `None` only where a process has seen thousands of names.
+    fn compiled(&self) -> Option<crate::presence::OwnStatus> {
+        let text = |first: &Option<String>, second: &Option<String>| {
+            let text = first.as_ref().or(second.as_ref());
+            text.unwrap_or(&self.id).as_str().into()
+        };
+        Some(crate::presence::OwnStatus {
+            name: OwnName::of(&self.id)?,
+            class: self.class,
+            de: text(&self.text_de, &self.text_en),
+            en: text(&self.text_en, &self.text_de),
+            colour: self.colour.unwrap_or(Colour::of(self.class.status())),
+            activity: self.activity.as_deref().map(Into::into),
+        })
+    }
+}
+
+fn own_id(text: &str) -> Result<String, String> {
+    match is_own_id(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "{text:?} is not allowed; allowed: 1 to 32 of a-z, 0-9, - and _, a letter first, and none of \
+             available, away, break, dnd, in_call, all, own, restricted"
+        )),
+    }
+}
+
+fn status_text(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    match text.is_empty() || text.len() > TEXT_LIMIT_BYTES || text.chars().any(char::is_control) {
+        true => Err(format!(
+            "{text:?} is not allowed; allowed: 1 to {TEXT_LIMIT_BYTES} bytes in one line"
+        )),
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn activity(text: &str) -> Result<String, String> {
+    match ACTIVITIES.contains(&text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "{text:?} is no activity; allowed: {}",
+            ACTIVITIES.join(", ")
+        )),
+    }
+}
