@@ -13,6 +13,7 @@ mod bindings;
 mod calls;
 mod changes;
 mod colleagues;
+mod delegates;
 mod document;
 pub mod events;
 mod exceptions;
@@ -25,6 +26,7 @@ mod journal;
 mod layers;
 mod list;
 pub mod metrics;
+pub mod oidc;
 mod page;
 mod page_password;
 mod peers;
@@ -160,6 +162,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(statuses::statuses))
         .routes(routes!(colleagues::colleagues))
         .routes(routes!(layers::overrule, layers::take_back))
+        .routes(routes!(delegates::read, delegates::replace))
         .routes(routes!(layers::signals, layers::report))
         .routes(routes!(layers::withdraw))
         .routes(routes!(layers::dismiss, layers::count_again))
@@ -175,6 +178,10 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::delete))
         .routes(routes!(session::sign_in, session::who, session::sign_out))
+        .routes(routes!(oidc::ways))
+        .routes(routes!(oidc::begin))
+        .routes(routes!(oidc::come_back))
+        .routes(routes!(oidc::leave))
         .routes(routes!(
             page_password::read,
             page_password::set,

@@ -15,6 +15,7 @@ mod clock;
 mod counters;
 mod dns;
 mod epoll;
+mod errand;
 mod gauges;
 mod handler;
 mod in_force;
@@ -37,6 +38,7 @@ mod waiting;
 
 pub use clock::Clock;
 pub use counters::{HostCounters, LATENCY_BOUNDS_NS, Latency};
+pub use errand::{ask, system_roots};
 pub use gauges::Gauges;
 pub use handler::Handler;
 pub use in_force::check;
