@@ -22,6 +22,7 @@ mod extract;
 pub mod gazette;
 mod health;
 mod hours;
+mod house;
 mod journal;
 mod layers;
 mod list;
@@ -30,6 +31,7 @@ pub mod oidc;
 mod page;
 mod page_password;
 mod peers;
+mod personal;
 pub mod problem;
 pub mod serve;
 mod session;
@@ -169,6 +171,9 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(layers::triggers, layers::replace_triggers))
         .routes(routes!(exceptions::read, exceptions::replace))
         .routes(routes!(hours::read, hours::replace, hours::delete))
+        .routes(routes!(personal::visibility, personal::replace_visibility))
+        .routes(routes!(personal::calendars, personal::replace_calendars))
+        .routes(routes!(house::read))
         .routes(routes!(
             settings::read_all,
             settings::replace_all,
