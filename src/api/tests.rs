@@ -3,6 +3,7 @@
 mod access;
 mod bindings;
 mod calls;
+mod data;
 mod events;
 mod hours;
 mod layers;
