@@ -34,7 +34,7 @@ pub use address::{HostPort, Listen, VoicemailTemplate};
 pub use auth::Auth;
 pub use compile::{Surroundings, compile};
 pub use error::{ConfigError, ConfigErrors, Place};
-pub use house::{Hours, OwnStatus};
+pub use house::{Code, Hours, OwnStatus};
 pub use reference::reference;
 
 use crate::message::Transport;
@@ -64,6 +64,11 @@ pub struct Config {
     pub dns: Dns,
     /// `[presence]`
     pub presence: Presence,
+    /// `[feature_codes]`
+    pub feature_codes: FeatureCodes,
+    /// `[[feature_code]]`
+    #[serde(rename = "feature_code")]
+    pub codes: Vec<Code>,
     /// `[forwarding]`
     pub forwarding: ForwardingTargets,
     /// `[registrar]`
@@ -208,6 +213,14 @@ pub struct Health {
 pub struct Dns {
     pub servers: Vec<SocketAddr>,
     pub timeout_ms: u32,
+}
+
+/// `[feature_codes]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct FeatureCodes {
+    pub enabled: bool,
+    pub usual: bool,
 }
 
 /// `[forwarding]`
