@@ -1,8 +1,8 @@
 # The commands of this project. `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-TOOLS := sipp sipsak baresip svmap svwar svcrack openssl socat dnsmasq valgrind
-PACKAGES := sip-tester sipsak baresip-core sipvicious openssl socat dnsmasq-base valgrind
+TOOLS := sipp sipsak baresip svmap svwar svcrack openssl socat dnsmasq valgrind dbus-daemon
+PACKAGES := sip-tester sipsak baresip-core sipvicious openssl socat dnsmasq-base valgrind dbus-daemon
 # For the browser's side of SIP; another Node.js than Debian's is as good.
 NODE_TOOLS := node npm
 NODE_PACKAGES := nodejs npm

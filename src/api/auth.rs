@@ -193,6 +193,10 @@ pub(super) async fn authenticate(
         .get::<PeerAddress>()
         .map(|PeerAddress(address)| address.ip());
     let mut origin = Origin::of(peer, request.headers());
+    if is_on_the_way(&request) {
+        request.extensions_mut().insert(origin);
+        return next.run(request).await;
+    }
     if is_sign_in(&request) {
         let headers = request.headers();
         let is_page = headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site");
@@ -218,6 +222,14 @@ pub(super) async fn authenticate(
 /// The one request that nobody is known for yet.
 fn is_sign_in(request: &Request) -> bool {
     request.method() == Method::POST && request.uri().path() == "/api/v1/session"
+}
+
+/// What a browser asks before anybody is signed in: how that is done, and the way to a provider and
+/// back. Nothing of it changes what is there for whoever is signed in.
+fn is_on_the_way(request: &Request) -> bool {
+    let path = request.uri().path().strip_prefix("/api/v1/session/");
+    let open = ["ways", "oidc", "oidc/callback", "oidc/end"];
+    request.method() == Method::GET && path.is_some_and(|path| open.contains(&path))
 }
 
 /// Who asks. Without an administrator's token, whoever asks from this machine is one; then a web

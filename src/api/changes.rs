@@ -129,27 +129,38 @@ pub(super) async fn clear_status(
     written(state, change, false).await
 }
 
-/// Replaces what is set for every status: the document is read and put back whole, again where
-/// somebody else was faster and the caller demanded no version.
+/// Replaces what is set for every status.
 pub(super) async fn set_settings(
     state: &ApiState,
     id: &str,
     settings: Settings,
     if_version: Option<u64>,
 ) -> Result<Written, Failure> {
+    let written = adjust(state, id, if_version, |subscriber| {
+        subscriber.settings.clone_from(&settings);
+    });
+    written.await.map_err(within_settings)
+}
+
+/// Changes a part of a document: it is read and put back whole, again where somebody else was
+/// faster and the caller demanded no version.
+pub(super) async fn adjust(
+    state: &ApiState,
+    id: &str,
+    if_version: Option<u64>,
+    change: impl Fn(&mut Subscriber),
+) -> Result<Written, Failure> {
     let mut attempts = 1..=ATTEMPTS;
     loop {
         let profile = find(state, id)?;
-        let subscriber = Subscriber {
-            settings: settings.clone(),
-            ..profile.to_subscriber()
-        };
-        let change = Change::Put {
+        let mut subscriber = profile.to_subscriber();
+        change(&mut subscriber);
+        let put = Change::Put {
             subscriber: Box::new(subscriber),
             if_version: if_version.or(Some(profile.version())),
             source: Source::Api,
         };
-        let outcome = state.roster().change(change).await;
+        let outcome = state.roster().change(put).await;
         let is_overtaken = matches!(
             outcome,
             Err(ChangeError::Conflict(Conflict::Version { .. }))
@@ -157,7 +168,7 @@ pub(super) async fn set_settings(
         if is_overtaken && if_version.is_none() && attempts.next().is_some() {
             continue;
         }
-        return answer(outcome, false).map_err(within_settings);
+        return answer(outcome, false);
     }
 }
 

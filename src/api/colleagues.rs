@@ -105,11 +105,7 @@ impl Viewer {
             Self::Administrator => Level::Full,
             Self::Subscriber(Some(own)) => {
                 let is_own = own.id().eq_ignore_ascii_case(seen.id());
-                let is_delegate = seen
-                    .delegates()
-                    .iter()
-                    .any(|d| d.eq_ignore_ascii_case(own.id()));
-                if is_own || is_delegate {
+                if is_own || seen.is_represented_by(own.id()) {
                     return Level::Full;
                 }
                 let configured = state.shared().policy.load().visibility;
@@ -129,7 +125,16 @@ impl Viewer {
                 .as_ref()
                 .is_some_and(|own| own.id().eq_ignore_ascii_case(seen.id())),
         };
-        let status = StatusDocument::of(state, seen, is_own);
+        let mut status = StatusDocument::of(state, seen, is_own);
+        status.may_order = match self {
+            Self::Administrator => true,
+            Self::Subscriber(own) => own
+                .as_ref()
+                .is_some_and(|own| seen.is_represented_by(own.id())),
+        };
+        if status.may_order {
+            status.order = StatusDocument::order_of(state, seen);
+        }
         mask(serde_json::to_value(&status).unwrap_or_default(), level)
     }
 }

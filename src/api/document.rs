@@ -68,6 +68,13 @@ pub(super) struct StatusDocument {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub layers: Vec<LayerDocument>,
+    /// Whether the reader may order a status: the administrator, and delegates.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub may_order: bool,
+    /// The order that is in force, for who may order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<LayerDocument>,
     /// How many calls are open.
     pub calls: u16,
     /// Grows with every change.
@@ -102,10 +109,17 @@ pub(super) struct LayerDocument {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     pub cause: String,
+    /// The name for people of who ordered it, where that is a subscriber.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 impl LayerDocument {
-    fn of(standing: &Standing<'_>) -> Self {
+    fn of(state: &ApiState, standing: &Standing<'_>) -> Self {
+        let by = match standing.layer {
+            StatusLayer::Override => state.directory().get(standing.cause),
+            _ => None,
+        };
         Self {
             layer: standing.layer,
             status: standing.status,
@@ -115,6 +129,7 @@ impl LayerDocument {
             until: standing.until_unix_s.and_then(second),
             source: standing.source,
             cause: standing.cause.to_owned(),
+            by: by.map(|by| by.display_name().to_owned()),
         }
     }
 }
@@ -169,11 +184,23 @@ impl StatusDocument {
             layers: layers
                 .iter()
                 .filter(|_| is_own)
-                .map(LayerDocument::of)
+                .map(|layer| LayerDocument::of(state, layer))
                 .collect(),
+            may_order: false,
+            order: None,
             calls,
             version: profile.version(),
         }
+    }
+}
+
+impl StatusDocument {
+    /// What was ordered and is in force.
+    pub(super) fn order_of(state: &ApiState, profile: &Profile) -> Option<LayerDocument> {
+        let layers = profile.standings(state.now_s());
+        let mut orders = layers.iter();
+        let order = orders.find(|layer| layer.layer == StatusLayer::Override)?;
+        Some(LayerDocument::of(state, order))
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use axum::body::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
+
+use super::colleagues::mask;
+use crate::presence::Level;
 
 /// How many events are kept for listeners that are behind or come back.
 pub const BACKLOG: usize = 1_024;
@@ -27,7 +31,7 @@ pub enum EventKind {
 }
 
 /// Something that changed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Event {
     /// Grows by one with each event.
     pub number: u64,
@@ -37,6 +41,44 @@ pub struct Event {
     pub subscribers: Vec<String>,
     /// The JSON document.
     pub document: Value,
+    /// The name on the wire.
+    id: String,
+    /// As it is sent to those who see everything, and to those of each level.
+    frames: [OnceLock<Option<Bytes>>; 4],
+}
+
+impl Event {
+    /// As it is sent to those who see so much of whom it is about; everything with `None`. Written
+    /// once, and shared by all. Nobody is told where they see nothing.
+    pub(super) fn frame(&self, level: Option<Level>) -> Option<Bytes> {
+        let place = match level {
+            None => 0,
+            Some(Level::None) => return None,
+            Some(Level::FreeBusy) => 1,
+            Some(Level::Status) => 2,
+            Some(Level::Full) => 3,
+        };
+        let written = self.frames.get(place)?.get_or_init(|| {
+            let seen = match level {
+                None => self.document.to_string(),
+                Some(level) => mask(self.document.clone(), level)?.to_string(),
+            };
+            let (kind, id) = (self.kind.name(), &self.id);
+            Some(format!("event: {kind}\nid: {id}\ndata: {seen}\n\n").into())
+        });
+        written.clone()
+    }
+}
+
+impl EventKind {
+    /// The name on the wire.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Call => "call",
+            Self::Peer => "peer",
+        }
+    }
 }
 
 /// Passes events to every listener; never waits for one.
@@ -73,6 +115,8 @@ impl Events {
             kind,
             subscribers,
             document,
+            id: format!("{}-{}", self.epoch, recent.next),
+            frames: Default::default(),
         });
         recent.next += 1;
         if recent.events.len() == BACKLOG {
@@ -108,11 +152,6 @@ impl Events {
             waiting,
             gap,
         })
-    }
-
-    /// The name of an event on the wire.
-    pub fn id(&self, event: &Event) -> String {
-        format!("{}-{}", self.epoch, event.number)
     }
 
     /// How many listen.
@@ -283,6 +322,31 @@ mod tests {
         let mut listener = events.listen(Some("a-2")).unwrap();
         assert_eq!(gap(&mut listener).await, Some(1));
         assert_eq!(number(&mut listener).await, 4);
+    }
+
+    #[tokio::test]
+    async fn an_event_is_written_once_for_all_who_see_as_much() {
+        let events = Arc::new(Events::new("a"));
+        let mut listener = events.listen(None).unwrap();
+        let document = json!({"id": "anna", "status": "away", "effective_status": "away",
+                              "message": "Lunch", "calls": 0});
+        events.publish(EventKind::Status, vec!["anna".into()], document);
+        let Some(Heard::Event(event)) = listener.next().await else {
+            panic!("nothing is heard");
+        };
+        let whole = event.frame(None).unwrap();
+        assert!(whole.starts_with(b"event: status\nid: a-0\ndata: {"));
+        assert!(whole.ends_with(b"}\n\n"));
+        let text = |level| String::from_utf8(event.frame(Some(level)).unwrap().to_vec()).unwrap();
+        assert!(text(Level::Full).contains("Lunch"));
+        assert!(!text(Level::Status).contains("Lunch"));
+        assert!(!text(Level::FreeBusy).contains("away"));
+        assert_eq!(event.frame(Some(Level::None)), None);
+        let again = event.frame(Some(Level::Full)).unwrap();
+        assert_eq!(
+            again.as_ptr(),
+            event.frame(Some(Level::Full)).unwrap().as_ptr()
+        );
     }
 
     #[test]

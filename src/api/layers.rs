@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::auth::Caller;
 use super::changes::{self, Written};
+use super::colleagues::Viewer;
 use super::document::{StatusDocument, find};
 use super::extract::{Body, Path, if_match};
 use super::problem::{Failure, Kind};
@@ -42,7 +43,7 @@ pub(super) async fn overrule(
         ..read_as(&named_own(&state, body))?
     };
     let expected = if_match(&headers)?;
-    order_it(&state, &id, Some(order), expected).await
+    order_it(&state, &caller, (&id, Some(order)), expected).await
 }
 
 /// Take an ordered status back
@@ -60,13 +61,14 @@ pub(super) async fn take_back(
 ) -> Result<Response, Failure> {
     may_order(&state, &caller, &id)?;
     let expected = if_match(&headers)?;
-    order_it(&state, &id, None, expected).await
+    order_it(&state, &caller, (&id, None), expected).await
 }
 
+/// Orders, or takes back; tells what the one who orders may see.
 async fn order_it(
     state: &ApiState,
-    id: &str,
-    order: Option<Override>,
+    caller: &Caller,
+    (id, order): (&str, Option<Override>),
     if_version: Option<u64>,
 ) -> Result<Response, Failure> {
     let (what, by) = match &order {
@@ -79,7 +81,9 @@ async fn order_it(
         order: order.map(Box::new),
         if_version,
     };
-    status_after(state, changes::written(state, change, false).await?)
+    let profile = changes::written(state, change, false).await?.profile;
+    let document = Viewer::of(state, caller).see(state, &profile);
+    Ok((etag(profile.version()), Json(document)).into_response())
 }
 
 /// Who orders: the administrator, or a delegate of the subscriber.
@@ -88,14 +92,13 @@ fn may_order(state: &ApiState, caller: &Caller, id: &str) -> Result<String, Fail
     match caller {
         Caller::Administrator => Ok("admin".to_owned()),
         Caller::Subscriber(own) => {
-            let mut delegates = profile.delegates().iter();
-            let is_delegate = delegates.any(|delegate| delegate.eq_ignore_ascii_case(own));
             let refused = || {
                 let text = format!(
                     "`{own}` is no delegate of `{id}`; only those and the administrator order a status"
                 );
                 Failure::new(Kind::Forbidden, text)
             };
+            let is_delegate = profile.is_represented_by(own);
             is_delegate.then(|| own.clone()).ok_or_else(refused)
         }
     }

@@ -14,6 +14,7 @@ mod calls;
 mod changes;
 mod colleagues;
 mod data;
+mod delegates;
 mod document;
 pub mod events;
 mod exceptions;
@@ -26,6 +27,7 @@ mod journal;
 mod layers;
 mod list;
 pub mod metrics;
+pub mod oidc;
 mod page;
 mod page_password;
 mod peers;
@@ -161,6 +163,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(statuses::statuses))
         .routes(routes!(colleagues::colleagues))
         .routes(routes!(layers::overrule, layers::take_back))
+        .routes(routes!(delegates::read, delegates::replace))
         .routes(routes!(layers::signals, layers::report))
         .routes(routes!(layers::withdraw))
         .routes(routes!(layers::dismiss, layers::count_again))
@@ -176,6 +179,10 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::delete))
         .routes(routes!(session::sign_in, session::who, session::sign_out))
+        .routes(routes!(oidc::ways))
+        .routes(routes!(oidc::begin))
+        .routes(routes!(oidc::come_back))
+        .routes(routes!(oidc::leave))
         .routes(routes!(
             page_password::read,
             page_password::set,

@@ -56,6 +56,7 @@ const ASSETS: &[Asset] = assets![
     "status.js" SCRIPT,
     "activity.js" SCRIPT,
     "settings.js" SCRIPT,
+    "personal.js" SCRIPT,
     "exceptions.js" SCRIPT,
     "colleagues.js" SCRIPT,
     "journal.js" SCRIPT,

@@ -54,6 +54,11 @@ pub(super) struct SessionDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
+    /// Whether a provider of OpenID Connect opened it: its own session goes on until a browser
+    /// goes to `/api/v1/session/oidc/end`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub at_provider: bool,
 }
 
 /// Sign in
@@ -83,6 +88,10 @@ pub(super) async fn sign_in(
     if token.is_empty() && (id.is_empty() || password.is_empty()) {
         let text = "send `id` and `password`, or `token`";
         return Err(Failure::new(Kind::Invalid, text));
+    }
+    if token.is_empty() && !state.allows_passwords() {
+        let text = "passwords are switched off (`oidc.passwords`); sign in at the provider";
+        return Err(Failure::new(Kind::Forbidden, text));
     }
     let throttle = &state.sessions().throttle;
     // Nobody else is kept waiting by those who guess tokens.
@@ -127,10 +136,13 @@ pub(super) async fn sign_in(
 )]
 pub(super) async fn who(
     State(state): State<ApiState>,
-    caller: Caller,
-    origin: Origin,
+    (caller, origin): (Caller, Origin),
+    headers: HeaderMap,
 ) -> Json<SessionDocument> {
-    Json(document(&state, &caller, origin.via, origin.ends_s))
+    let mut document = document(&state, &caller, origin.via, origin.ends_s);
+    let secret = cookie(&headers).filter(|_| origin.via == Via::Page);
+    document.at_provider = secret.is_some_and(|secret| state.sessions().is_of_provider(secret));
+    Json(document)
 }
 
 /// Sign out
@@ -183,10 +195,15 @@ pub(super) async fn opened(
 
 /// The session's secret that a request carries.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    cookie_named(headers, COOKIE)
+}
+
+/// What a request's cookie of that name says.
+pub(super) fn cookie_named<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let values = headers.get_all(COOKIE_HEADER).into_iter();
     let texts = values.filter_map(|value| value.to_str().ok());
     let mut pairs = texts.flat_map(|text| text.split(';'));
-    pairs.find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    pairs.find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Takes the cookie back.
@@ -237,6 +254,7 @@ fn document(state: &ApiState, caller: &Caller, via: Via, ends_s: Option<i64>) ->
         language: profile.as_ref().and_then(|profile| profile.language()),
         via: via.name(),
         expires_at: ends_s.and_then(|at| Timestamp::from_second(at).ok()),
+        at_provider: false,
     }
 }
 

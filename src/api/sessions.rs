@@ -61,6 +61,8 @@ pub(super) enum Proof {
     PagePassword(String),
     /// The password of the phones.
     PhonePassword(String),
+    /// The provider of OpenID Connect.
+    Provider(String),
 }
 
 /// A session as the store keeps it.
@@ -177,6 +179,12 @@ impl Sessions {
         Some((caller, ends_s))
     }
 
+    /// Whether a provider opened the secret's session.
+    pub(super) fn is_of_provider(&self, secret: &str) -> bool {
+        let kept = self.by_hash.get(&SecretHash::of(secret).to_hex());
+        kept.is_some_and(|kept| matches!(kept.proof, Proof::Provider(_)))
+    }
+
     /// Ends the secret's session.
     ///
     /// # Errors
@@ -231,6 +239,10 @@ fn is_in_force(state: &ApiState, caller: &Caller, proof: &Proof) -> bool {
             .admin_token()
             .is_some_and(|hash| admin_proof(&hash) == *proof),
         (Proof::Token(id), Caller::Subscriber(own)) => state.tokens().is_of(id, own),
+        (Proof::Provider(_), Caller::Subscriber(_)) => {
+            state.oidc().is_some_and(|oidc| oidc.proof() == *proof)
+        }
+        (Proof::PagePassword(_) | Proof::PhonePassword(_), _) if !state.allows_passwords() => false,
         (Proof::PagePassword(_), Caller::Subscriber(own)) => {
             let kept = state.sessions().passwords.of(own);
             kept.is_some_and(|kept| page_proof(&kept) == *proof)

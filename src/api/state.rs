@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use axum::http::{Request, Response};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::auth::SecretHash;
 use super::events::Events;
+use super::oidc::{Oidc, Provider, SignInProvider};
 use super::problem::{Failure, Kind};
 use super::sessions::Sessions;
 use super::tokens::Tokens;
@@ -41,6 +43,12 @@ pub trait Host: Send + Sync {
     /// # Errors
     /// Everything that is wrong with the file, by key; nothing has changed.
     fn reload(&self) -> Result<Vec<&'static str>, Problems>;
+
+    /// Sends a request to another server and waits for the answer, which may take its time.
+    ///
+    /// # Errors
+    /// Nobody answers; in words.
+    fn ask(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, String>;
 
     /// What the process counts beside what the shards count in [`Shared`].
     fn measures(&self) -> Measures;
@@ -134,6 +142,8 @@ pub struct Parts {
     pub sessions: Sessions,
     /// The hash of the administrator's token.
     pub admin_token: ArcSwapOption<SecretHash>,
+    /// Where people can sign in beside the page.
+    pub provider: SignInProvider,
     /// Who listens to what changes.
     pub events: Arc<Events>,
     /// The decisions of late.
@@ -165,6 +175,20 @@ impl ApiState {
     pub fn set_admin_token(&self, token: Option<&str>) {
         let hash = token.map(|token| Arc::new(SecretHash::of(token)));
         self.0.admin_token.store(hash);
+    }
+
+    /// Puts another provider in force, or none.
+    pub fn set_provider(&self, provider: Option<Provider>) {
+        self.0.provider.put(provider);
+    }
+
+    pub(super) fn oidc(&self) -> Option<Arc<Oidc>> {
+        self.0.provider.in_force()
+    }
+
+    /// Whether passwords open sessions.
+    pub(super) fn allows_passwords(&self) -> bool {
+        self.oidc().is_none_or(|oidc| oidc.allows_passwords())
     }
 
     pub(super) fn tokens(&self) -> &Tokens {

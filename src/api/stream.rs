@@ -4,17 +4,18 @@ use std::convert::Infallible;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::sse::{Event as Frame, KeepAlive, Sse};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use futures_util::stream::unfold;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::Refusals;
 use super::auth::{Caller, Origin, Via};
-use super::colleagues::{Viewer, mask};
+use super::colleagues::Viewer;
 use super::events::{Event, EventKind, Heard, Listener};
 use super::problem::{Failure, Kind};
 use super::serve::ended;
@@ -23,8 +24,10 @@ use super::state::ApiState;
 
 /// How often a stream without events says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How many frames wait for a reader beside the backlog of the events themselves.
-const FRAMES: usize = 16;
+/// What a stream begins with.
+const HELLO: Bytes = Bytes::from_static(b": pointsman\n\n");
+/// What says that it is alive.
+const ALIVE: Bytes = Bytes::from_static(b":\n\n");
 
 /// Follow status and call changes
 ///
@@ -52,100 +55,95 @@ pub(super) async fn events(
         .listen(last)
         .ok_or_else(|| Failure::new(Kind::Unavailable, "there are too many listeners already"))?;
     state.shared().watchers.store(1, Relaxed);
-    let (frames, stream) = mpsc::channel(FRAMES);
     let secret = session::cookie(&headers).filter(|_| origin.via == Via::Page);
-    let over = signed_out(state.clone(), secret.map(str::to_owned));
-    let forwarding = forward(state.clone(), caller, listener, frames);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = forwarding => {}
-            () = over => {}
-        }
+    let reader = Reader {
+        ending: state.ending(),
+        secret: secret.map(str::to_owned),
+        alive_at: None,
+        listener,
+        caller,
+        state,
+    };
+    let stream = unfold(reader, |mut reader| async {
+        let frame = reader.next().await?;
+        Some((Ok::<_, Infallible>(frame), reader))
     });
-    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    let mut response = Sse::new(ReceiverStream::new(stream))
-        .keep_alive(keep_alive)
-        .into_response();
-    let unbuffered = axum::http::HeaderValue::from_static("no");
-    response
-        .headers_mut()
-        .insert("x-accel-buffering", unbuffered);
-    Ok(response)
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(stream)).into_response())
 }
 
-/// Passes on what the caller may see, until the reader is gone or the server ends.
-async fn forward(
+/// One who reads the stream. There is no task beside the connection's own: an event wakes that, and
+/// what it sends is written once for all who see as much.
+struct Reader {
     state: ApiState,
     caller: Caller,
-    mut listener: Listener,
-    frames: mpsc::Sender<Result<Frame, Infallible>>,
-) {
-    let mut ending = state.ending();
-    let hello = Frame::default().comment("pointsman");
-    if frames.send(Ok(hello)).await.is_err() {
-        return;
-    }
-    loop {
-        let heard = tokio::select! {
-            heard = listener.next() => heard,
-            () = frames.closed() => return,
-            () = ended(&mut ending) => return,
-        };
-        let frame = match heard {
-            Some(Heard::Event(event)) => match frame(&state, &caller, &event) {
-                Some(frame) => frame,
-                None => continue,
-            },
-            Some(Heard::Gap(gap)) => {
-                let document = serde_json::to_string(&gap).unwrap_or_default();
-                Frame::default().event("lagged").data(document)
-            }
-            None => return,
-        };
-        if frames.send(Ok(frame)).await.is_err() {
-            return;
-        }
-    }
+    listener: Listener,
+    ending: watch::Receiver<bool>,
+    /// The session that the reader came with; the stream ends with it.
+    secret: Option<String>,
+    /// When the next sign of life is due; `None` before the first.
+    alive_at: Option<Instant>,
 }
 
-/// Waits until the session is over that the reader came with; for ever without one.
-async fn signed_out(state: ApiState, secret: Option<String>) {
-    let Some(secret) = secret else {
-        return std::future::pending().await;
-    };
-    while state.sessions().of(&state, &secret).is_some() {
-        tokio::time::sleep(KEEP_ALIVE).await;
+impl Reader {
+    /// What is sent next; `None` where the stream ends.
+    async fn next(&mut self) -> Option<Bytes> {
+        let Some(alive_at) = self.alive_at else {
+            self.alive_at = Some(Instant::now() + KEEP_ALIVE);
+            return Some(HELLO);
+        };
+        loop {
+            tokio::select! {
+                biased;
+                heard = self.listener.next() => match heard? {
+                    Heard::Event(event) => {
+                        let frame = frame(&self.state, &self.caller, &event);
+                        if frame.is_some() {
+                            return frame;
+                        }
+                    }
+                    Heard::Gap(gap) => {
+                        let document = serde_json::to_string(&gap).unwrap_or_default();
+                        return Some(format!("event: lagged\ndata: {document}\n\n").into());
+                    }
+                },
+                () = ended(&mut self.ending) => return None,
+                () = sleep_until(alive_at) => {
+                    self.alive_at = Some(Instant::now() + KEEP_ALIVE);
+                    return self.is_signed_in().then_some(ALIVE);
+                }
+            }
+        }
+    }
+
+    fn is_signed_in(&self) -> bool {
+        let Some(secret) = &self.secret else {
+            return true;
+        };
+        self.state.sessions().of(&self.state, secret).is_some()
     }
 }
 
 /// The event as the caller may see it.
-fn frame(state: &ApiState, caller: &Caller, event: &Event) -> Option<Frame> {
-    let kind = match event.kind {
-        EventKind::Status => "status",
-        EventKind::Call => "call",
-        EventKind::Peer => "peer",
-    };
-    let text = match (caller, event.kind) {
-        (Caller::Administrator, _) => event.document.to_string(),
-        (Caller::Subscriber(_), EventKind::Status) => seen(state, caller, event)?.to_string(),
+fn frame(state: &ApiState, caller: &Caller, event: &Event) -> Option<Bytes> {
+    match (caller, event.kind) {
+        (Caller::Administrator, _) => event.frame(None),
+        (Caller::Subscriber(_), EventKind::Status) => {
+            let about = event.subscribers.first()?;
+            // That somebody is gone everybody may know.
+            let Some(profile) = state.directory().get(about) else {
+                return event.frame(None);
+            };
+            let level = Viewer::of(state, caller).level(state, &profile);
+            event.frame(Some(level))
+        }
         (Caller::Subscriber(id), _) => {
             let mut named = event.subscribers.iter();
             named.find(|name| name.eq_ignore_ascii_case(id))?;
-            event.document.to_string()
+            event.frame(None)
         }
-    };
-    let id = state.events().id(event);
-    Some(Frame::default().event(kind).id(id).data(text))
-}
-
-/// Somebody's status, as far as the caller sees it. That somebody is gone everybody may know.
-fn seen(state: &ApiState, caller: &Caller, event: &Event) -> Option<Value> {
-    let about = event.subscribers.first()?;
-    match state.directory().get(about) {
-        Some(profile) => {
-            let level = Viewer::of(state, caller).level(state, &profile);
-            mask(event.document.clone(), level)
-        }
-        None => Some(event.document.clone()),
     }
 }

@@ -4,18 +4,23 @@ mod access;
 mod bindings;
 mod calls;
 mod data;
+mod delegates;
 mod events;
 mod hours;
 mod layers;
+mod oidc;
 mod own;
 mod passwords;
 mod peers;
 mod session;
+#[expect(unreachable_pub, reason = "the tests of the page have it, too")]
+mod signer;
 mod subscribers;
 mod targets;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -42,11 +47,43 @@ const NOW: &str = "2026-11-23T12:00:00Z";
 const ADMIN: &str = "admin-token";
 
 /// A process around the API: its clock stands still, its chance is counted.
-struct Stage(std::sync::atomic::AtomicU8);
+#[derive(Default)]
+struct Stage {
+    drawn: AtomicU8,
+    later_s: AtomicI64,
+    other_server: Mutex<Option<OtherServer>>,
+}
+
+/// What another server answers.
+type OtherServer = Box<dyn Fn(Request<Vec<u8>>) -> Result<HttpResponse, String> + Send>;
+type HttpResponse = axum::http::Response<Vec<u8>>;
+
+impl Stage {
+    /// Puts another server where requests of ours go.
+    fn play(
+        &self,
+        answer: impl Fn(Request<Vec<u8>>) -> Result<HttpResponse, String> + Send + 'static,
+    ) {
+        *self.other_server.lock().unwrap() = Some(Box::new(answer));
+    }
+
+    /// Time passes.
+    fn later(&self, seconds: i64) {
+        self.later_s.fetch_add(seconds, Relaxed);
+    }
+}
 
 impl Host for Stage {
     fn now(&self) -> Timestamp {
-        NOW.parse().unwrap()
+        let begun: Timestamp = NOW.parse().unwrap();
+        Timestamp::from_second(begun.as_second() + self.later_s.load(Relaxed)).unwrap()
+    }
+
+    fn ask(&self, request: Request<Vec<u8>>) -> Result<HttpResponse, String> {
+        match &*self.other_server.lock().unwrap() {
+            Some(answer) => answer(request),
+            None => Err("nobody is there".to_owned()),
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -67,8 +104,7 @@ impl Host for Stage {
     }
 
     fn random(&self, bytes: &mut [u8]) -> Result<(), String> {
-        let next = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        bytes.fill(next);
+        bytes.fill(self.drawn.fetch_add(1, Relaxed) + 1);
         Ok(())
     }
 
@@ -95,6 +131,7 @@ impl Host for Stage {
 
 struct World {
     state: ApiState,
+    stage: Arc<Stage>,
     router: Router,
     store: Memory,
     _ending: Arc<watch::Sender<bool>>,
@@ -209,14 +246,16 @@ fn world_over(store: Memory, admin: Option<&str>) -> World {
     let roster =
         Roster::start(Arc::new(store.clone()), Arc::clone(&directory), plan, clock).unwrap();
     let (stop, ending) = watch::channel(false);
+    let stage = Arc::new(Stage::default());
     let state = ApiState::new(Parts {
         roster: Arc::new(roster),
         store: Arc::new(store.clone()),
         shared: Arc::new(Shared::new(policy(), directory, [9; 32], 2)),
-        host: Arc::new(Stage(std::sync::atomic::AtomicU8::new(1))),
+        host: Arc::clone(&stage) as Arc<dyn Host>,
         tokens: Tokens::load(Arc::new(store.clone())).unwrap(),
         sessions: super::sessions::Sessions::load(Arc::new(store.clone())).unwrap(),
         admin_token: arc_swap::ArcSwapOption::empty(),
+        provider: super::oidc::SignInProvider::default(),
         events: Arc::new(Events::new("run")),
         traces: Traces::default(),
         ending,
@@ -225,6 +264,7 @@ fn world_over(store: Memory, admin: Option<&str>) -> World {
     World {
         router: super::router(state.clone()),
         state,
+        stage,
         store,
         _ending: Arc::new(stop),
         token: admin.map(str::to_owned),
@@ -238,6 +278,7 @@ impl World {
         Self {
             state: self.state.clone(),
             router: self.router.clone(),
+            stage: Arc::clone(&self.stage),
             store: self.store.clone(),
             _ending: Arc::clone(&self._ending),
             token: token.map(str::to_owned),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 use ureq::http::{Method, Request, Response, StatusCode};
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Timeout};
 
 use super::exit::{CliError, Exit};
@@ -74,17 +75,22 @@ impl Client {
             ),
             (None, None) => None,
         };
-        if !connection.api.starts_with("http://") {
+        let is_encrypted = connection.api.starts_with("https://");
+        if !is_encrypted && !connection.api.starts_with("http://") {
             return Err(CliError::usage(format!(
-                "--api {}: must begin with http://; for https put a reverse proxy or an ssh \
-                 tunnel in between",
+                "{}: must begin with http:// or https://",
                 connection.api
             )));
         }
+        let roots = match is_encrypted {
+            true => crate::net::system_roots(),
+            false => RootCerts::new_with_certs(&[]),
+        };
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
             .max_redirects(0)
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_recv_response(Some(ANSWER_TIMEOUT))
             .user_agent(concat!("pointsman/", env!("CARGO_PKG_VERSION")))
@@ -100,6 +106,15 @@ impl Client {
     /// The address that is asked.
     pub(super) fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Whether a token goes to another machine for everybody on the way to read.
+    pub(super) fn has_open_token(&self) -> bool {
+        let host = self.base.strip_prefix("http://").unwrap_or_default();
+        let is_local = ["127.", "[::1]", "localhost"]
+            .iter()
+            .any(|local| host.starts_with(local));
+        self.token.is_some() && !host.is_empty() && !is_local
     }
 
     /// Reads a document.

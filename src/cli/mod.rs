@@ -7,6 +7,7 @@
 //!
 //! Entry point: [`run`].
 
+mod agent;
 mod bans;
 mod bench;
 mod bindings;
@@ -122,6 +123,8 @@ enum Command {
     Explain(explain::Explain),
     /// Watch calls and status changes live
     Watch(watch::Watch),
+    /// Tell the server whether somebody sits at this Linux desktop
+    Agent(agent::Agent),
     /// Make the server read its configuration file again
     Reload(reload::Reload),
     /// Route calls between simulated phones, on this machine, to see what pointsman does
@@ -157,6 +160,7 @@ pub fn run() -> ExitCode {
         Command::Data(command) => command.run(&setting),
         Command::Explain(command) => command.run(&setting),
         Command::Watch(command) => command.run(&setting),
+        Command::Agent(command) => command.run(&setting),
         Command::Reload(command) => command.run(&setting),
         Command::Demo(command) => command.run(&setting),
         Command::Bench(command) => command.run(&setting),

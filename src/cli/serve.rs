@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwapOption;
+use axum::http::{Request, Response};
 use clap::Args;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 
 use super::exit::{CliError, Exit, Outcome};
 use crate::api::events::Events;
+use crate::api::oidc::{Provider, SignInProvider};
 use crate::api::serve::CONNECTION_LIMIT;
 use crate::api::sessions::Sessions;
 use crate::api::state::{ApiState, CertificateFacts, Family, Histogram, Host, Measures, Parts};
@@ -89,13 +91,14 @@ pub(super) async fn start_api_and_tell(
         tokens: Tokens::load(server.store()).map_err(io::Error::other)?,
         sessions: Sessions::load(server.store()).map_err(io::Error::other)?,
         admin_token: ArcSwapOption::empty(),
+        provider: SignInProvider::default(),
         events: Arc::new(Events::new(epoch()?)),
         traces: Traces::default(),
         ending: ending.clone(),
     });
-    put_token_in_force(&state, &server.config());
+    put_in_force(&state, &server.config());
     let of_hook = state.clone();
-    server.on_reload(move |config| put_token_in_force(&of_hook, config));
+    server.on_reload(move |config| put_in_force(&of_hook, config));
     let of_hook = state.clone();
     server.on_trace(move |trace| {
         tell(&trace);
@@ -110,9 +113,27 @@ pub(super) async fn start_api_and_tell(
     Ok(RunningApi { address, task })
 }
 
-fn put_token_in_force(state: &ApiState, config: &Config) {
+/// Who may sign in, and where.
+fn put_in_force(state: &ApiState, config: &Config) {
     let token = config.api.admin_token.as_ref();
     state.set_admin_token(token.map(|token| token.expose()));
+    let oidc = &config.oidc;
+    let configured = oidc.issuer.clone().zip(oidc.client_id.clone());
+    let provider = configured.map(|(issuer, client_id)| Provider {
+        issuer,
+        client_id,
+        client_secret: oidc
+            .client_secret
+            .as_ref()
+            .map(|secret| secret.expose().to_owned()),
+        scopes: oidc.scopes.clone(),
+        claim: oidc.claim.clone(),
+        claim_domain: oidc.claim_domain.clone(),
+        label: oidc.label.clone(),
+        public_url: oidc.public_url.clone(),
+        passwords: oidc.passwords,
+    });
+    state.set_provider(provider);
 }
 
 /// Tells the events of this run from those of another.
@@ -139,6 +160,10 @@ impl Host for Process {
 
     fn random(&self, bytes: &mut [u8]) -> Result<(), String> {
         net::random(bytes).map_err(|error| error.to_string())
+    }
+
+    fn ask(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, String> {
+        net::ask(request)
     }
 
     fn reload(&self) -> Result<Vec<&'static str>, Problems> {

@@ -24,6 +24,7 @@ impl Config {
             );
             errors.push(self.error("timers.t2_ms", text));
         }
+        errors.extend(self.check_oidc());
         errors.extend(self.check_registrar());
         errors.extend(self.check_tls());
         errors.extend(self.check_advertised());

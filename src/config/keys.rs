@@ -6,6 +6,7 @@ use super::address::{
 use super::auth::{method, realm};
 use super::error::Fault;
 use super::house::target;
+use super::oidc::{label, url, word};
 use super::readers::{
     addresses, calendar, certificates, check_s, level, listeners, max_delay, peer_name, region,
     session_expires, time_zone, token, udp_limit,
@@ -108,6 +109,10 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
         "Where subscribers, settings, open calls and the journal are kept.",
     ),
     ("api", "The HTTP interface for administration and metrics."),
+    (
+        "oidc",
+        "Signing in at the page at a provider of OpenID Connect; see [the web page](web.md).",
+    ),
     ("log", "Log lines go to standard error."),
     ("shutdown", "What SIGTERM does."),
 ];
@@ -489,6 +494,40 @@ pub(super) const KEYS: &[Key<Config>] = &[
     key!("api.admin_token_file", "path", Words("none"), true,
         c.api.admin_token_file = v => Some(v.parsed(path)?),
         "A file that holds the token and nothing else, instead of `admin_token`."),
+    key!("oidc.issuer", "URL", Words("none"), true,
+        c.oidc.issuer = v => Some(v.parsed(url)?),
+        "The provider, as it calls itself; what else is needed it tells at \
+         `/.well-known/openid-configuration` beneath. `https`, but for this machine."),
+    key!("oidc.client_id", "text", Words("none"), true,
+        c.oidc.client_id = v => Some(v.parsed(word)?),
+        "By which name the provider knows this server."),
+    key!("oidc.client_secret", "text", Words("none"), true,
+        c.oidc.client_secret = v => Some(Secret::new(&v.parsed(token)?)),
+        "The secret that goes with it; a public client has none."),
+    key!("oidc.client_secret_file", "path", Words("none"), true,
+        c.oidc.client_secret_file = v => Some(v.parsed(path)?),
+        "A file that holds the secret and nothing else, instead of `client_secret`."),
+    key!("oidc.scopes", "list of text", Toml(r#"["openid", "profile"]"#), true,
+        c.oidc.scopes = v => v.list(word)?,
+        "What the provider is asked for; `openid` must be among it."),
+    key!("oidc.claim", "text", Toml(r#""preferred_username""#), true,
+        c.oidc.claim = v => v.parsed(word)?,
+        "Which claim of the ID token is the subscriber's id. An `email` counts only while the \
+         provider does not say that it is unverified."),
+    key!("oidc.claim_domain", "domain", Words("none"), true,
+        c.oidc.claim_domain = v => Some(v.parsed(domain)?),
+        "Where the claim is an address, `anna@example.com`: in which domain the part before the `@` \
+         is a subscriber's id. Addresses of other domains are nobody's."),
+    key!("oidc.label", "text", Toml(r#""Single sign-on""#), true,
+        c.oidc.label = v => v.parsed(label)?,
+        "What the button at the sign-in says."),
+    key!("oidc.public_url", "URL", Words("what the browser asked for"), true,
+        c.oidc.public_url = v => Some(v.parsed(url)?),
+        "Where people find the page. The provider must know `PUBLIC_URL/api/v1/session/oidc/callback` \
+         as a redirect URI."),
+    key!("oidc.passwords", "`true` or `false`", Toml("true"), true,
+        c.oidc.passwords = v => v.flag()?,
+        "Whether people may sign in with a password, too. Tokens work in any case."),
     key!("log.level", "`error`, `warn`, `info`, `debug`, `trace`, or directives", Toml(r#""info""#), true,
         c.log.level = v => v.parsed(level)?,
         "What is logged; also directives such as `\"info,pointsman::net=debug\"`. The environment \

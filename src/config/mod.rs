@@ -17,6 +17,7 @@ mod defaults;
 mod error;
 mod house;
 mod keys;
+mod oidc;
 mod read;
 mod readers;
 mod reference;
@@ -35,6 +36,7 @@ pub use auth::Auth;
 pub use compile::{Surroundings, compile};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use house::{Code, Hours, OwnStatus};
+pub use oidc::Oidc;
 pub use reference::reference;
 
 use crate::message::Transport;
@@ -87,6 +89,8 @@ pub struct Config {
     pub store: Store,
     /// `[api]`
     pub api: Api,
+    /// `[oidc]`
+    pub oidc: Oidc,
     /// `[log]`
     pub log: Log,
     /// `[shutdown]`

@@ -1,7 +1,7 @@
 //! From a file and the environment to a checked [`Config`].
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -55,7 +55,7 @@ impl Config {
         reading.document();
         reading.environment(environment);
         if reading.errors.is_empty() {
-            reading.token_file();
+            reading.secret_files();
             reading.errors.extend(reading.config.check());
         }
         match reading.errors.is_empty() {
@@ -281,26 +281,42 @@ impl Reading<'_> {
         });
     }
 
-    fn token_file(&mut self) {
-        let Some(path) = self.config.api.admin_token_file.clone() else {
-            return;
+    /// Reads the secrets that stand in files of their own.
+    fn secret_files(&mut self) {
+        let api = &self.config.api;
+        let token = (api.admin_token_file.clone(), api.admin_token.is_some());
+        if let Some(token) = self.secret_file(("api.admin_token_file", "api.admin_token"), token) {
+            self.config.api.admin_token = Some(token);
+        }
+        let oidc = &self.config.oidc;
+        let secret = (
+            oidc.client_secret_file.clone(),
+            oidc.client_secret.is_some(),
+        );
+        let keys = ("oidc.client_secret_file", "oidc.client_secret");
+        if let Some(secret) = self.secret_file(keys, secret) {
+            self.config.oidc.client_secret = Some(secret);
+        }
+    }
+
+    fn secret_file(
+        &mut self,
+        (key, other): (&str, &str),
+        (path, is_given): (Option<PathBuf>, bool),
+    ) -> Option<Secret> {
+        let path = path?;
+        let text = match std::fs::read_to_string(&path) {
+            _ if is_given => format!("there is an `{other}` too; allowed: one of both"),
+            Err(error) => format!("cannot read {}: {error}", path.display()),
+            Ok(secret)
+                if secret.trim().is_empty() || secret.trim().contains(char::is_whitespace) =>
+            {
+                format!("{} holds no token; allowed: one word", path.display())
+            }
+            Ok(secret) => return Some(Secret::new(secret.trim())),
         };
-        let key = "api.admin_token_file";
-        if self.config.api.admin_token.is_some() {
-            let text = "there is an `api.admin_token` too; allowed: one of both";
-            return self.errors.push(self.config.error(key, text));
-        }
-        match std::fs::read_to_string(&path) {
-            Err(error) => {
-                let text = format!("cannot read {}: {error}", path.display());
-                self.errors.push(self.config.error(key, text));
-            }
-            Ok(token) if token.trim().is_empty() || token.trim().contains(char::is_whitespace) => {
-                let text = format!("{} holds no token; allowed: one word", path.display());
-                self.errors.push(self.config.error(key, text));
-            }
-            Ok(token) => self.config.api.admin_token = Some(Secret::new(token.trim())),
-        }
+        self.errors.push(self.config.error(key, text));
+        None
     }
 
     fn reject(&mut self, key: &str, fault: Fault) {

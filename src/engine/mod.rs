@@ -165,6 +165,12 @@ impl Engine {
         self.proxy.note_lost(messages);
     }
 
+    /// Of the new requests over UDP, how many in ten thousand shall reach the engine: all, unless far
+    /// more come than it can handle or leaving them is not possible. To be asked every 50 ms.
+    pub fn wanted(&mut self, now: Now, is_possible: bool) -> u32 {
+        self.proxy.wanted(now.ms, is_possible)
+    }
+
     /// How many INVITEs were decided so far.
     pub fn decisions(&self) -> u64 {
         self.proxy.decisions()

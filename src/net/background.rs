@@ -12,8 +12,9 @@ pub(super) struct Background {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// Whether the end has come.
 #[derive(Default)]
-struct Stop {
+pub(super) struct Stop {
     is_over: Mutex<bool>,
     changed: Condvar,
 }
@@ -26,8 +27,7 @@ impl Background {
         period: Duration,
         mut work: impl FnMut() + Send + 'static,
     ) -> io::Result<()> {
-        let stop = Arc::clone(&self.stop);
-        let thread = Builder::new().name(name.to_owned()).spawn(move || {
+        self.start(name, move |stop| {
             loop {
                 let is_over = stop.is_over();
                 work();
@@ -36,8 +36,29 @@ impl Background {
                 }
                 stop.wait(period);
             }
-        })?;
-        self.threads.push(thread);
+        })
+    }
+
+    /// Starts a thread that does `work` now and after every `period`, and not any more at the end.
+    /// `work` should ask now and then whether that has come.
+    pub(super) fn until_the_end(
+        &mut self,
+        name: &str,
+        period: Duration,
+        mut work: impl FnMut(&Stop) + Send + 'static,
+    ) -> io::Result<()> {
+        self.start(name, move |stop| {
+            while !stop.is_over() {
+                work(stop);
+                stop.wait(period);
+            }
+        })
+    }
+
+    fn start(&mut self, name: &str, run: impl FnOnce(&Stop) + Send + 'static) -> io::Result<()> {
+        let stop = Arc::clone(&self.stop);
+        let thread = Builder::new().name(name.to_owned());
+        self.threads.push(thread.spawn(move || run(&stop))?);
         Ok(())
     }
 }
@@ -57,7 +78,8 @@ impl Drop for Background {
 }
 
 impl Stop {
-    fn is_over(&self) -> bool {
+    /// Whether the end has come.
+    pub(super) fn is_over(&self) -> bool {
         *self.is_over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -90,5 +112,26 @@ mod tests {
         }
         drop(background);
         assert_eq!(count.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn what_is_done_until_the_end_is_not_done_at_it() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&count);
+        let mut background = Background::default();
+        let work = move |stop: &Stop| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            while !stop.is_over() {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        };
+        background
+            .until_the_end("test", Duration::from_millis(1), work)
+            .unwrap();
+        while count.load(Ordering::SeqCst) == 0 {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        drop(background);
+        assert_eq!(count.load(Ordering::SeqCst), 1);
     }
 }

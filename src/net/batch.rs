@@ -430,9 +430,18 @@ fn is_reported_by_icmp(errno: i32) -> bool {
     )
 }
 
-/// How many datagrams the kernel dropped because a socket's receive buffer was full, since it
-/// was opened.
-pub(super) fn kernel_drops(socket: BorrowedFd<'_>) -> Option<u32> {
+/// What the kernel tells of a socket's receive buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Backlog {
+    /// How many datagrams were dropped since it was opened: the buffer was full, or a filter of
+    /// ours left them.
+    pub drops: u32,
+    /// Whether more than half of it is taken.
+    pub is_deep: bool,
+}
+
+/// The state of a socket's receive buffer.
+pub(super) fn backlog(socket: BorrowedFd<'_>) -> Option<Backlog> {
     let mut values = [0_u32; 16];
     let mut length = size_of_val(&values) as libc::socklen_t;
     // SAFETY: the buffer is as long as said, and the kernel writes no more than that.
@@ -445,8 +454,20 @@ pub(super) fn kernel_drops(socket: BorrowedFd<'_>) -> Option<u32> {
             &mut length,
         )
     };
-    let drops = values.get(libc::SK_MEMINFO_DROPS as usize).copied();
-    drops.filter(|_| result == 0 && length as usize > libc::SK_MEMINFO_DROPS as usize * 4)
+    let is_whole = result == 0 && length as usize > libc::SK_MEMINFO_DROPS as usize * 4;
+    let value = |number: libc::c_int| values.get(number as usize).copied();
+    let (taken, room) = (
+        value(libc::SK_MEMINFO_RMEM_ALLOC)?,
+        value(libc::SK_MEMINFO_RCVBUF)?,
+    );
+    let drops = value(libc::SK_MEMINFO_DROPS)?;
+    let is_deep = taken > room / 2;
+    is_whole.then_some(Backlog { drops, is_deep })
+}
+
+/// How many datagrams the kernel dropped of what came to a socket since it was opened.
+pub(super) fn kernel_drops(socket: BorrowedFd<'_>) -> Option<u32> {
+    backlog(socket).map(|backlog| backlog.drops)
 }
 
 fn from_name(name: &Name) -> Option<SocketAddr> {

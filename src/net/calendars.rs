@@ -5,11 +5,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::Builder;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use super::background::Background;
+use super::background::{Background, Stop};
 use super::in_force::InForce;
 use super::upkeep::unix_s;
 use crate::config::Config;
@@ -25,6 +27,8 @@ const HOLIDAYS_S: i64 = 400 * 86_400;
 const SIZE_LIMIT_BYTES: u64 = 8 << 20;
 /// How long a server of calendars has to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// How often who waits for a calendar looks whether the end has come.
+const LOOKS_UP: Duration = Duration::from_millis(50);
 
 /// Fetches what is due.
 pub(super) struct Calendars {
@@ -72,15 +76,15 @@ impl Calendars {
 
     /// Starts the thread.
     pub(super) fn start(mut self, background: &mut Background) -> io::Result<()> {
-        background.every("calendars", TICK, move || self.work())
+        background.until_the_end("calendars", TICK, move |stop| self.work(stop))
     }
 
-    /// Fetches what is due, one after the other.
-    fn work(&mut self) {
+    /// Fetches what is due, one after the other, until the end comes.
+    fn work(&mut self, stop: &Stop) {
         let now_s = unix_s(self.in_force.clock);
         let config = self.in_force.config.load_full();
         let every_s = i64::from(config.presence.calendar_refresh_s);
-        self.read_holidays(&config, now_s, every_s);
+        self.read_holidays(&config, (now_s, every_s), stop);
         if now_s >= self.survey_s {
             self.survey_s = now_s.saturating_add(5);
             self.survey(now_s);
@@ -92,7 +96,10 @@ impl Calendars {
             .map(|(id, _)| id.clone())
             .collect();
         for id in due {
-            self.read(&id, now_s, every_s);
+            if stop.is_over() {
+                return;
+            }
+            self.read(&id, (now_s, every_s), stop);
         }
     }
 
@@ -124,11 +131,14 @@ impl Calendars {
     }
 
     /// Reads one subscriber's calendars. While one of them cannot be read, what they said stays.
-    fn read(&mut self, id: &str, now_s: i64, every_s: i64) {
+    fn read(&mut self, id: &str, (now_s, every_s): (i64, i64), stop: &Stop) {
         let Some(profile) = self.in_force.shared.directory.get(id) else {
             return;
         };
-        let outcome = self.entries(&profile, now_s..now_s.saturating_add(AHEAD_S));
+        let outcome = self.entries(&profile, now_s..now_s.saturating_add(AHEAD_S), stop);
+        if stop.is_over() {
+            return;
+        }
         let Some(known) = self.known.get_mut(id) else {
             return;
         };
@@ -147,12 +157,17 @@ impl Calendars {
         }
     }
 
-    fn entries(&self, profile: &Profile, window: Range<i64>) -> Result<Vec<Signal>, String> {
+    fn entries(
+        &self,
+        profile: &Profile,
+        window: Range<i64>,
+        stop: &Stop,
+    ) -> Result<Vec<Signal>, String> {
         let zone = self.in_force.shared.policy.load().zone.clone();
         let zone = zone.iana_name().unwrap_or("UTC");
         let mut entries = Vec::new();
         for feed in profile.calendars() {
-            let text = self.fetch(feed)?;
+            let text = self.fetch(feed, stop)?;
             let read = calendar::read(&text, zone, window.clone());
             entries.extend(read.map_err(|fault| format!("{}: {fault}", without_secret(feed)))?);
         }
@@ -169,7 +184,7 @@ impl Calendars {
         }
     }
 
-    fn read_holidays(&mut self, config: &Config, now_s: i64, every_s: i64) {
+    fn read_holidays(&mut self, config: &Config, (now_s, every_s): (i64, i64), stop: &Stop) {
         let feeds = &config.presence.holidays;
         let is_due = self.holidays.feeds != *feeds || self.holidays.due_s <= now_s;
         if !is_due || (feeds.is_empty() && self.holidays.feeds.is_empty()) {
@@ -182,12 +197,15 @@ impl Calendars {
         let mut fault = String::new();
         for feed in feeds {
             let read = self
-                .fetch(feed)
+                .fetch(feed, stop)
                 .and_then(|text| calendar::holidays(&text, window.clone()));
             match read {
                 Ok(more) => days = days.and(&more),
                 Err(error) => fault = format!("{}: {error}", without_secret(feed)),
             }
+        }
+        if stop.is_over() {
+            return;
         }
         if fault != self.holidays.told {
             if !fault.is_empty() {
@@ -202,21 +220,39 @@ impl Calendars {
         }
     }
 
-    fn fetch(&self, feed: &str) -> Result<String, String> {
-        let mut text = String::new();
-        let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", without_secret(feed));
-        if feed.starts_with('/') {
-            let file = File::open(feed).map_err(|error| fault(&error))?;
-            let mut limited = file.take(SIZE_LIMIT_BYTES);
-            limited
-                .read_to_string(&mut text)
-                .map_err(|error| fault(&error))?;
-            return Ok(text);
+    /// The text of a calendar. A server that hangs does not hold up the end: who asks it has
+    /// nothing of ours.
+    fn fetch(&self, feed: &str, stop: &Stop) -> Result<String, String> {
+        let (told, answer) = mpsc::sync_channel(1);
+        let (agent, asked) = (self.agent.clone(), feed.to_owned());
+        let asking = Builder::new().name("calendar".to_owned());
+        asking
+            .spawn(move || told.send(fetched(&agent, &asked)).ok())
+            .map_err(|error| error.to_string())?;
+        loop {
+            match answer.recv_timeout(LOOKS_UP) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Timeout) if !stop.is_over() => {}
+                Err(_) => return Err("the server ends".to_owned()),
+            }
         }
-        let mut response = self.agent.get(feed).call().map_err(|error| fault(&error))?;
-        let body = response.body_mut().with_config().limit(SIZE_LIMIT_BYTES);
-        body.read_to_string().map_err(|error| fault(&error))
     }
+}
+
+fn fetched(agent: &ureq::Agent, feed: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", without_secret(feed));
+    if feed.starts_with('/') {
+        let file = File::open(feed).map_err(|error| fault(&error))?;
+        let mut limited = file.take(SIZE_LIMIT_BYTES);
+        limited
+            .read_to_string(&mut text)
+            .map_err(|error| fault(&error))?;
+        return Ok(text);
+    }
+    let mut response = agent.get(feed).call().map_err(|error| fault(&error))?;
+    let body = response.body_mut().with_config().limit(SIZE_LIMIT_BYTES);
+    body.read_to_string().map_err(|error| fault(&error))
 }
 
 /// A URL as the log may have it: calendars hide their key in path, query, or before the host.

@@ -52,6 +52,8 @@ counters! {
     panics,
     /// Datagrams that the kernel dropped because a shard was too slow.
     kernel_drops,
+    /// New requests that the kernel left at our word, before they cost anything.
+    kernel_sieved,
 }
 
 impl HostCounters {

@@ -20,6 +20,10 @@ pub trait Handler {
     }
     /// The kernel lost so many datagrams; see [`Engine::note_lost`].
     fn note_lost(&mut self, _datagrams: u64) {}
+    /// Of new requests, how many in ten thousand shall reach it; see [`Engine::wanted`].
+    fn wanted(&mut self, _now: Now, _is_possible: bool) -> u32 {
+        10_000
+    }
     /// Shows sizes to the metrics; once for each batch.
     fn publish_gauges(&self) {}
 }
@@ -47,6 +51,10 @@ impl Handler for Engine {
 
     fn note_lost(&mut self, datagrams: u64) {
         Self::note_lost(self, datagrams);
+    }
+
+    fn wanted(&mut self, now: Now, is_possible: bool) -> u32 {
+        Self::wanted(self, now, is_possible)
     }
 
     fn publish_gauges(&self) {

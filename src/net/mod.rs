@@ -16,6 +16,7 @@ mod codes;
 mod counters;
 mod dns;
 mod epoll;
+mod errand;
 mod gauges;
 mod handler;
 mod in_force;
@@ -27,6 +28,7 @@ mod reminders;
 mod serve;
 mod server;
 mod shard;
+mod sieve;
 mod socket;
 mod stream;
 #[cfg(test)]
@@ -37,6 +39,7 @@ mod waiting;
 
 pub use clock::Clock;
 pub use counters::{HostCounters, LATENCY_BOUNDS_NS, Latency};
+pub use errand::{ask, system_roots};
 pub use gauges::Gauges;
 pub use handler::Handler;
 pub use in_force::check;

@@ -13,13 +13,14 @@ use std::thread::{Builder, JoinHandle};
 use socket2::Socket;
 
 use self::core::{Core, undeliverable};
-use super::batch::{BATCH, Receiver, Sender, kernel_drops, read_errors};
+use super::batch::{BATCH, Receiver, Sender, backlog, kernel_drops, read_errors};
 use super::clock::Clock;
 use super::counters::HostCounters;
 use super::epoll::Epoll;
 use super::gauges::Gauges;
 use super::handler::Handler;
 use super::post::{Handed, Post, posts};
+use super::sieve;
 use super::stream::Connections;
 use super::waiting::Waiting;
 use crate::engine::{Input, Now, Outbox, Source};
@@ -85,6 +86,8 @@ impl Shards {
                 Shard {
                     core: host.core(engine, message_limit),
                     host,
+                    wanted: sieve::ALL,
+                    can_sieve: true,
                 }
                 .run();
             })?);
@@ -147,6 +150,10 @@ struct Host {
 struct Shard<H> {
     host: Host,
     core: Core<H>,
+    /// Of the new requests that come, how many the kernel lets through, in ten thousand.
+    wanted: u32,
+    /// Whether the kernel takes filters.
+    can_sieve: bool,
 }
 
 impl Host {
@@ -243,6 +250,11 @@ impl<H: Handler> Shard<H> {
         };
         while !self.host.must_stop() {
             let next_timeout = match exchange.unreachable.is_empty() {
+                true if self.wanted < sieve::ALL => {
+                    let soon_ms = exchange.next_drops_ms;
+                    let next = self.core.engine.next_timeout();
+                    Some(next.map_or(soon_ms, |next| next.min(soon_ms)))
+                }
                 true => self.core.engine.next_timeout(),
                 false => Some(0),
             };
@@ -311,6 +323,7 @@ impl<H: Handler> Shard<H> {
         if now.ms >= exchange.next_drops_ms {
             exchange.next_drops_ms = now.ms + DROPS_MS;
             self.read_drops();
+            self.sieve(now);
         }
         has_more_handed || !exchange.ready.is_empty()
     }
@@ -328,6 +341,12 @@ impl<H: Handler> Shard<H> {
                 0
             }
         };
+        if count == BATCH && self.wanted < sieve::ALL {
+            let is_deep = backlog(socket.as_fd()).is_some_and(|backlog| backlog.is_deep);
+            if is_deep {
+                self.core.engine.note_lost(BATCH as u64);
+            }
+        }
         self.core.count_received(count);
         exchange.waiting.looked(listener, now, count == BATCH);
         for slot in 0..count {
@@ -408,22 +427,42 @@ impl<H: Handler> Shard<H> {
         }
     }
 
+    /// What the kernel dropped by itself tells how much too much comes. While it leaves requests at
+    /// our word the two cannot be told apart: then full buffers tell, see [`Shard::receive`].
     fn read_drops(&mut self) {
-        let drops = self
-            .host
-            .sockets
-            .iter()
-            .flatten()
-            .filter_map(|socket| kernel_drops(socket.as_fd()));
-        let drops: u64 = drops.map(u64::from).sum();
-        let before = self
-            .host
-            .post()
-            .map_or(0, |post| post.counters.kernel_drops.get());
-        if drops > before {
-            self.core.engine.note_lost(drops - before);
+        let sockets = self.host.sockets.iter().flatten();
+        let drops = sockets.filter_map(|socket| kernel_drops(socket.as_fd()));
+        let all: u64 = drops.map(u64::from).sum();
+        let Some(counters) = self.host.post().map(|post| &post.counters) else {
+            return;
+        };
+        let (dropped, sieved) = (&counters.kernel_drops, &counters.kernel_sieved);
+        let more = all.saturating_sub(dropped.get() + sieved.get());
+        match self.wanted < sieve::ALL {
+            true => sieved.set(sieved.get() + more),
+            false => {
+                dropped.set(dropped.get() + more);
+                if more > 0 {
+                    self.core.engine.note_lost(more);
+                }
+            }
         }
-        self.core.count(|counters| counters.kernel_drops.set(drops));
+    }
+
+    /// Tells the kernel how many of the new requests shall come in, where that has changed.
+    fn sieve(&mut self, now: Now) {
+        let wanted = self.core.engine.wanted(now, self.can_sieve);
+        if wanted == self.wanted {
+            return;
+        }
+        let sockets = || self.host.sockets.iter().flatten();
+        let set = sockets().try_for_each(|socket| sieve::set(socket.as_fd(), wanted));
+        self.wanted = wanted;
+        if let Err(error) = set {
+            tracing::warn!(%error, "the kernel takes no filter: overload costs more");
+            sockets().for_each(|socket| drop(sieve::set(socket.as_fd(), sieve::ALL)));
+            (self.can_sieve, self.wanted) = (false, sieve::ALL);
+        }
     }
 }
 

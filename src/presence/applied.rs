@@ -128,7 +128,7 @@ impl Profile {
     /// Whether the person belongs to that team.
     pub fn is_in(&self, team: &str) -> bool {
         let mut teams = self.teams().iter();
-        teams.any(|own| own.to_lowercase() == team.to_lowercase())
+        teams.any(|own| own == team || own.to_lowercase() == team.to_lowercase())
     }
 
     /// What colleagues see, as the person wants it.
@@ -139,5 +139,11 @@ impl Profile {
     /// Who may order a status beside the administrator.
     pub fn delegates(&self) -> &[String] {
         self.circle().delegates
+    }
+
+    /// Whether that person may order this one's status.
+    pub fn is_represented_by(&self, id: &str) -> bool {
+        let mut delegates = self.delegates().iter();
+        delegates.any(|delegate| delegate.eq_ignore_ascii_case(id))
     }
 }

@@ -5,6 +5,7 @@
 //! [`Outbox`]. It must not read a clock, open a socket or decide about presence. Entry points:
 //! [`Proxy::handle_request`], [`Proxy::handle_response`], [`Proxy::handle_timeouts`].
 
+mod answered;
 mod authenticate;
 mod best;
 mod branch;
@@ -148,7 +149,9 @@ pub struct Proxy {
     /// Each in memory of its own: a table of slots never shrinks, and grows by moving all of them.
     invites: SlotMap<InviteKey, Box<Invite>>,
     relays: SlotMap<RelayKey, Box<Relay>>,
-    answers: SlotMap<AnswerKey, register::Answered>,
+    answers: SlotMap<AnswerKey, Box<answered::Answered>>,
+    /// How many of these are to requests that we answered ourselves.
+    own_answers: usize,
     servers: HashMap<u64, Owner, BuildHasherDefault<Identity>>,
     /// How many of these are [`Owner::Confirmed`].
     confirmed: usize,
@@ -210,6 +213,7 @@ impl Proxy {
             invites: SlotMap::with_key(),
             relays: SlotMap::with_key(),
             answers: SlotMap::with_key(),
+            own_answers: 0,
             servers: HashMap::default(),
             confirmed: 0,
             calls,
@@ -294,6 +298,12 @@ impl Proxy {
         self.gate.lost(messages);
     }
 
+    /// Of the new requests, how many in ten thousand shall come in at all, where that is possible.
+    pub fn wanted(&mut self, now_ms: Ms, is_possible: bool) -> u32 {
+        let is_on = self.policy.overload.max_delay_ms > 0 && self.resumed_until_ms.is_none();
+        self.gate.wanted(now_ms, is_possible && is_on)
+    }
+
     /// How many INVITEs were decided so far.
     pub fn decisions(&self) -> u64 {
         self.counters()
@@ -342,9 +352,9 @@ impl Proxy {
 pub struct Load {
     /// INVITE contexts.
     pub invites: usize,
-    /// Other transactions.
+    /// Other transactions that wait for an answer.
     pub relays: usize,
-    /// Requests that were answered at once.
+    /// Those that were answered.
     pub answers: usize,
     /// Entries that find server transactions.
     pub servers: usize,

@@ -10,19 +10,23 @@
 //!   for subscriptions and publications: below T1, so that who sent it has not yet sent it again.
 //! - **More comes than fits.** Where the kernel's buffer is small it overflows long before anything
 //!   has waited so long, and what it loses is anything, also a BYE. So a share of the new requests is
-//!   given up while anything is lost or waits for long ([`Gate`]): which, the Call-ID's keyed hash
-//!   says.
+//!   given up while anything is lost, or a queue stands that even who waited least found long
+//!   ([`Gate`]): which, the Call-ID's keyed hash says.
 //!
-//! What is given up is answered 503 with Retry-After, before any state is made. It is dropped instead
-//! where the answer would be wrong or too dear:
+//! Where less than three quarters are let in, most of what is given up does not even reach us: the
+//! kernel is told to leave it ([`Gate::wanted`]), by chance, as receiving it and refusing it would take
+//! the time of the calls that go through.
+//!
+//! What reaches us and is given up is answered 503 with Retry-After, before any state is made. It is
+//! dropped instead where the answer would be wrong or too dear:
 //!
 //! - its server transaction is there: it came again, and whatever is to be answered comes by itself;
 //! - it was refused, and came before that answer was sent: whoever sent it could not know yet. One
 //!   that came later is answered again, as the answer was lost, and is never let in: its sender may
 //!   have given up by then;
 //! - it waited 64*T1: its sender has given up (RFC 3261 §17.1);
-//! - [`ANSWERS`] were written in this window already: answering costs several times as much as
-//!   dropping, and whoever is not answered asks again after T1.
+//! - so many were written in this window already ([`Gate::may_answer`]): answering costs several
+//!   times as much as dropping, and whoever is not answered asks again after T1.
 
 use super::keys::mix;
 use super::rejection::Rejection;
@@ -32,14 +36,22 @@ use crate::transaction::Ms;
 
 /// How long load is watched before the share that is let in changes.
 const WINDOW_MS: Ms = 100;
-/// How many refusals are answered in a window.
-const ANSWERS: u32 = 1_000;
+/// Refusals that are answered in a window in any case, and then one for so many requests: a call has
+/// at least three, and costs several times as much as a refusal.
+const ANSWERS: u64 = 50;
+const REQUESTS_PER_ANSWER: u64 = 8;
 /// Everything is let in, in ten-thousandths.
 const ALL: u32 = 10_000;
-/// What is let in at least: less would help nobody, as refusing costs time too.
-const LEAST: u32 = ALL / 20;
-/// By how much what is let in grows in a window without trouble: by a twentieth and this.
-const GROWTH: u32 = ALL / 100;
+/// What is let in at least: each caller sends its INVITE up to seven times, so ten times too many calls
+/// are soon seventy times too many INVITEs.
+const LEAST: u32 = ALL / 200;
+/// By which part what is let in grows in a window without trouble, and in the second such twice as
+/// much, up to this many times.
+const GROWTH: u32 = 20;
+const STRIDE: u32 = 4;
+/// From here downwards the kernel is to leave what would only be refused, and until here again.
+const SIEVED_BELOW: u32 = ALL / 4 * 3;
+const SIEVED_UNTIL: u32 = ALL / 10 * 9;
 /// How many refusals are remembered; a power of two.
 const REFUSALS: usize = 1 << 14;
 /// Keeps the draw apart from other uses of a Call-ID's hash.
@@ -107,16 +119,22 @@ impl Class {
 #[derive(Debug)]
 pub(super) struct Gate {
     window_ends_ms: Ms,
-    /// New calls that are let in, in ten-thousandths.
+    /// New calls that are let in, in ten-thousandths of those that come.
     admitted: u32,
-    /// Whether a request waited for long in this window.
-    is_late: bool,
+    /// Of those that come, how many the kernel lets through, in ten-thousandths.
+    wanted: u32,
+    /// Windows without trouble in a row.
+    calm: u32,
+    /// The least that a request of this window waited: who found the queue shortest.
+    least_wait_ms: u32,
+    /// From where on that is a queue.
+    bound_ms: u32,
     /// Datagrams that the kernel dropped in this window.
     lost: u64,
     /// Requests that came in this window.
     requests: u64,
     /// Refusals that were answered in this window.
-    answers: u32,
+    answers: u64,
     /// When what was refused; empty until something is.
     refused: Vec<(u64, Ms)>,
     refused_until_ms: Ms,
@@ -127,7 +145,10 @@ impl Default for Gate {
         Self {
             window_ends_ms: 0,
             admitted: ALL,
-            is_late: false,
+            wanted: ALL,
+            calm: 0,
+            least_wait_ms: u32::MAX,
+            bound_ms: u32::MAX,
             lost: 0,
             requests: 0,
             answers: 0,
@@ -148,33 +169,73 @@ impl Gate {
         self.lost = self.lost.saturating_add(datagrams);
     }
 
-    /// A request came: the window turns in time.
-    fn count(&mut self, now_ms: Ms, is_late: bool) {
+    /// A request came: the window turns in time. `bound_ms` is how long all of a window may wait before
+    /// there is a queue that does not go away by itself; one pause makes only some wait.
+    fn count(&mut self, now_ms: Ms, waited_ms: u32, bound_ms: u32) {
         if now_ms >= self.window_ends_ms {
             self.turn(now_ms);
         }
         self.requests += 1;
-        self.is_late |= is_late;
+        self.least_wait_ms = self.least_wait_ms.min(waited_ms);
+        self.bound_ms = bound_ms;
     }
 
-    /// Ends a window. What was lost tells by how much too much was let in; without trouble the
-    /// share grows again, a step for each window that has passed.
+    /// Ends a window. What was lost tells by how much too much was let in; while a queue stands it is
+    /// more than is handled, and a quarter less lets it shrink. Without trouble the share grows again,
+    /// a step for each window that has passed.
     fn turn(&mut self, now_ms: Ms) {
         let mut calm = now_ms.saturating_sub(self.window_ends_ms) / WINDOW_MS + 1;
-        if self.lost > 0 || self.is_late {
-            let share =
-                self.lost.saturating_mul(u64::from(ALL)) / (self.lost + self.requests).max(1);
+        let has_queue = self.requests > 0 && self.least_wait_ms >= self.bound_ms;
+        if self.lost > 0 || has_queue {
+            self.calm = 0;
+            let all = (self.lost + self.requests).max(1);
+            let lost = self.lost.saturating_mul(u64::from(ALL)) / all;
+            let share = lost.max(if has_queue { u64::from(ALL / 4) } else { 0 });
             let excess = share.clamp(u64::from(ALL / 20), u64::from(ALL / 2));
             let left = u64::from(self.admitted) * (u64::from(ALL) - excess) / u64::from(ALL);
             self.admitted = u32::try_from(left).unwrap_or(ALL).max(LEAST);
             calm -= 1;
         }
         for _ in 0..calm.min(100) {
-            let grown = self.admitted + self.admitted / 20 + GROWTH;
+            self.calm = (self.calm + 1).min(STRIDE);
+            let grown = self.admitted + (self.admitted * self.calm / GROWTH).max(1);
             self.admitted = grown.min(ALL);
         }
-        (self.lost, self.requests, self.is_late, self.answers) = (0, 0, false, 0);
+        (self.lost, self.requests, self.answers) = (0, 0, 0);
+        self.least_wait_ms = u32::MAX;
         self.window_ends_ms = now_ms + WINDOW_MS;
+    }
+
+    /// Of the requests that come, how many shall reach us: a quarter more than are let in, as some are
+    /// to hear a 503.
+    pub(super) fn wanted(&mut self, now_ms: Ms, is_possible: bool) -> u32 {
+        if now_ms >= self.window_ends_ms {
+            self.turn(now_ms);
+        }
+        let until = if self.wanted < ALL {
+            SIEVED_UNTIL
+        } else {
+            SIEVED_BELOW
+        };
+        self.wanted = match !is_possible || self.admitted >= until {
+            true => ALL,
+            false => (self.admitted + self.admitted / 4).min(ALL),
+        };
+        self.wanted
+    }
+
+    /// How many are let in of those that reach us, in ten-thousandths; nothing is left of what
+    /// comes over a connection.
+    fn admitted_here(&self, arrival: &Arrival) -> u32 {
+        match arrival.connection {
+            Some(_) => self.admitted,
+            None => (self.admitted * ALL / self.wanted.max(1)).min(ALL),
+        }
+    }
+
+    /// Whether one more refusal may be answered in this window.
+    fn may_answer(&self) -> bool {
+        self.answers < ANSWERS.max(self.requests / REQUESTS_PER_ANSWER)
     }
 
     /// When this request was refused, where it was.
@@ -223,12 +284,11 @@ impl Proxy {
         if max_delay_ms == 0 || self.resumed_until_ms.is_some() {
             return false;
         }
-        let half_ms = Class::Other.patience_ms(max_delay_ms);
-        let is_late = half_ms.is_some_and(|half_ms| arrival.waited_ms >= half_ms);
-        self.gate.count(self.now.ms, is_late);
         let first_ms = Class::Event.patience_ms(max_delay_ms);
+        let bound_ms = first_ms.unwrap_or(u32::MAX);
+        self.gate.count(self.now.ms, arrival.waited_ms, bound_ms);
         let is_calm = self.gate.admitted == ALL
-            && first_ms.is_none_or(|first_ms| arrival.waited_ms < first_ms)
+            && arrival.waited_ms < bound_ms
             && self.gate.refused_until_ms <= self.now.ms;
         if is_calm || matches!(method, Method::Ack | Method::Bye | Method::Cancel) {
             return false;
@@ -273,7 +333,7 @@ impl Proxy {
         let refused_at = refused_at.filter(|at| self.now.ms < at.saturating_add(t1_64));
         let came_ms = self.now.ms.saturating_sub(arrival.waited_ms.into());
         let is_excess = || {
-            draw(arrival.call_key) >= class.share(self.gate.admitted)
+            draw(arrival.call_key) >= class.share(self.gate.admitted_here(arrival))
                 && !self.throttles_itself(arrival, via)
         };
         let reason = match refused_at {
@@ -286,7 +346,7 @@ impl Proxy {
         if Ms::from(arrival.waited_ms) >= t1_64 {
             return Fate::Dropped("stale");
         }
-        match self.gate.answers < ANSWERS {
+        match self.gate.may_answer() {
             true => Fate::Refused(reason),
             false => Fate::Dropped("unanswered"),
         }
@@ -354,7 +414,8 @@ mod tests {
         let mut sum = 0;
         for window in 0..200 {
             let now_ms = gate.window_ends_ms;
-            gate.count(now_ms, false);
+            gate.count(now_ms, 0, 50);
+            gate.wanted(now_ms, true);
             let let_in = offered * u64::from(gate.admitted) / u64::from(ALL);
             gate.requests = let_in.min(capacity);
             gate.lost(let_in.saturating_sub(capacity));
@@ -367,7 +428,7 @@ mod tests {
 
     #[test]
     fn the_share_settles_where_nothing_is_lost() {
-        for times in [2, 4, 10] {
+        for times in [2, 4, 10, 70] {
             let admitted = settle(&mut Gate::default(), times * 1_000, 1_000);
             let ideal = ALL / times as u32;
             let tolerance = ideal / 5;
@@ -380,12 +441,36 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_is_no_queue_and_a_queue_is_one() {
+        let mut gate = Gate::default();
+        for waited_ms in [180, 120, 60, 0] {
+            gate.count(1, waited_ms, 50);
+        }
+        gate.count(gate.window_ends_ms, 80, 50);
+        assert_eq!(gate.admitted, ALL, "some waited for long");
+        gate.count(gate.window_ends_ms, 70, 50);
+        assert_eq!(gate.admitted, ALL / 4 * 3, "all did");
+    }
+
+    #[test]
+    fn the_kernel_leaves_most_of_what_is_given_up_and_lets_all_in_again() {
+        let mut gate = Gate::default();
+        settle(&mut gate, 10_000, 1_000);
+        let wanted = gate.wanted(gate.window_ends_ms - 1, true);
+        assert!(wanted > gate.admitted && wanted < ALL / 5, "{wanted}");
+        assert_eq!(gate.wanted(gate.window_ends_ms - 1, false), ALL);
+        gate.wanted(gate.window_ends_ms - 1, true);
+        let later = gate.window_ends_ms + 10_000;
+        assert_eq!(gate.wanted(later, true), ALL, "nothing comes any more");
+    }
+
+    #[test]
     fn the_share_returns_when_the_flood_is_over() {
         let mut gate = Gate::default();
         settle(&mut gate, 50_000, 1_000);
-        assert!(gate.admitted <= LEAST * 2 && gate.excess_percent() >= 90);
-        gate.count(gate.window_ends_ms + 10_000, false);
-        gate.count(gate.window_ends_ms + 10_000, false);
+        assert!(gate.admitted <= ALL / 25 && gate.excess_percent() >= 90);
+        gate.count(gate.window_ends_ms + 10_000, 0, 50);
+        gate.count(gate.window_ends_ms + 10_000, 0, 50);
         assert_eq!((gate.admitted, gate.excess_percent()), (ALL, 0));
     }
 

@@ -1,32 +1,18 @@
 //! REGISTER for a domain of ours, where phones register with us (RFC 3261 §10.3).
 //!
-//! The answer is kept for Timer J, so a retransmission gets the same one (§17.2.2). Kept answers are
-//! bounded: beyond the bound a retransmission is processed anew, which changes nothing, as a binding
-//! knows the transaction that made it.
+//! The answer is kept for Timer J, so a retransmission gets the same one (`answered`).
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use super::hop::{ConnectionId, Hop};
+use super::hop::ConnectionId;
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
-use super::{AnswerKey, Arrival, Owner, Proxy};
+use super::{Arrival, Proxy};
 use crate::message::{Reply, Scheme, write_response};
 use crate::registrar::{
     Arrived, Flow, Refusal, Registration, Rules, check_extensions, write_headers,
 };
-use crate::transaction::NonInviteServer;
-
-/// How many answers a shard keeps: at 32 s each, those of a thousand registrations a second.
-const ANSWERS_LIMIT: usize = 32_768;
-
-/// A request that was answered at once: the rest of its server transaction.
-pub(super) struct Answered {
-    server_key: u64,
-    server: NonInviteServer,
-    upstream: Hop,
-    response: Box<[u8]>,
-}
 
 impl Proxy {
     /// Carries a REGISTER out and answers it.
@@ -119,55 +105,6 @@ impl Proxy {
             },
             is_direct: request.message.vias().take(2).count() == 1,
             sent_by: request.via.host_ip(),
-        }
-    }
-
-    /// Keeps an answer for retransmissions, for Timer J (§17.2.2).
-    pub(super) fn keep_answer(
-        &mut self,
-        server_key: u64,
-        upstream: Hop,
-        response: Box<[u8]>,
-        status: u16,
-    ) {
-        let base = self.policy.base(upstream.listener);
-        if base.reliable || self.answers.len() >= ANSWERS_LIMIT {
-            return;
-        }
-        let mut server = NonInviteServer::start(self.now.ms, &base);
-        server.on_response(status, self.now.ms, &base);
-        let Some(timer_j) = server.deadline() else {
-            return;
-        };
-        let key = self.answers.insert(Answered {
-            server_key,
-            server,
-            upstream,
-            response,
-        });
-        self.servers.insert(server_key, Owner::Answer(key));
-        self.wheel.insert(timer_j, Owner::Answer(key));
-    }
-
-    /// A retransmission: the answer once more.
-    pub(super) fn repeat_answer(&mut self, key: AnswerKey) {
-        self.count(|c| &c.retransmissions_received);
-        if let Some(answered) = self.answers.get(key) {
-            super::handle::send_stored(&answered.upstream, &answered.response, &mut self.out);
-            self.count(|c| &c.retransmissions_sent);
-        }
-    }
-
-    /// Timer J: nothing more is expected.
-    pub(super) fn wake_answer(&mut self, key: AnswerKey) {
-        let Some(answered) = self.answers.get_mut(key) else {
-            return;
-        };
-        answered.server.on_timeout(self.now.ms);
-        if answered.server == NonInviteServer::Terminated {
-            let server_key = answered.server_key;
-            self.answers.remove(key);
-            self.servers.remove(&server_key);
         }
     }
 }

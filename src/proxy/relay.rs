@@ -92,6 +92,11 @@ impl RelayBranch {
         matches!(self.client, NonInviteClient::Trying { .. })
     }
 
+    /// Whether it may still hear something that counts, or has to be sent again.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.client.is_pending()
+    }
+
     fn deadline(&self) -> Option<Ms> {
         let failover = self.failover_at.filter(|_| self.is_silent());
         soonest([self.client.deadline(), failover])
@@ -325,6 +330,9 @@ impl Proxy {
     }
 
     pub(super) fn settle_relay(&mut self, key: RelayKey) {
+        if self.complete_relay(key) {
+            return;
+        }
         let Some(relay) = self.relays.get_mut(key) else {
             return;
         };

@@ -11,10 +11,11 @@ use crate::server::{ADMIN, Server};
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/page/axe");
 
 /// The views of a subscriber and of the administrator.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "status",
     "settings/away",
     "settings/dnd",
+    "settings/personal",
     "exceptions",
     "colleagues",
     "journal",

@@ -18,5 +18,9 @@
 mod browser;
 mod crowd;
 mod looks;
+mod personal;
+mod provider;
 mod server;
+#[path = "../../src/api/tests/signer.rs"]
+mod signer;
 mod uses;

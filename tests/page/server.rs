@@ -24,11 +24,16 @@ pub struct Server {
 impl Server {
     /// A server with Anna, Bob, Carla and Emil.
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same with more in its configuration.
+    pub fn start_with(more: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let config = folder.path().join("pointsman.toml");
         let text = format!(
             "[store]\npath = {:?}\n[api]\nlisten = \"127.0.0.1:0\"\nadmin_token = \"{ADMIN}\"\n\
-             [sip]\nlisten = [\"udp:127.0.0.1:0\"]\ndomains = [\"example.com\"]\n",
+             [sip]\nlisten = [\"udp:127.0.0.1:0\"]\ndomains = [\"example.com\"]\n{more}",
             folder.path().join("store")
         );
         std::fs::write(&config, text).unwrap();

@@ -219,6 +219,11 @@ async fn the_openapi_document_has_every_route() {
         ("/api/v1/subscribers/{id}/hours", "delete get put"),
         ("/api/v1/colleagues", "get"),
         ("/api/v1/subscribers/{id}/override", "delete put"),
+        ("/api/v1/subscribers/{id}/delegates", "get put"),
+        ("/api/v1/session/ways", "get"),
+        ("/api/v1/session/oidc", "get"),
+        ("/api/v1/session/oidc/callback", "get"),
+        ("/api/v1/session/oidc/end", "get"),
         ("/api/v1/subscribers/{id}/signals", "get post"),
         ("/api/v1/subscribers/{id}/signals/{kind}/{signal}", "delete"),
         (

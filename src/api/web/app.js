@@ -41,20 +41,22 @@ async function start() {
   if (location.hash.startsWith('#problem-')) { location.replace(`/api${location.hash}`); return; }
   await speak(preferred());
   const left = sessionStorage.getItem('left');
+  const failed = /^#sign-in-(\w+)$/.exec(location.hash)?.[1];
+  if (failed) history.replaceState(null, '', location.pathname);
   try {
     const { data } = await get('session');
-    if (left && data.via === 'machine') showSignIn(data);
+    if ((left || failed) && data.via === 'machine') showSignIn(data, failed);
     else await enter(data);
   } catch (problem) {
-    if (problem.status === 401) showSignIn();
+    if (problem.status === 401) showSignIn(undefined, failed);
     else { fill(app, h('main', { class: 'plain' }, h('h1', null, 'pointsman'), h('p', null, problem.message || t('error.line')), button(t('again'), () => location.reload(), 'primary'))); }
   }
 }
 
-function showSignIn(machine) {
+function showSignIn(machine, failed) {
   leave();
   session = null;
-  signIn(app, { machine, enter: (data) => { sessionStorage.removeItem('left'); return enter(data); }, languages: languageChoice });
+  signIn(app, { machine, failed, enter: (data) => { sessionStorage.removeItem('left'); return enter(data); }, languages: languageChoice });
 }
 
 async function enter(data) {
@@ -83,6 +85,7 @@ async function signOut() {
     if (problem.status !== 401) { wrong(problem); return; }
   }
   sessionStorage.setItem('left', '1');
+  if (session.at_provider) { location.assign('/api/v1/session/oidc/end'); return; }
   location.hash = '';
   let machine = null;
   try { machine = (await get('session')).data; } catch { /* nobody is signed in */ }

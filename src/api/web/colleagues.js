@@ -1,7 +1,8 @@
 // Everybody's status, as it changes.
 import { get, on } from './api.js';
 import { count, t } from './words.js';
-import { avatar, button, calmly, empty, ending, fill, h, heading, icon, mark, statusWord, wrong } from './ui.js';
+import { avatar, button, calmly, empty, ending, fill, h, heading, icon, mark, statusWord, tool, wrong } from './ui.js';
+import { order as orderStatus } from './status.js';
 
 const PAGE = 200;
 /** What is known of somebody: the status, or only whether calls are welcome. */
@@ -72,7 +73,17 @@ export async function colleagues(room, { isAdmin, session }) {
         ? [mark(shownAs(one), 'tiny'), statusWord(shownAs(one)), one.until && h('span', { class: 'hint' }, ending(one.until))]
         : h('span', { class: 'hint' }, t('colleagues.hidden'))),
       one.message && h('p', { class: 'message' }, one.message),
-      one.teams?.length > 0 && h('p', { class: 'hint' }, one.teams.map((name) => name.name ?? name).join(', '))));
+      one.order && h('p', { class: 'hint' }, t('why.override', { by: one.order.by ?? t('role.the_administrator') })),
+      one.teams?.length > 0 && h('p', { class: 'hint' }, one.teams.map((name) => name.name ?? name).join(', '))),
+    !isAdmin && one.may_order && tool('edit', t('override.for', { name: one.display_name }), () => orderStatus(one, () => look(one.id))));
+
+  /** Reads afresh what the stream does not tell: what was ordered, for who may order. */
+  async function look(id) {
+    const { data } = await get(`subscribers/${encodeURIComponent(id)}/status`);
+    if (!found.has(id)) return;
+    found.set(id, { teams: found.get(id).teams, ...data });
+    draw();
+  }
 
   const nobody = empty(t('colleagues.none'));
   await load();
@@ -86,8 +97,9 @@ export async function colleagues(room, { isAdmin, session }) {
   const heard = (news) => {
     if (news.deleted) found.delete(news.id);
     else if (found.has(news.id)) {
-      const { teams: own } = found.get(news.id);
-      found.set(news.id, { teams: own, ...news });
+      const { teams: own, may_order, order: ordered } = found.get(news.id);
+      found.set(news.id, { teams: own, may_order, order: ordered, ...news });
+      if (may_order) look(news.id).catch(() => {});
     } else if (!search.value && !team.value) { calmAgain(); return; } else return;
     draw();
   };

@@ -4,6 +4,9 @@ import { t, has } from './words.js';
 import { button, card, check, field, fill, h, heading, linesOf, mark, select, showFaults, clearFaults, toast, warnings, wrong } from './ui.js';
 
 const PARTS = ['all', 'available', 'away', 'break', 'dnd', 'in_call'];
+/** Beside the statuses: what belongs to the person whatever the status. */
+const PERSONAL = 'personal';
+const CHATS = ['deliver', 'reject', 'suppress'];
 const CONDITIONS = ['immediate', 'busy', 'no_answer', 'unreachable', 'declined'];
 const CLASSES = ['internal', 'external', 'anonymous'];
 const ACTIONS = ['connect', 'reject', 'missed', 'voicemail', 'forward'];
@@ -46,9 +49,25 @@ export function actionChoice(action, unset, label, { name } = {}) {
   return box;
 }
 
-export async function settings(room, { of, isOf, rest }) {
+/** What becomes of messages where a status says nothing. */
+function unsetChat(settings, part) {
+  const all = part === 'all' ? undefined : settings.all?.chat;
+  const lifts = part === 'dnd' && all === 'deliver';
+  if (all && !lifts) return t('settings.unset_all', { what: t('chat.' + all), condition: '' });
+  return t('settings.unset_as', { what: t('chat.as_calls'), condition: t('condition.immediate') });
+}
+
+const tabs = (hash, part) => h('nav', { class: 'tabs', 'aria-label': t('status') }, [...PARTS, PERSONAL].map((name) => h('a', { href: `${hash}/${name}`, 'aria-current': name === part ? 'page' : null },
+  PARTS.indexOf(name) > 0 && mark(name, 'tiny'), t(name === 'all' || name === PERSONAL ? 'settings.' + name : 'status.' + name))));
+
+export async function settings(room, view) {
+  const { of, isOf, rest } = view;
   const base = `subscribers/${encodeURIComponent(of)}`;
   const hash = isOf ? `#/of/${encodeURIComponent(of)}/settings` : '#/settings';
+  if (rest[0] === PERSONAL) {
+    const { personal } = await import('./personal.js');
+    return personal(room, { ...view, tabs: tabs(hash, PERSONAL) });
+  }
   const part = PARTS.includes(rest[0]) ? rest[0] : 'all';
   let seen = await get(`${base}/settings`);
   let triggers = await get(`${base}/triggers`);
@@ -63,11 +82,13 @@ export async function settings(room, { of, isOf, rest }) {
     isTouched = false;
     const message = h('input', { value: own.message ?? '', maxlength: 500, placeholder: part === 'all' ? t('message.none') : seen.data.all?.message ?? t('message.none') });
     const ring = h('input', { type: 'number', min: 5, max: 120, value: own.ring_for_s ?? '', inputmode: 'numeric', placeholder: (part !== 'all' && seen.data.all?.ring_for_s) || t('settings.ring_default') });
+    const chat = part !== 'in_call' && select([['', unsetChat(seen.data, part)], ...CHATS.map((one) => [one, t('chat.' + one)])], own.chat ?? '');
     const rows = CONDITIONS.map((condition) => conditionRow(own, condition));
     fill(form,
       card(t('settings.shown'), field(t('message'), message, { name: 'message', hint: t('settings.message_hint') })),
       card(t('settings.calls'), part === 'in_call' && h('p', { class: 'hint' }, t('settings.in_call_hint')),
         rows.map((row) => row.element), field(t('settings.ring'), ring, { name: 'ring_for_s', hint: t('settings.ring_hint') })),
+      chat && card(t('settings.chat'), field(t('settings.chat_what'), chat, { name: 'chat', hint: t('settings.chat_hint') })),
       h('div', { class: 'bar' }, h('button', { type: 'submit', class: 'primary' }, t('save')),
         Object.keys(own).length > 0 && button(t('settings.reset'), reset, 'quiet')));
     read = () => {
@@ -75,6 +96,7 @@ export async function settings(room, { of, isOf, rest }) {
       const body = Object.fromEntries(Object.entries(own).filter(([key]) => !shown.includes(key)));
       if (message.value.trim()) body.message = message.value.trim();
       if (ring.value) body.ring_for_s = Number(ring.value);
+      if (chat) { delete body.chat; if (chat.value) body.chat = chat.value; }
       rows.forEach((row) => { const rule = row.read(); if (rule !== undefined) body[row.condition] = rule; });
       return body;
     };
@@ -162,9 +184,7 @@ export async function settings(room, { of, isOf, rest }) {
 
   draw();
   fill(room, heading(t('view.settings')), h('p', { class: 'hint' }, t('settings.hint')),
-    h('nav', { class: 'tabs', 'aria-label': t('status') }, PARTS.map((name) => h('a', { href: `${hash}/${name}`, 'aria-current': name === part ? 'page' : null },
-      name !== 'all' && mark(name, 'tiny'), t(name === 'all' ? 'settings.all' : 'status.' + name)))),
-    told, form, more);
+    tabs(hash, part), told, form, more);
   const again = async () => {
     if (isTouched) return;
     const [fresh, now] = await Promise.all([get(`${base}/settings`), get(`${base}/triggers`)]);

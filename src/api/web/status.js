@@ -12,7 +12,7 @@ const CHOSEN = ['held', 'chosen', 'available'];
 /** Why a layer says what it says. */
 export function why(layer) {
   const since = layer.since ? when(layer.since) : '';
-  const values = { cause: layer.cause ?? '', since, by: layer.cause === 'admin' ? t('role.the_administrator') : layer.cause };
+  const values = { cause: layer.cause ?? '', since, by: layer.by ?? (layer.cause === 'admin' ? t('role.the_administrator') : layer.cause) };
   switch (layer.layer) {
     case 'override': return t('why.override', values);
     case 'idle': return t(layer.cause === 'locked' ? 'why.locked' : since ? 'why.idle_since' : 'why.idle', values);
@@ -63,11 +63,6 @@ export async function status(room, { of, isOf, isAdmin, session }) {
     },
   });
 
-  const order = () => choose({
-    document: seen.data, title: t('override.title'), hasHold: false,
-    apply: async ({ hold, ...wish }) => { seen = await ask('PUT', `${base}/override`, wish); draw(); },
-  });
-
   const act = (then) => async () => { try { await then(); await load(); } catch (problem) { wrong(problem); } };
 
   function tools(layer) {
@@ -115,7 +110,7 @@ export async function status(room, { of, isOf, isAdmin, session }) {
       button(t('activity.allow'), async () => { fill(aside); if (await activity.allow()) toast(t('activity.allowed')); })));
   }
   await load();
-  fill(room, heading(isOf ? t('status.of', { name: seen.data.display_name }) : t('view.status'), isOf && isAdmin && button(t('override.title'), order)), news, h('div', { class: 'columns' }, face, layers), aside);
+  fill(room, heading(isOf ? t('status.of', { name: seen.data.display_name }) : t('view.status'), isOf && isAdmin && button(t('override.title'), () => order(seen.data, load))), news, h('div', { class: 'columns' }, face, layers), aside);
   let shown = null;
   const tellDigest = () => { if (isMe && shown !== seen.data.status) { shown = seen.data.status; digest(news, of).catch(() => {}); } };
   tellDigest();
@@ -125,8 +120,23 @@ export async function status(room, { of, isOf, isAdmin, session }) {
   return () => { clearInterval(timer); stops.forEach((stop) => stop()); };
 }
 
+/** Orders somebody's status, or takes the order back; `then` is called when that is done. */
+export function order(document, then) {
+  const path = `subscribers/${encodeURIComponent(document.id)}/override`;
+  const now = { status: document.order?.status ?? document.status, message: document.order?.message, until: document.order?.until };
+  const done = (status) => { toast(t('override.done', { name: document.display_name, status: statusWord(status) })); return then(); };
+  const takeBack = async () => {
+    try { const { data } = await ask('DELETE', path); box.close(); await done(data.status); } catch (problem) { wrong(problem); }
+  };
+  const box = choose({
+    document: now, title: t('override.for', { name: document.display_name }), hasHold: false,
+    extra: document.order && button(t('override.take_back'), takeBack),
+    apply: async ({ hold, ...wish }) => { const { data } = await ask('PUT', path, wish); await done(data.status); },
+  });
+}
+
 /** The menu: a status, a message, an end. */
-export function choose({ document: now, title = t('status.change'), hasHold = true, apply }) {
+export function choose({ document: now, title = t('status.change'), hasHold = true, extra, apply }) {
   const chosen = now.layers?.find((layer) => CHOSEN.includes(layer.layer)) ?? now;
   let pick = chosen.status;
   const options = CHOICES.map((status) => {
@@ -144,12 +154,13 @@ export function choose({ document: now, title = t('status.change'), hasHold = tr
     h('fieldset', { class: 'options', 'data-field': 'status' }, h('legend', { class: 'unseen' }, t('status')), options, h('p', { class: 'fault', hidden: true })),
     field(t('message'), message, { name: 'message', hint: t('message.hint') }),
     field(t('end'), until, { name: 'until' }), quick,
-    hasHold && hold, hasHold && h('p', { class: 'hint' }, t('hold.hint')),
+    hasHold && hold, hasHold && h('p', { class: 'hint' }, t('hold.hint')), extra,
   ], {
     className: 'menu', done: t('status.set'),
     submit: () => apply({ status: pick, message: message.value.trim() || undefined, until: fromLocal(until.value), hold: hold.input.checked || undefined }),
   });
   box.querySelector('input:checked')?.focus();
+  return box;
 }
 
 /** Ends that people often want. */

@@ -246,3 +246,18 @@ fn a_status_ends_by_itself() {
     }
     panic!("the status stays");
 }
+
+#[test]
+fn the_end_does_not_wait_for_a_calendar_that_hangs() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let feed = format!("https://{}/holidays.ics", silent.local_addr().unwrap());
+    let site = Site::new(&format!("[presence]\nholidays = [\"{feed}\"]"));
+    let server = site.server();
+    let (_asked, _) = silent.accept().unwrap();
+    let begun = crate::net::clock::stopwatch();
+    drop(server);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    // Nothing is left that would keep another server from the store.
+    drop(site.server());
+}

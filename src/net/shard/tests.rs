@@ -11,12 +11,14 @@ use super::*;
 use crate::engine::{Handled, Hop, Unreachable};
 
 /// Answers a datagram. Its first byte names the owner, `boom` panics, `call H:P` sends there
-/// and reports `Unreachable` to whoever sent the last one, `later` is answered by a timer.
+/// and reports `Unreachable` to whoever sent the last one, `later` is answered by a timer, after
+/// `full` no new requests are wanted for a while.
 struct Echo {
     shard: u16,
     shards: u16,
     last: Option<(SocketAddr, u8)>,
     timer: Option<(u64, SocketAddr)>,
+    full_until_ms: u64,
 }
 
 impl Handler for Echo {
@@ -42,6 +44,8 @@ impl Handler for Echo {
             out.send(&Hop::new(to.parse().unwrap(), listener), |o| o.push(b'x'));
         } else if text == "boom" {
             out.send(&Hop::new(from, listener), |_| panic!("as asked"));
+        } else if text == "full" {
+            self.full_until_ms = now.ms + 600;
         } else if text == "later" {
             self.timer = Some((now.ms + 20, from));
         } else {
@@ -59,6 +63,14 @@ impl Handler for Echo {
 
     fn next_timeout(&self) -> Option<u64> {
         self.timer.map(|(at, _)| at)
+    }
+
+    fn wanted(&mut self, now: Now, _is_possible: bool) -> u32 {
+        if now.ms < self.full_until_ms {
+            0
+        } else {
+            10_000
+        }
     }
 }
 
@@ -79,6 +91,7 @@ fn start(listeners: &[&str], shards: usize) -> (Shards, Vec<SocketAddr>) {
             shards: count,
             last: None,
             timer: None,
+            full_until_ms: 0,
         };
         (sockets, engine)
     };
@@ -369,4 +382,33 @@ fn the_first_line_is_safe_for_a_log() {
         "INVITE sip:a@b\\x1b[31m SIP/2.0"
     );
     assert_eq!(first_line(&[b'a'; 500]).len(), FIRST_LINE_LIMIT);
+}
+
+#[test]
+fn what_is_not_wanted_is_left_to_the_kernel_and_let_in_again_in_time() {
+    let (shards, to) = start(&["127.0.0.1:0"], 1);
+    let phone = phone("127.0.0.1:0");
+    phone.send_to(b"\0full", to[0]).unwrap();
+    // Anything that is handled makes the shard look; requests of calls in progress still come in.
+    let began = stopwatch();
+    while total(&shards, |c| c.kernel_sieved.get()) == 0 {
+        phone.send_to(b"INVITE sip:a", to[0]).unwrap();
+        phone.send_to(b"BYE sip:a", to[0]).unwrap();
+        while hear(&phone).1 != "0 YE sip:a" {}
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+    assert_eq!(total(&shards, |c| c.kernel_drops.get()), 0);
+    // Nothing more is sent until it wants requests again: it must find out by itself.
+    std::thread::sleep(Duration::from_millis(700));
+    let mut answered = String::new();
+    phone
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    while !answered.starts_with("0 NVITE") {
+        phone.send_to(b"INVITE sip:a", to[0]).unwrap();
+        let mut buffer = [0; 64];
+        let length = phone.recv(&mut buffer).unwrap_or(0);
+        answered = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
 }
