@@ -393,3 +393,155 @@ fn a_calendar_sets_a_status_and_its_end_takes_it_back() {
     std::fs::write(&file, "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n").unwrap();
     until(|| status().contains(r#""status":"available""#));
 }
+
+/// The `sh` blocks of a document, one after the other.
+fn shell_blocks(document: &str) -> String {
+    let blocks = document.split("```sh\n").skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn is_there(program: &str) -> bool {
+    let output = Command::new(program).arg("--version").output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn the_shell_examples_of_the_integration_guide_work() {
+    if !(is_there("curl") && is_there("jq")) {
+        eprintln!("skipped: curl or jq is missing");
+        return;
+    }
+    let site = Site::new("admin_token = \"hunter2\"\n[presence]\ncalendar_refresh_s = 10");
+    let server = site.serve();
+    let api = format!("http://{}", server.api);
+    let calendar = site.directory.path().join("anna.ics");
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_pointsman"));
+    let path = format!(
+        "{}:{}",
+        binary.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let run = |script: &str, token: &str| {
+        let mut shell = Command::new("sh");
+        let shell = shell.args(["-euc", script]).env("PATH", &path);
+        let shell = shell.env("POINTSMAN", &api).env("TOKEN", token);
+        let shell = shell
+            .env("ADMIN_TOKEN", "hunter2")
+            .env("CALENDAR", &calendar);
+        let output = shell.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let faults = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{script}\n{text}\n{faults}");
+        text
+    };
+    let admin = |rest: &str| {
+        let curl = "curl --fail --silent --header \"Authorization: Bearer $ADMIN_TOKEN\"";
+        run(&format!("{curl} {rest}"), "")
+    };
+    for subscriber in [
+        BERT,
+        r#"{"id":"anna","display_name":"Anna Arndt","aliases":["101"]}"#,
+    ] {
+        admin(&format!(
+            "--json '{subscriber}' \"$POINTSMAN/api/v1/subscribers\""
+        ));
+    }
+    let made = admin("--json '{}' \"$POINTSMAN/api/v1/subscribers/anna/tokens\" | jq -r .token");
+    let guide =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/integration.md"))
+            .unwrap();
+    let told = run(&shell_blocks(&guide), made.trim());
+    assert!(told.contains("At the dentist"), "{told}");
+    assert!(told.contains("\"layer\":\"event\""), "{told}");
+    let status = || admin("\"$POINTSMAN/api/v1/subscribers/anna/status\"");
+    until(|| status().contains("\"layer\":\"calendar\""));
+    let shown = status();
+    assert!(shown.contains("\"status\":\"away\""), "{shown}");
+    assert!(shown.contains("Berlin"), "{shown}");
+}
+
+/// A phone's side of a call to a feature code: the final status; after a 200 it acknowledges and
+/// waits for the BYE.
+fn dial(phone: &UdpSocket, to: SocketAddr, code: &str, call_id: &str) -> u16 {
+    let from = phone.local_addr().unwrap();
+    let request = |method: &str, cseq: &str, to_tag: &str| {
+        format!(
+            "{method} sip:{code}@example.com SIP/2.0\r\n\
+             Via: SIP/2.0/UDP {from};branch=z9hG4bK{call_id}{method}{to_tag}\r\nMax-Forwards: 70\r\n\
+             From: <sip:101@example.com>;tag=1\r\nTo: <sip:{code}@example.com>{to_tag}\r\n\
+             P-Asserted-Identity: <sip:anna@example.com>\r\nCall-ID: {call_id}\r\nCSeq: {cseq}\r\n\
+             Contact: <sip:anna@{from}>\r\nContent-Length: 0\r\n\r\n"
+        )
+    };
+    let send = |text: &str| phone.send_to(text.as_bytes(), to).unwrap();
+    let receive = || {
+        let mut buffer = [0; 4_096];
+        let length = phone.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    send(&request("INVITE", "1 INVITE", ""));
+    let answer = loop {
+        let text = receive();
+        if !text.starts_with("SIP/2.0 1") {
+            break text;
+        }
+    };
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let tag = answer.lines().find(|line| line.starts_with("To:")).unwrap();
+    let tag = format!(";tag={}", tag.rsplit_once(";tag=").unwrap().1);
+    send(&request("ACK", "1 ACK", &tag));
+    if status == 200 {
+        let bye = loop {
+            let text = receive();
+            if text.starts_with("BYE ") {
+                break text;
+            }
+        };
+        let same = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+        let kept = bye
+            .lines()
+            .filter(|line| same.iter().any(|name| line.starts_with(name)));
+        let kept: String = kept.map(|line| format!("{line}\r\n")).collect();
+        send(&format!(
+            "SIP/2.0 200 OK\r\n{kept}Content-Length: 0\r\n\r\n"
+        ));
+    }
+    status
+}
+
+#[test]
+fn a_pbx_sends_a_feature_code_and_everybody_sees_it() {
+    let site = Site::new(
+        "[[peer]]\nname = \"pbx\"\naddress = \"127.0.0.1\"\n[forwarding]\ndeny = [\"+49900*\"]",
+    );
+    let server = site.serve();
+    server.add(r#"{"id":"anna","display_name":"Anna Arndt","aliases":["101"]}"#);
+    server.add(BERT);
+    let phone = phone();
+    let status = || server.http("GET /api/v1/subscribers/anna/status", "");
+    let settings = || server.http("GET /api/v1/subscribers/anna/settings/all", "");
+    assert_eq!(dial(&phone, server.sip, "*78", "a"), 200);
+    assert!(status().contains("\"status\":\"dnd\""), "{}", status());
+    assert!(status().contains("\"source\":\"feature_code\""));
+    assert_eq!(dial(&phone, server.sip, "*79", "b"), 200);
+    assert!(
+        status().contains("\"status\":\"available\""),
+        "{}",
+        status()
+    );
+    assert_eq!(dial(&phone, server.sip, "*21*102%23", "c"), 200);
+    assert!(settings().contains("\"forward\":\"102\""), "{}", settings());
+    assert_eq!(dial(&phone, server.sip, "*720900223344", "d"), 403);
+    assert_eq!(dial(&phone, server.sip, "*72", "e"), 484);
+    assert_eq!(dial(&phone, server.sip, "%2321%23", "f"), 200);
+    assert!(!settings().contains("forward"), "{}", settings());
+    let journal = server.http("GET /api/v1/subscribers/anna/journal", "");
+    assert_eq!(
+        journal.matches("\"kind\":\"feature_code\"").count(),
+        5,
+        "{journal}"
+    );
+}

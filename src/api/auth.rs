@@ -29,6 +29,14 @@ pub enum Caller {
 }
 
 impl Caller {
+    /// Who it is, for the log: an id, or `admin`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Administrator => "admin",
+            Self::Subscriber(id) => id,
+        }
+    }
+
     /// Passes the administrator.
     ///
     /// # Errors

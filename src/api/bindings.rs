@@ -134,11 +134,9 @@ pub(super) async fn list(
 ) -> Result<Json<BindingList>, Failure> {
     caller.owns(&id)?;
     let callee = state.directory().handle_of_id(&id);
-    let callee = callee.ok_or_else(|| Failure::no_subscriber(&id))?;
-    let bindings = state.shared().locations.of(callee, &id);
-    let bindings = bindings.map(|bindings| documents(&state, &bindings));
+    callee.ok_or_else(|| Failure::no_subscriber(&id))?;
     Ok(Json(BindingList {
-        bindings: bindings.unwrap_or_default(),
+        bindings: bindings_of(&state, &id),
     }))
 }
 
@@ -184,6 +182,13 @@ pub(super) async fn delete(
         0 => Err(unknown()),
         _ => Ok(StatusCode::NO_CONTENT),
     }
+}
+
+/// The phones that a subscriber has registered.
+pub(super) fn bindings_of(state: &ApiState, id: &str) -> Vec<BindingDocument> {
+    let callee = state.directory().handle_of_id(id);
+    let bindings = callee.and_then(|callee| state.shared().locations.of(callee, id));
+    bindings.map_or_else(Vec::new, |bindings| documents(state, &bindings))
 }
 
 fn documents(state: &ApiState, bindings: &Bindings) -> Vec<BindingDocument> {

@@ -15,11 +15,14 @@ use super::{Refusals, list};
 use crate::call::Entry;
 use crate::store::Position;
 
+/// How many entries are read at once where all are wanted.
+const PAGE: usize = 1_000;
+
 /// What became of one call.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct JournalEntry {
     /// `answered`, `answered_elsewhere`, `missed`, `forwarded`, `voicemail`, `rejected_dnd`,
-    /// `rejected`, `blocked`, `rang_through`, `message`.
+    /// `rejected`, `blocked`, `rang_through`, `message`, `feature_code`.
     pub kind: &'static str,
     /// When the INVITE came.
     #[schema(value_type = String, format = DateTime)]
@@ -92,6 +95,21 @@ pub(super) async fn journal(
     };
     let entries = found.iter().filter_map(|(_, bytes)| entry(bytes)).collect();
     Ok(Json(JournalPage { entries, next }))
+}
+
+/// Every entry of a subscriber, the newest first.
+pub(super) fn whole_journal(state: &ApiState, key: u64) -> Result<Vec<JournalEntry>, Failure> {
+    let mut entries = Vec::new();
+    let mut before = None;
+    loop {
+        let read = state.store().read_journal(key, before, PAGE);
+        let read = read.map_err(|error| Failure::new(Kind::Storage, error.to_string()))?;
+        before = read.last().map(|(position, _)| *position);
+        entries.extend(read.iter().filter_map(|(_, bytes)| entry(bytes)));
+        if read.len() < PAGE {
+            return Ok(entries);
+        }
+    }
 }
 
 fn position(text: &str) -> Result<Position, Failure> {

@@ -13,6 +13,7 @@ mod bindings;
 mod calls;
 mod changes;
 mod colleagues;
+mod data;
 mod delegates;
 mod document;
 pub mod events;
@@ -194,7 +195,8 @@ fn routes() -> OpenApiRouter<ApiState> {
         ))
         .routes(routes!(bans::list))
         .routes(routes!(bans::lift))
-        .routes(routes!(journal::journal))
+        .routes(routes!(journal::journal, data::erase_journal))
+        .routes(routes!(data::give_out, data::erase))
         .routes(routes!(bindings::list_all))
         .routes(routes!(bindings::list, bindings::delete_all))
         .routes(routes!(bindings::delete))

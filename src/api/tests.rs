@@ -3,6 +3,7 @@
 mod access;
 mod bindings;
 mod calls;
+mod data;
 mod delegates;
 mod events;
 mod hours;

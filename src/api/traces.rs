@@ -35,6 +35,12 @@ impl Traces {
         kept.push_back(trace);
     }
 
+    /// Drops the decisions that are about somebody.
+    pub fn forget(&self, is_about: impl Fn(&Trace) -> bool) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|trace| !is_about(trace));
+    }
+
     /// At most `limit` decisions that `is_wanted`, the newest first.
     pub fn newest(&self, limit: usize, is_wanted: impl Fn(&Trace) -> bool) -> Vec<Trace> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -27,11 +27,13 @@ pub enum EntryKind {
     RangThrough,
     /// A chat message to them that was not delivered, or was forwarded.
     Message,
+    /// They dialled a feature code; the reasons say what it does, the target is the number.
+    FeatureCode,
 }
 
 impl EntryKind {
     /// Every kind, in the order of its code on disk.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Answered,
         Self::AnsweredElsewhere,
         Self::Missed,
@@ -42,6 +44,7 @@ impl EntryKind {
         Self::Blocked,
         Self::RangThrough,
         Self::Message,
+        Self::FeatureCode,
     ];
 
     /// The name used by the API.
@@ -57,6 +60,7 @@ impl EntryKind {
             Self::Blocked => "blocked",
             Self::RangThrough => "rang_through",
             Self::Message => "message",
+            Self::FeatureCode => "feature_code",
         }
     }
 

@@ -10,12 +10,13 @@ use super::lines::{LINE_LIMIT_BYTES, Line, Lines, Raw, read_line, without_mark};
 use super::settings;
 
 /// The fields of a document that a column may carry, beside `<status>.<setting>`.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "id",
     "display_name",
     "aliases",
     "language",
     "status",
+    "own_status",
     "status_message",
     "until",
     "source",

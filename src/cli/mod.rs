@@ -16,6 +16,7 @@ mod check_config;
 mod client;
 mod completions;
 mod csv_lines;
+mod data;
 mod demo;
 pub mod exit;
 mod explain;
@@ -115,6 +116,9 @@ enum Command {
     Peers(peers::Peers),
     /// List what became of a subscriber's calls
     Journal(journal::Journal),
+    /// Give out or erase everything that is kept about one person
+    #[command(subcommand)]
+    Data(data::Data),
     /// Say what would happen to a call, and why, without making it
     Explain(explain::Explain),
     /// Watch calls and status changes live
@@ -153,6 +157,7 @@ pub fn run() -> ExitCode {
         Command::Calls(command) => command.run(&setting),
         Command::Peers(command) => command.run(&setting),
         Command::Journal(command) => command.run(&setting),
+        Command::Data(command) => command.run(&setting),
         Command::Explain(command) => command.run(&setting),
         Command::Watch(command) => command.run(&setting),
         Command::Agent(command) => command.run(&setting),

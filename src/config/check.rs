@@ -32,6 +32,7 @@ impl Config {
         errors.extend(self.check_nodes());
         errors.extend(self.check_statuses());
         errors.extend(self.check_hours());
+        errors.extend(self.check_codes());
         errors
     }
 

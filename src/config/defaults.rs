@@ -49,6 +49,15 @@ impl Default for Presence {
     }
 }
 
+impl Default for FeatureCodes {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            usual: true,
+        }
+    }
+}
+
 impl Default for Tls {
     fn default() -> Self {
         Self {

@@ -8,8 +8,8 @@ use super::keys::{Absent::Toml, Absent::Words, Key, key};
 use super::readers::time_zone;
 use super::{Config, ConfigError};
 use crate::presence::{
-    Class, Colour, Holidays, HouseRules, OwnName, OwnStatuses, StatusName, TargetPattern,
-    TargetRules, TeamHours, WorkSpan, WorkWeek, is_own_id,
+    Class, CodeAction, Colour, FeatureCode, FeatureCodes, Holidays, HouseRules, Moment, OwnName,
+    OwnStatuses, StatusName, TargetPattern, TargetRules, TeamHours, WorkSpan, WorkWeek, is_own_id,
 };
 
 /// How many own statuses there may be.
@@ -36,6 +36,27 @@ pub struct Hours {
     pub team: Option<String>,
     #[serde(flatten)]
     pub week: WorkWeek,
+}
+
+/// `[[feature_code]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+#[expect(missing_docs, reason = "each key is described once, below")]
+pub struct Code {
+    pub code: String,
+    pub status: Option<StatusName>,
+    #[serde(serialize_with = "as_text")]
+    pub forward: Option<Moment>,
+    #[serde(serialize_with = "as_text")]
+    pub clear: Option<Cleared>,
+}
+
+/// Which forwardings a code takes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleared {
+    /// Those of one condition.
+    One(Moment),
+    /// All.
+    All,
 }
 
 const CLASSES: &[(&str, Class)] = &[
@@ -129,6 +150,7 @@ impl Config {
                 .iter()
                 .map(|domain| domain.as_str().into())
                 .collect(),
+            codes: self.code_table(),
             statuses: OwnStatuses(
                 self.statuses
                     .iter()
@@ -142,6 +164,65 @@ impl Config {
         });
         house.hours = hours.collect();
         house
+    }
+
+    /// Our own codes, then the usual ones that they do not replace.
+    fn code_table(&self) -> FeatureCodes {
+        if !self.feature_codes.enabled {
+            return FeatureCodes::default();
+        }
+        let mut codes: Vec<FeatureCode> = self.codes.iter().filter_map(Code::compiled).collect();
+        if self.feature_codes.usual {
+            let usual = FeatureCodes::usual().into_iter();
+            let is_new = |code: &FeatureCode| codes.iter().all(|own| own.text() != code.text());
+            let usual: Vec<FeatureCode> = usual.filter(is_new).collect();
+            codes.extend(usual);
+        }
+        FeatureCodes(codes)
+    }
+
+    /// Codes that are none, do several things, or stand there twice.
+    pub(super) fn check_codes(&self) -> Vec<ConfigError> {
+        let mut errors = Vec::new();
+        let statuses = self.house().statuses;
+        for (index, code) in self.codes.iter().enumerate() {
+            let mut fault = |key: &str, text: String| {
+                errors.push(self.error(&format!("feature_code[{index}].{key}"), text));
+            };
+            let actions = [
+                code.status.is_some(),
+                code.forward.is_some(),
+                code.clear.is_some(),
+            ];
+            if actions.into_iter().filter(|is_there| *is_there).count() > 1 {
+                let text =
+                    "it has several of `status`, `forward` and `clear`; allowed: one of them";
+                fault("code", text.to_owned());
+            } else if code.compiled().is_none() {
+                let text = format!(
+                    "{:?} is no such code; allowed: `*` or `#`, then digits, `*` and `#`, with one \
+                     {{number}} where it forwards and none elsewhere",
+                    code.code
+                );
+                fault("code", text);
+            }
+            if let Some(name) = code
+                .status
+                .as_ref()
+                .filter(|name| statuses.named(name).is_none())
+            {
+                let (name, choices) = (name.name(), statuses.choices());
+                fault(
+                    "status",
+                    format!("there is no status {name:?}; allowed: {choices}"),
+                );
+            }
+            let mut before = self.codes.iter().take(index);
+            if before.any(|other| other.code == code.code) {
+                fault("code", format!("{:?} stands here twice", code.code));
+            }
+        }
+        errors
     }
 
     /// Hours that contradict themselves, name no status there is, or are for the same people.
@@ -238,6 +319,59 @@ pub(super) const HOURS_KEYS: &[Key<Hours>] = &[
         h.week.on_holidays = v => Some(v.parsed(status_name)?),
         "The status on holidays."),
 ];
+
+/// What the `[[feature_code]]` sections are about.
+pub(super) const CODE_ABOUT: &str = "Codes of your own, before the usual ones. A code has one of `status`, \
+    `forward` and `clear`. Repeat the section for each.";
+
+const MOMENTS: &[(&str, Moment)] = &[
+    ("always", Moment::Immediate),
+    ("busy", Moment::Busy),
+    ("no_answer", Moment::NoAnswer),
+    ("unreachable", Moment::Unreachable),
+    ("declined", Moment::Declined),
+];
+const CLEARED: &[(&str, Cleared)] = &[
+    ("always", Cleared::One(Moment::Immediate)),
+    ("busy", Cleared::One(Moment::Busy)),
+    ("no_answer", Cleared::One(Moment::NoAnswer)),
+    ("unreachable", Cleared::One(Moment::Unreachable)),
+    ("declined", Cleared::One(Moment::Declined)),
+    ("all", Cleared::All),
+];
+
+/// The keys of a `[[feature_code]]`.
+pub(super) const CODE_KEYS: &[Key<Code>] = &[
+    key!("code", "text", Words("required"), true,
+        f.code = v => v.text()?,
+        "What is dialled: `*` or `#`, then digits, `*` and `#`; `\"*72{number}\"` where a number goes with it."),
+    key!("status", STATUS_KIND, Words("none"), true,
+        f.status = v => Some(v.parsed(status_name)?),
+        "The status that it chooses; `available` clears the choice."),
+    key!("forward", "`\"always\"`, `\"busy\"`, `\"no_answer\"`, `\"unreachable\"` or `\"declined\"`",
+        Words("none"), true,
+        f.forward = v => Some(v.word(MOMENTS)?),
+        "When calls are forwarded to the dialled number: in every status that sets nothing else for it."),
+    key!("clear", "as `forward`, or `\"all\"`", Words("none"), true,
+        f.clear = v => Some(v.word(CLEARED)?),
+        "Which forwarding it takes back."),
+];
+
+fn as_text<S: serde::Serializer>(value: &impl std::fmt::Debug, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{value:?}"))
+}
+
+impl Code {
+    fn compiled(&self) -> Option<FeatureCode> {
+        let status = self.status.clone().map(CodeAction::Status);
+        let forward = self.forward.map(CodeAction::Forward);
+        let clear = self.clear.map(|clear| match clear {
+            Cleared::One(moment) => CodeAction::Clear(moment),
+            Cleared::All => CodeAction::ClearAll,
+        });
+        FeatureCode::new(&self.code, status.or(forward).or(clear)?)
+    }
+}
 
 fn span(text: &str) -> Result<WorkSpan, String> {
     let wrong =

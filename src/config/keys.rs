@@ -70,6 +70,11 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
          decides; colleagues can always be forwarded to.",
     ),
     (
+        "feature_codes",
+        "What subscribers can dial to change their status and forwardings: an INVITE to a code from somebody \
+         who is proven to be a subscriber is answered by ourselves. See `feature-codes.md`.",
+    ),
+    (
         "registrar",
         "Who keeps the bindings of phones: we, so that calls go to the phones themselves, or the PBX. \
          A change applies to registrations from then on.",
@@ -281,6 +286,13 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.forwarding.allow = v => v.list(target)?,
         "What may be forwarded to although a shorter pattern of `deny` matches. Without `deny` nothing \
          else may."),
+    key!("feature_codes.enabled", "`true` or `false`", Toml("true"), true,
+        c.feature_codes.enabled = v => v.flag()?,
+        "Whether there are any. Without them such calls go to the PBX."),
+    key!("feature_codes.usual", "`true` or `false`", Toml("true"), true,
+        c.feature_codes.usual = v => v.flag()?,
+        "Whether the usual codes are in the table (`*78`, `*72…`, `*21*…#`, …), beside and after those of \
+         `[[feature_code]]`."),
     key!("registrar.mode", "`\"local\"` or `\"pass\"`",
         Words("`\"pass\"` with a `next_hop`, else `\"local\"`"), true,
         c.registrar.mode = v => Some(v.word(&[

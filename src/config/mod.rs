@@ -35,7 +35,7 @@ pub use address::{HostPort, Listen, VoicemailTemplate};
 pub use auth::Auth;
 pub use compile::{Surroundings, compile};
 pub use error::{ConfigError, ConfigErrors, Place};
-pub use house::{Hours, OwnStatus};
+pub use house::{Code, Hours, OwnStatus};
 pub use oidc::Oidc;
 pub use reference::reference;
 
@@ -66,6 +66,11 @@ pub struct Config {
     pub dns: Dns,
     /// `[presence]`
     pub presence: Presence,
+    /// `[feature_codes]`
+    pub feature_codes: FeatureCodes,
+    /// `[[feature_code]]`
+    #[serde(rename = "feature_code")]
+    pub codes: Vec<Code>,
     /// `[forwarding]`
     pub forwarding: ForwardingTargets,
     /// `[registrar]`
@@ -212,6 +217,14 @@ pub struct Health {
 pub struct Dns {
     pub servers: Vec<SocketAddr>,
     pub timeout_ms: u32,
+}
+
+/// `[feature_codes]`
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct FeatureCodes {
+    pub enabled: bool,
+    pub usual: bool,
 }
 
 /// `[forwarding]`

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors, Fault, Place};
-use super::house::{HOURS_KEYS, STATUS_KEYS};
+use super::house::{CODE_KEYS, HOURS_KEYS, STATUS_KEYS};
 use super::keys::{KEYS, Key, NODE_KEYS, PEER_KEYS, SECTIONS};
 use super::value::Value;
 use super::{Config, Secret};
@@ -90,6 +90,17 @@ const NODE_NEEDS: &[Need] = &[
 
 const STATUS_NEEDS: &[Need] = &[(&["id"], "it has no `id`, which every status needs")];
 
+const CODE_NEEDS: &[Need] = &[
+    (
+        &["code"],
+        "it has no `code`, which every feature code needs",
+    ),
+    (
+        &["status", "forward", "clear"],
+        "it has none of `status`, `forward` and `clear`; every feature code needs one of them",
+    ),
+];
+
 impl Reading<'_> {
     fn document(&mut self) {
         let (document, faults) = DeTable::parse_recoverable(self.text);
@@ -113,12 +124,16 @@ impl Reading<'_> {
                 "hours" => {
                     self.config.hours = self.tables("hours", value, (HOURS_KEYS, &[]));
                 }
+                "feature_code" => {
+                    let keys = (CODE_KEYS, CODE_NEEDS);
+                    self.config.codes = self.tables("feature_code", value, keys);
+                }
                 section if SECTIONS.iter().any(|(known, _)| *known == section) => {
                     self.section(section, value);
                 }
                 unknown => {
                     let known = SECTIONS.iter().map(|(known, _)| *known);
-                    let known = known.chain(["peer", "node", "status", "hours"]);
+                    let known = known.chain(["peer", "node", "status", "hours", "feature_code"]);
                     let text = format!("there is no such section; {}", nearest(unknown, known));
                     self.refuse(Some(name.span()), unknown, text);
                 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::house::{HOURS_ABOUT, HOURS_KEYS, STATUS_ABOUT, STATUS_KEYS};
+use super::house::{CODE_ABOUT, CODE_KEYS, HOURS_ABOUT, HOURS_KEYS, STATUS_ABOUT, STATUS_KEYS};
 use super::keys::{Absent, KEYS, Key, NODE_KEYS, PEER_KEYS, SECTIONS};
 use super::read::variable;
 
@@ -31,6 +31,10 @@ pub fn reference() -> String {
             write_section(&mut out, "[[status]]", STATUS_ABOUT, &rows);
             let rows: Vec<_> = HOURS_KEYS.iter().map(|key| row(key, None)).collect();
             write_section(&mut out, "[[hours]]", HOURS_ABOUT, &rows);
+        }
+        if *section == "feature_codes" {
+            let rows: Vec<_> = CODE_KEYS.iter().map(|key| row(key, None)).collect();
+            write_section(&mut out, "[[feature_code]]", CODE_ABOUT, &rows);
         }
     }
     out

@@ -436,7 +436,7 @@ pub(super) struct Backlog {
     /// How many datagrams were dropped since it was opened: the buffer was full, or a filter of
     /// ours left them.
     pub drops: u32,
-    /// Whether more than half of it is taken.
+    /// Whether more than three quarters of it are taken.
     pub is_deep: bool,
 }
 
@@ -461,7 +461,7 @@ pub(super) fn backlog(socket: BorrowedFd<'_>) -> Option<Backlog> {
         value(libc::SK_MEMINFO_RCVBUF)?,
     );
     let drops = value(libc::SK_MEMINFO_DROPS)?;
-    let is_deep = taken > room / 2;
+    let is_deep = taken > room / 4 * 3;
     is_whole.then_some(Backlog { drops, is_deep })
 }
 

@@ -12,6 +12,7 @@ pub mod bench;
 mod calendars;
 mod chronicle;
 mod clock;
+mod codes;
 mod counters;
 mod dns;
 mod epoll;

@@ -22,7 +22,9 @@ pub(super) fn keep_passwords_for(roster: &Roster, shared: &Shared) {
 }
 
 /// The log tells which own statuses people are in, or set something for, that there are not.
-pub(super) fn tell_of_missing(directory: &Directory, house: &HouseRules, plan: &NumberPlan) {
+pub(super) fn tell_of_missing(shared: &Shared) {
+    let policy = shared.policy.load();
+    let (directory, house) = (&shared.directory, &policy.house);
     let (mut people, mut example) = (0u64, String::new());
     for profile in directory.profiles() {
         if let Some(missing) = profile.missing_status(house) {
@@ -30,7 +32,7 @@ pub(super) fn tell_of_missing(directory: &Directory, house: &HouseRules, plan: &
             example = format!("{}: {missing}", profile.id());
         }
     }
-    tell_of_refused(directory, house, plan);
+    tell_of_refused(directory, house, &policy.plan);
     if people > 0 {
         tracing::warn!(
             people,

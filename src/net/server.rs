@@ -14,6 +14,7 @@ use super::background::Background;
 use super::calendars::Calendars;
 use super::chronicle::Collector;
 use super::clock::Clock;
+use super::codes::Codes;
 use super::counters::Latency;
 use super::gauges::Gauges;
 use super::in_force::{InForce, Surveyed};
@@ -89,8 +90,7 @@ impl Server {
         let shared = Shared::new(policy, directory, store.secret(), config.shards());
         let shared = Arc::new(shared.with_locations(locations));
         keep_passwords_for(&roster, &shared);
-        let plan = Arc::clone(&shared.policy.load().plan);
-        tell_of_missing(&shared.directory, &roster.house(), &plan);
+        tell_of_missing(&shared);
         surveyed.publish(&shared.names, clock.now().ms);
         let config = Arc::new(ArcSwap::from_pointee(config));
         let posts = posts(bound.of_shards.len()).map_err(StartError::Thread)?;
@@ -123,7 +123,9 @@ impl Server {
             collector: Arc::clone(&collector),
             clock,
         };
-        let background = start_background(upkeep, &in_force).map_err(StartError::Thread)?;
+        let on_answered = Box::new(shards.on_resolved());
+        let background = start_background(upkeep, on_answered, &in_force);
+        let background = background.map_err(StartError::Thread)?;
         let names = start_names(&in_force, &shards).map_err(StartError::Thread)?;
         Ok(Self {
             shards,
@@ -175,8 +177,7 @@ impl Server {
     /// What the administrator lays down is in force when this returns, for everybody.
     fn lay_down(&self) {
         let house = HouseRules::clone(&self.shared.policy.load().house);
-        let plan = Arc::clone(&self.shared.policy.load().plan);
-        tell_of_missing(&self.shared.directory, &house, &plan);
+        tell_of_missing(&self.shared);
         let set = || match tokio::runtime::Builder::new_current_thread().build() {
             Ok(runtime) => runtime.block_on(self.roster.set_house(house)),
             Err(error) => tracing::error!(%error, "own statuses and hours stay as they were"),
@@ -296,11 +297,21 @@ impl Server {
     }
 }
 
-/// What goes on beside the calls: upkeep, and the calendars.
-fn start_background(upkeep: Upkeep, in_force: &Arc<InForce>) -> io::Result<Background> {
+/// What goes on beside the calls: upkeep, the calendars, and feature codes.
+fn start_background(
+    upkeep: Upkeep,
+    on_answered: Box<dyn Fn() + Send>,
+    in_force: &Arc<InForce>,
+) -> io::Result<Background> {
+    let codes = Codes {
+        roster: Arc::clone(&upkeep.roster),
+        shared: Arc::clone(&upkeep.shared),
+        on_answered,
+    };
     let calendars = Calendars::new(&upkeep.roster, in_force)?;
     let mut background = upkeep.start()?;
     calendars.start(&mut background)?;
+    codes.start(&mut background)?;
     Ok(background)
 }
 

@@ -32,6 +32,8 @@ const PASSES: usize = 16;
 /// After a batch of so many datagrams the next ones have mostly come while it was handled: they are
 /// taken at once. Asking for them costs less than asking whether there are any.
 const EAGER: usize = 8;
+/// What a full buffer counts for while losses cannot be told: as if so many of a batch were lost.
+const DEEP_LOSS: u64 = BATCH as u64 / 8;
 /// How many destinations that cannot be reached are remembered between two batches.
 const UNREACHABLE_LIMIT: usize = 64;
 /// How often the kernel's drop counter is read: what tells that more comes than is handled.
@@ -344,7 +346,7 @@ impl<H: Handler> Shard<H> {
         if count == BATCH && self.wanted < sieve::ALL {
             let is_deep = backlog(socket.as_fd()).is_some_and(|backlog| backlog.is_deep);
             if is_deep {
-                self.core.engine.note_lost(BATCH as u64);
+                self.core.engine.note_lost(DEEP_LOSS);
             }
         }
         self.core.count_received(count);

@@ -65,6 +65,10 @@ impl<S: Store> Store for Timed<S> {
         self.inner.read_journal(subscriber, before, limit)
     }
 
+    fn erase_journal(&self, subscriber: u64) -> Result<u64, StoreError> {
+        self.inner.erase_journal(subscriber)
+    }
+
     fn maintain(&self, now_unix_s: i64) -> Result<(), StoreError> {
         self.inner.maintain(now_unix_s)
     }

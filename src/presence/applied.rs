@@ -47,28 +47,32 @@ impl Profile {
         standing.message.or_else(of_settings)
     }
 
-    /// What is set for callers of a class at a moment of a call while `base` is in force, the word
-    /// that counts first: in the own status, in the status it stands for, in `all`. A `connect` of
-    /// `all` does not lift `dnd`.
-    pub fn steps(
+    /// What is set for callers of a class at a moment of a call while `base` is in force, and can be
+    /// taken: the word that counts first is in the own status, then in the status it stands for, then in
+    /// `all`. A `connect` of `all` does not lift `dnd`.
+    pub fn step(
         &self,
         base: BaseStatus,
-        moment: Moment,
-        class: CallerClass,
-    ) -> impl Iterator<Item = (&Step, Layer)> {
-        let lifts = move |layer: Layer, step: &Step| {
-            base.status == Status::Dnd
-                && layer == Layer::All
-                && moment == Moment::Immediate
-                && *step == Step::Connect
-        };
-        let layers = self.rules().map(|rules| (rules, base.layers()));
-        layers
-            .into_iter()
-            .flat_map(move |(rules, layers)| {
-                layers.filter_map(move |layer| Some((rules.step(layer, moment, class)?, layer)))
-            })
-            .filter(move |(step, layer)| !lifts(*layer, step))
+        (moment, class): (Moment, CallerClass),
+        mut admits: impl FnMut(&Step) -> bool,
+    ) -> Option<(&Step, Layer)> {
+        let rules = self.rules()?;
+        if let Some(own) = base.own {
+            let layer = Layer::Own(own);
+            let step = rules.step(layer, moment, class);
+            if let Some(step) = step.filter(|step| admits(step)) {
+                return Some((step, layer));
+            }
+        }
+        let layer = Layer::Of(base.status);
+        let step = rules.step(layer, moment, class);
+        if let Some(step) = step.filter(|step| admits(step)) {
+            return Some((step, layer));
+        }
+        let step = rules.step(Layer::All, moment, class)?;
+        let lifts =
+            base.status == Status::Dnd && moment == Moment::Immediate && *step == Step::Connect;
+        (!lifts && admits(step)).then_some((step, Layer::All))
     }
 
     /// What `status` itself sets, without inheritance.

@@ -349,6 +349,8 @@ impl Schedule {
             until_s: i64::MAX,
         };
         let Ok(now) = Timestamp::from_second(now_unix_s) else {
+            // No moment: it holds for none.
+            segment.until_s = now_unix_s;
             return segment;
         };
         let today = now.to_zoned_datetime(self.zone.clone()).date();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
+use super::codes::FeatureCodes;
 use super::exceptions::Holidays;
 use super::hours::{Schedule, WorkWeek};
 use super::own::OwnStatuses;
@@ -26,6 +27,8 @@ pub struct HouseRules {
     pub targets: TargetRules,
     /// The hosts that are ours, without brackets.
     pub domains: Vec<Box<str>>,
+    /// What can be dialled to change something.
+    pub codes: FeatureCodes,
 }
 
 /// The hours of a team, or of everybody.
@@ -96,6 +99,7 @@ impl Default for HouseRules {
             hours: Vec::new(),
             targets: TargetRules::default(),
             domains: Vec::new(),
+            codes: FeatureCodes::default(),
         }
     }
 }

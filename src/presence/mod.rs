@@ -15,6 +15,7 @@ mod applied;
 pub mod calendar;
 mod change;
 mod circles;
+pub mod codes;
 mod directory;
 mod document;
 pub mod exceptions;
@@ -42,6 +43,7 @@ pub mod visibility;
 mod writer;
 
 pub use change::{Change, ChangeError, Changed, Conflict, StatusChanged};
+pub use codes::{CodeAction, DialledCode, FeatureCode, FeatureCodes};
 pub use directory::{Directory, Handle, Mark, Page, PutError, effective_status};
 pub use document::MAX_PROBLEMS;
 pub use exceptions::{

@@ -493,8 +493,8 @@ mod tests {
             "away": {"immediate": {"internal": "connect"}, "message": "Out"},
         }}));
         let step = |status: Status, class| {
-            let mut steps = anna.steps(status.into(), Moment::Immediate, class);
-            steps.next().unwrap()
+            anna.step(status.into(), (Moment::Immediate, class), |_| true)
+                .unwrap()
         };
         let away = Layer::Of(Status::Away);
         assert_eq!(
@@ -520,8 +520,11 @@ mod tests {
         let own = profile(json!({"id": "a", "settings": {"dnd": {"immediate": "connect"}}}));
         let step = |profile: &Profile| {
             profile
-                .steps(Status::Dnd.into(), Moment::Immediate, CallerClass::Internal)
-                .next()
+                .step(
+                    Status::Dnd.into(),
+                    (Moment::Immediate, CallerClass::Internal),
+                    |_| true,
+                )
                 .map(|(step, _)| step.clone())
         };
         assert_eq!(step(&all), None);

@@ -305,6 +305,9 @@ mod tests {
         fn journals(&self, shards: usize) -> Result<Vec<Box<dyn store::Journal>>, StoreError> {
             self.memory.journals(shards)
         }
+        fn erase_journal(&self, subscriber: u64) -> Result<u64, StoreError> {
+            self.memory.erase_journal(subscriber)
+        }
         fn read_journal(
             &self,
             subscriber: u64,

@@ -25,6 +25,8 @@ pub enum Outcome {
     Reject,
     /// Not for a subscriber: passed on.
     PassOn,
+    /// A feature code: answered by ourselves.
+    FeatureCode,
 }
 
 impl Outcome {
@@ -38,6 +40,7 @@ impl Outcome {
             Self::ForwardVoicemail => "forward_voicemail",
             Self::Reject => "reject",
             Self::PassOn => "pass_on",
+            Self::FeatureCode => "feature_code",
         }
     }
 }

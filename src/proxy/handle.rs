@@ -50,6 +50,10 @@ impl Proxy {
         if self.gives_up(arrival, &message, &via, (method, key)) {
             return;
         }
+        let may_end_code = matches!(method, Method::Ack | Method::Bye);
+        if may_end_code && self.on_code_request(arrival, &message) {
+            return;
+        }
         match (method, self.servers.get(&key).copied()) {
             (Method::Ack, Some(Owner::Invite(invite))) if self.awaits_ack(invite) => {
                 self.on_ack(invite);
@@ -149,7 +153,8 @@ impl Proxy {
             return Err(Rejection::MaxForwardsExhausted);
         }
         extensions::check(&request)?;
-        if let Some(side) = self.needs_authentication(&request, &routed, is_known, &way) {
+        let side = self.needs_authentication(&request, &routed, is_known, &way);
+        if let Some(side) = side.or_else(|| self.proof_of_code(&request, is_known, &way)) {
             self.authenticate(arrival, &mut request, side, key)?;
             self.assert_identity(&request, &mut routed);
         }
@@ -187,9 +192,10 @@ impl Proxy {
             }
         }
         match (request.method, way) {
-            (Method::Invite, Way::Lookup) => {
-                self.set_up(arrival, request, routed, peer, (key, check))
-            }
+            (Method::Invite, Way::Lookup) => match self.dialled_code(request) {
+                Some(code) => self.take_code(arrival, request, code, (key, check)),
+                None => self.set_up(arrival, request, routed, peer, (key, check)),
+            },
             (Method::Invite, Way::NextHop | Way::Onward) => {
                 let hops = self.destination(arrival, request, routed, way);
                 self.pass_invite(arrival, request, routed, (key, check), (hops, None))

@@ -15,6 +15,7 @@ mod cancel;
 mod carry_out;
 mod chat;
 mod choice;
+mod codes;
 mod confirmed;
 mod counters;
 mod dialog;
@@ -57,6 +58,7 @@ mod target;
 mod timeout;
 mod token;
 
+pub use codes::{CodeAnswer, CodeDesk, CodeWish};
 pub use counters::{Counter, Counters, LabelCounters};
 pub use facts::{CallEvent, Outcome, Trace, TraceTexts};
 pub use health::{
@@ -133,6 +135,8 @@ enum Owner {
     Parked,
     Probe(ProbeKey),
     Probes,
+    /// A call to a feature code, by its call key.
+    Code(u64),
 }
 
 /// One shard's stateful proxy.
@@ -152,6 +156,8 @@ pub struct Proxy {
     /// How many of these are [`Owner::Confirmed`].
     confirmed: usize,
     calls: Calls,
+    /// Calls to feature codes.
+    codes: codes::CodeCalls,
     /// Requests whose target is being resolved.
     parked: parked::Parked,
     /// Until when the request that is handled anew may wait.
@@ -211,6 +217,7 @@ impl Proxy {
             servers: HashMap::default(),
             confirmed: 0,
             calls,
+            codes: codes::CodeCalls::default(),
             parked: parked::Parked::default(),
             resumed_until_ms: None,
             probes: probe::Probes::default(),
@@ -264,6 +271,7 @@ impl Proxy {
             calls: self.calls.len(),
             parked: self.parked.len(),
             probes: self.probes.len(),
+            codes: self.codes.len(),
         }
     }
 
@@ -356,4 +364,6 @@ pub struct Load {
     pub parked: usize,
     /// Checks that wait for an answer.
     pub probes: usize,
+    /// Calls to feature codes.
+    pub codes: usize,
 }

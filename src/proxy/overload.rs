@@ -11,7 +11,7 @@
 //! - **More comes than fits.** Where the kernel's buffer is small it overflows long before anything
 //!   has waited so long, and what it loses is anything, also a BYE. So a share of the new requests is
 //!   given up while anything is lost, or a queue stands that even who waited least found long
-//!   ([`Gate`]): which, the Call-ID's keyed hash says.
+//!   ([`Gate`], after RFC 8033): which, the Call-ID's keyed hash says.
 //!
 //! Where less than three quarters are let in, most of what is given up does not even reach us: the
 //! kernel is told to leave it ([`Gate::wanted`]), by chance, as receiving it and refusing it would take
@@ -45,10 +45,15 @@ const ALL: u32 = 10_000;
 /// What is let in at least: each caller sends its INVITE up to seven times, so ten times too many calls
 /// are soon seventy times too many INVITEs.
 const LEAST: u32 = ALL / 200;
-/// By which part what is let in grows in a window without trouble, and in the second such twice as
-/// much, up to this many times.
-const GROWTH: u32 = 20;
-const STRIDE: u32 = 4;
+/// How much the share changes in a window for a queue as long as is wanted too long or too short, and
+/// for one that has grown or shrunk by as much (RFC 8033 §4.2: PIE).
+const BY_LENGTH: f64 = 0.05;
+const BY_GROWTH: f64 = 0.15;
+/// The most that it grows, and shrinks, in a window.
+const MOST_MORE: f64 = 0.2;
+const MOST_LESS: f64 = 0.5;
+/// After so many windows without a queue it grows twice as fast, after as many more three times.
+const CALM: u32 = 4;
 /// From here downwards the kernel is to leave what would only be refused, and until here again.
 const SIEVED_BELOW: u32 = ALL / 4 * 3;
 const SIEVED_UNTIL: u32 = ALL / 10 * 9;
@@ -127,7 +132,9 @@ pub(super) struct Gate {
     calm: u32,
     /// The least that a request of this window waited: who found the queue shortest.
     least_wait_ms: u32,
-    /// From where on that is a queue.
+    /// The same of the window before.
+    waited_before_ms: u32,
+    /// How long a queue may be.
     bound_ms: u32,
     /// Datagrams that the kernel dropped in this window.
     lost: u64,
@@ -148,6 +155,7 @@ impl Default for Gate {
             wanted: ALL,
             calm: 0,
             least_wait_ms: u32::MAX,
+            waited_before_ms: 0,
             bound_ms: u32::MAX,
             lost: 0,
             requests: 0,
@@ -169,8 +177,8 @@ impl Gate {
         self.lost = self.lost.saturating_add(datagrams);
     }
 
-    /// A request came: the window turns in time. `bound_ms` is how long all of a window may wait before
-    /// there is a queue that does not go away by itself; one pause makes only some wait.
+    /// A request came: the window turns in time. `bound_ms` is how long a queue may be: what even who
+    /// found it shortest waited, so that a pause is none.
     fn count(&mut self, now_ms: Ms, waited_ms: u32, bound_ms: u32) {
         if now_ms >= self.window_ends_ms {
             self.turn(now_ms);
@@ -180,30 +188,45 @@ impl Gate {
         self.bound_ms = bound_ms;
     }
 
-    /// Ends a window. What was lost tells by how much too much was let in; while a queue stands it is
-    /// more than is handled, and a quarter less lets it shrink. Without trouble the share grows again,
-    /// a step for each window that has passed.
+    /// Ends a window, and those that have passed since without a request.
     fn turn(&mut self, now_ms: Ms) {
-        let mut calm = now_ms.saturating_sub(self.window_ends_ms) / WINDOW_MS + 1;
-        let has_queue = self.requests > 0 && self.least_wait_ms >= self.bound_ms;
-        if self.lost > 0 || has_queue {
-            self.calm = 0;
-            let all = (self.lost + self.requests).max(1);
-            let lost = self.lost.saturating_mul(u64::from(ALL)) / all;
-            let share = lost.max(if has_queue { u64::from(ALL / 4) } else { 0 });
-            let excess = share.clamp(u64::from(ALL / 20), u64::from(ALL / 2));
-            let left = u64::from(self.admitted) * (u64::from(ALL) - excess) / u64::from(ALL);
-            self.admitted = u32::try_from(left).unwrap_or(ALL).max(LEAST);
-            calm -= 1;
+        let passed = now_ms.saturating_sub(self.window_ends_ms) / WINDOW_MS;
+        for _ in 0..=passed.min(100) {
+            let change = 1.0 + self.change();
+            let admitted = (f64::from(self.admitted) * change).ceil() as u32;
+            self.admitted = admitted.clamp(LEAST, ALL);
+            (self.lost, self.requests, self.answers) = (0, 0, 0);
+            self.least_wait_ms = u32::MAX;
         }
-        for _ in 0..calm.min(100) {
-            self.calm = (self.calm + 1).min(STRIDE);
-            let grown = self.admitted + (self.admitted * self.calm / GROWTH).max(1);
-            self.admitted = grown.min(ALL);
-        }
-        (self.lost, self.requests, self.answers) = (0, 0, 0);
-        self.least_wait_ms = u32::MAX;
         self.window_ends_ms = now_ms + WINDOW_MS;
+    }
+
+    /// By how much the share is to change after this window. What was lost tells by how much too much
+    /// was let in; a queue by how long it is and whether it grows.
+    fn change(&mut self) -> f64 {
+        let waited_ms = if self.requests > 0 {
+            self.least_wait_ms
+        } else {
+            0
+        };
+        let before_ms = std::mem::replace(&mut self.waited_before_ms, waited_ms);
+        let bound_ms = f64::from(self.bound_ms.max(1));
+        let in_bounds = |ms: u32| f64::from(ms) / bound_ms;
+        let has_queue = waited_ms > 0 || before_ms > 0;
+        self.calm = if has_queue || self.lost > 0 {
+            0
+        } else {
+            self.calm + 1
+        };
+        let faster = if has_queue { 1 } else { 1 + self.calm / CALM };
+        let by_length = BY_LENGTH * (1.0 - in_bounds(waited_ms)) * f64::from(faster);
+        let by_growth = BY_GROWTH * (in_bounds(before_ms) - in_bounds(waited_ms));
+        let change = (by_length + by_growth).clamp(-MOST_LESS, MOST_MORE);
+        if self.lost == 0 {
+            return change;
+        }
+        let lost = self.lost as f64 / (self.lost + self.requests) as f64;
+        change.min(-lost.clamp(BY_LENGTH, MOST_LESS))
     }
 
     /// Of the requests that come, how many shall reach us: a quarter more than are let in, as some are
@@ -285,10 +308,11 @@ impl Proxy {
             return false;
         }
         let first_ms = Class::Event.patience_ms(max_delay_ms);
-        let bound_ms = first_ms.unwrap_or(u32::MAX);
-        self.gate.count(self.now.ms, arrival.waited_ms, bound_ms);
+        let first_ms = first_ms.unwrap_or(u32::MAX);
+        self.gate
+            .count(self.now.ms, arrival.waited_ms, max_delay_ms / 8);
         let is_calm = self.gate.admitted == ALL
-            && arrival.waited_ms < bound_ms
+            && arrival.waited_ms < first_ms
             && self.gate.refused_until_ms <= self.now.ms;
         if is_calm || matches!(method, Method::Ack | Method::Bye | Method::Cancel) {
             return false;
@@ -414,7 +438,7 @@ mod tests {
         let mut sum = 0;
         for window in 0..200 {
             let now_ms = gate.window_ends_ms;
-            gate.count(now_ms, 0, 50);
+            gate.count(now_ms, 0, 25);
             gate.wanted(now_ms, true);
             let let_in = offered * u64::from(gate.admitted) / u64::from(ALL);
             gate.requests = let_in.min(capacity);
@@ -444,12 +468,60 @@ mod tests {
     fn a_pause_is_no_queue_and_a_queue_is_one() {
         let mut gate = Gate::default();
         for waited_ms in [180, 120, 60, 0] {
-            gate.count(1, waited_ms, 50);
+            gate.count(1, waited_ms, 25);
         }
-        gate.count(gate.window_ends_ms, 80, 50);
+        gate.count(gate.window_ends_ms, 80, 25);
         assert_eq!(gate.admitted, ALL, "some waited for long");
-        gate.count(gate.window_ends_ms, 70, 50);
-        assert_eq!(gate.admitted, ALL / 4 * 3, "all did");
+        gate.count(gate.window_ends_ms, 70, 25);
+        assert!(gate.admitted < ALL / 2 + 1, "all did: {}", gate.admitted);
+        let before = gate.admitted;
+        gate.count(gate.window_ends_ms, 30, 25);
+        assert!(
+            gate.admitted.abs_diff(before) < ALL / 20,
+            "it shrinks: {}",
+            gate.admitted
+        );
+    }
+
+    /// A server that handles one call each millisecond, or seven refusals, in the fifth part of
+    /// the time that another program leaves it; calls come so many times too often.
+    fn goodput(times: f64) -> f64 {
+        let mut gate = Gate::default();
+        let mut queue = std::collections::VecDeque::new();
+        let (mut credit, mut good, mut random) = (0.0, 0, 1_u64);
+        let mut chance = || {
+            random = mix(random, 7);
+            (random % u64::from(ALL)) as u32
+        };
+        for ms in 1..20_000_u64 {
+            let count = times as u32 + u32::from(f64::from(chance()) < times.fract() * 10_000.0);
+            queue.extend((0..count).filter(|_| chance() < gate.wanted).map(|_| ms));
+            credit += if ms % 15 < 3 { 5.0 } else { 0.0 };
+            while credit > 0.0
+                && let Some(came_ms) = queue.pop_front()
+            {
+                let waited_ms = (ms - came_ms) as u32;
+                gate.count(ms, waited_ms, 25);
+                let share = gate.admitted * ALL / gate.wanted.max(1);
+                let is_good = waited_ms < 200 && chance() < share;
+                credit -= if is_good { 1.0 } else { 0.15 };
+                good += u32::from(is_good && ms > 2_000);
+            }
+            credit = f64::min(credit, 0.5);
+            if ms % 50 == 0 {
+                gate.wanted(ms, true);
+            }
+        }
+        f64::from(good) / 18_000.0
+    }
+
+    #[test]
+    fn nine_calls_in_ten_of_what_can_be_handled_go_through_whatever_comes() {
+        for times in [1.3, 2.0, 4.0, 10.0] {
+            assert!(goodput(times) > 0.9, "{times}: {}", goodput(times));
+        }
+        assert!(goodput(70.0) > 0.7, "{}", goodput(70.0));
+        assert!(goodput(0.9) > 0.88, "nothing is given up without need");
     }
 
     #[test]
@@ -469,8 +541,8 @@ mod tests {
         let mut gate = Gate::default();
         settle(&mut gate, 50_000, 1_000);
         assert!(gate.admitted <= ALL / 25 && gate.excess_percent() >= 90);
-        gate.count(gate.window_ends_ms + 10_000, 0, 50);
-        gate.count(gate.window_ends_ms + 10_000, 0, 50);
+        gate.count(gate.window_ends_ms + 10_000, 0, 25);
+        gate.count(gate.window_ends_ms + 10_000, 0, 25);
         assert_eq!((gate.admitted, gate.excess_percent()), (ALL, 0));
     }
 

@@ -102,8 +102,10 @@ impl Proxy {
         }
     }
 
-    /// Names were resolved, or somebody's patience is over: handles everything that waits anew.
+    /// Names were resolved, changes were made, or somebody's patience is over: handles everything that
+    /// waits anew.
     pub fn handle_resolved(&mut self) {
+        self.take_code_answers();
         for (key, until_ms) in std::mem::take(&mut self.parked.calls) {
             self.resumed_until_ms = Some(until_ms);
             self.resume_call(key);

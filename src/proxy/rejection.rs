@@ -35,6 +35,8 @@ pub enum Rejection {
     },
     /// Its authenticated sender asks on behalf of somebody else (§10.3(3)).
     NotTheirs,
+    /// A feature code, and nobody is proven to have dialled it.
+    Unproven,
     /// Its source has failed and asks too fast: no answer.
     Withheld,
     /// For none of our domains, from nobody we know.
@@ -70,7 +72,7 @@ impl Rejection {
             Self::PrivacyFailure(_) => 500,
             Self::SessionIntervalTooSmall => 422,
             Self::Unauthenticated { side, .. } => side.status(),
-            Self::NotTheirs | Self::RelayDenied | Self::Withheld => 403,
+            Self::NotTheirs | Self::RelayDenied | Self::Withheld | Self::Unproven => 403,
             Self::NotFound => 404,
             Self::NowhereToGo => 480,
             Self::NoSuchTransaction => 481,
@@ -93,6 +95,7 @@ impl Rejection {
             Self::SessionIntervalTooSmall => "Session Interval Too Small",
             Self::Unauthenticated { side, .. } => crate::message::reason_phrase(side.status()),
             Self::NotTheirs | Self::Withheld => "Forbidden",
+            Self::Unproven => "Not Proven To Be A Subscriber",
             Self::RelayDenied => "Relaying Denied",
             Self::NotFound => "Not Found",
             Self::NowhereToGo => "Temporarily Unavailable",
@@ -119,6 +122,7 @@ impl Rejection {
             Self::Unauthenticated { .. } => "unauthenticated",
             Self::NotTheirs => "not_theirs",
             Self::Withheld => "withheld",
+            Self::Unproven => "unproven",
             Self::RelayDenied => "relay_denied",
             Self::NotFound => "not_found",
             Self::NowhereToGo => "nowhere_to_go",

@@ -59,7 +59,7 @@ impl Proxy {
             Some(branch) if branch.kind == BranchKind::Probe => {
                 self.on_probe_response(&branch, status, cseq.method)
             }
-            _ => false,
+            _ => self.on_code_response(arrival, &message),
         };
         if !is_ours {
             self.count(|c| &c.stray_responses);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 
+use super::codes::CodeDesk;
 use super::counters::Counters;
 use super::facts::{CallEvent, Trace};
 use super::health::Health;
@@ -44,6 +45,8 @@ pub struct Shared {
     pub draining: AtomicBool,
     /// How many readers want [`CallEvent`]s; with none, none are made.
     pub watchers: AtomicUsize,
+    /// What is asked for by feature codes.
+    pub codes: CodeDesk,
     /// One entry for each shard.
     pub shards: Vec<ShardView>,
     /// Woken when call events were queued.
@@ -81,6 +84,7 @@ impl Shared {
             secret,
             draining: AtomicBool::new(false),
             watchers: AtomicUsize::new(0),
+            codes: CodeDesk::new(shards.max(1)),
             shards: (0..shards.max(1)).map(|_| view()).collect(),
             event_queued: tokio::sync::Notify::new(),
         }

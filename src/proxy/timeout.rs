@@ -26,6 +26,7 @@ impl Proxy {
                 Owner::Parked => self.handle_resolved(),
                 Owner::Probe(key) => self.wake_probe(key, at),
                 Owner::Probes => self.probe_due(at),
+                Owner::Code(call_key) => self.wake_code(call_key),
             }
         }
     }

@@ -24,8 +24,7 @@ pub(super) fn after_step(
         if let Some(step) = own.filter(|step| in_call && admits(step)) {
             return Some((step, Layer::Of(Status::InCall), moment));
         }
-        let mut steps = profile.steps(base, moment, class);
-        let (step, layer) = steps.find(|(step, _)| admits(step))?;
+        let (step, layer) = profile.step(base, (moment, class), &mut admits)?;
         Some((step, layer, moment))
     })
 }

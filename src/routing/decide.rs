@@ -362,8 +362,10 @@ impl<'q, S: Subscribers> Walk<'q, S> {
     /// The immediate action of a status; of `in_call` for a second call. `None` to go on.
     fn immediate(&mut self, reached: &Reached<'_>, base: BaseStatus) -> Option<Said> {
         let (status, class) = (base.status, self.question.caller.class);
-        let mut steps = reached.profile.steps(base, Moment::Immediate, class);
-        let found = steps.find(|(step, _)| self.admits(reached.subscriber, step));
+        let admits = |step: &Step| self.admits(reached.subscriber, step);
+        let found = reached
+            .profile
+            .step(base, (Moment::Immediate, class), admits);
         let Some((step, layer)) = found else {
             return (status == Status::Dnd).then_some(Said::Reject(Rejection::Dnd));
         };
@@ -467,7 +469,7 @@ impl<'q, S: Subscribers> Walk<'q, S> {
         let class = self.question.caller.class;
         let profile = self.subscribers.profile(first)?;
         let base = profile.base_at(self.question.now_unix_s);
-        let (step, layer) = profile.steps(base, Moment::NoAnswer, class).next()?;
+        let (step, layer) = profile.step(base, (Moment::NoAnswer, class), |_| true)?;
         let plan = match step {
             Step::Connect | Step::Forward(_) => None,
             Step::Reject => Some(Plan::Reject(Rejection::NoAnswer)),

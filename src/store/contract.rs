@@ -18,7 +18,8 @@
 //! **Journal.** Entries survive `kill -9` in the order in which they were appended; a power cut
 //! loses at most about the last second. A listing is newest first, across shards, and goes on where
 //! it was left whatever is appended or dropped meanwhile. Entries go when their retention has
-//! passed or the journal is over its bytes, the oldest first.
+//! passed or the journal is over its bytes, the oldest first. What is erased is in no listing and
+//! does not come back; what others have stays.
 //!
 //! **Secret.** The same 32 bytes for the life of the store.
 //!
@@ -73,6 +74,7 @@ pub fn check(mut open: impl FnMut() -> Box<dyn Store>) {
     the_journal_is_read_newest_first(open);
     a_listing_goes_on_where_it_was_left(open);
     the_journal_is_bounded(open);
+    the_journal_can_be_erased(open);
 }
 
 fn the_secret_stays(open: Open<'_>) {
@@ -455,6 +457,28 @@ fn the_journal_is_bounded(open: Open<'_>) {
     store.maintain(10_500).unwrap();
     assert_eq!(listing(&*store, 9), [b"within its retention"]);
     assert_eq!(store.losses().journal_entries, lost);
+}
+
+fn the_journal_can_be_erased(open: Open<'_>) {
+    let store = open();
+    let mut journals = store.journals(2).unwrap();
+    let lost = store.losses().journal_entries;
+    for n in 0..40 {
+        for subscriber in [20, 21] {
+            let journal = journals.get_mut(n as usize % 2).unwrap();
+            journal.append(subscriber, &record(n, 0));
+        }
+    }
+    assert_eq!(store.erase_journal(20).unwrap(), 40);
+    assert_eq!(store.erase_journal(20).unwrap(), 0);
+    append_to_last(&mut journals, 20, b"later");
+    assert_eq!(listing(&*store, 20), [b"later"]);
+    assert_eq!(listing(&*store, 21).len(), 40, "others stay");
+    assert_eq!(store.losses().journal_entries, lost);
+    drop((journals, store));
+    let store = open();
+    assert_eq!(listing(&*store, 20), [b"later"], "nothing comes back");
+    assert_eq!(listing(&*store, 21).len(), 40);
 }
 
 fn put(key: &str, value: &[u8]) -> Write {

@@ -143,6 +143,10 @@ impl Store for Embedded {
         Ok(self.journals.read(subscriber, before, limit))
     }
 
+    fn erase_journal(&self, subscriber: u64) -> Result<u64, StoreError> {
+        self.journals.erase(subscriber)
+    }
+
     fn maintain(&self, now_unix_s: i64) -> Result<(), StoreError> {
         let _one = self
             .maintaining

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
@@ -20,6 +20,8 @@ use super::{JOURNAL_ENTRY_MAX, Journal, Options, Position, StoreError};
 
 /// Segments have a multiple of this many bytes, and at least two entries of any length fit.
 const SEGMENT_UNIT: usize = 64 * 1024;
+/// How often entries past their retention are written over.
+const ERASE_EVERY_S: i64 = 86_400;
 const SEGMENT_MIN: usize = 4 * SEGMENT_UNIT;
 
 /// The journal of a directory.
@@ -35,6 +37,10 @@ pub(super) struct Journals {
     now_unix_s: AtomicI64,
     lost: AtomicU64,
     directory_changed: AtomicBool,
+    /// One erases at a time.
+    erasing: Mutex<()>,
+    /// When old entries are erased again, in unix seconds.
+    erase_due_s: AtomicI64,
     /// The directory's: no other store while anything is appended.
     _lock: Arc<File>,
 }
@@ -87,6 +93,8 @@ impl Journals {
             now_unix_s: AtomicI64::new(now.unwrap_or(0)),
             lost: AtomicU64::new(0),
             directory_changed: AtomicBool::new(true),
+            erasing: Mutex::new(()),
+            erase_due_s: AtomicI64::new(i64::MIN),
             _lock: lock,
         }))
     }
@@ -143,7 +151,8 @@ impl Journals {
                     break;
                 }
                 let expired = entry.unix_s != 0 && entry.unix_s < oldest_s;
-                if entry.subscriber != subscriber || entry.position >= before || expired {
+                let is_other = entry.is_erased || entry.subscriber != subscriber;
+                if is_other || entry.position >= before || expired {
                     continue;
                 }
                 match entry.record() {
@@ -160,13 +169,47 @@ impl Journals {
         found
     }
 
+    /// See [`super::Store::erase_journal`].
+    pub(super) fn erase(&self, subscriber: u64) -> Result<u64, StoreError> {
+        self.erase_if(|segment| segment.erase(subscriber))
+    }
+
+    fn erase_if(&self, erase: impl Fn(&Segment) -> u64) -> Result<u64, StoreError> {
+        let _one = self.erasing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut erased = 0;
+        let mut outcome = Ok(());
+        for segment in self.segments.load_full().iter() {
+            let here = erase(segment);
+            erased += here;
+            if here > 0 {
+                outcome = outcome.and(segment.flush());
+            }
+        }
+        outcome.map(|()| erased)
+    }
+
+    /// Once a day, what is past its retention is written over, in segments that stay because of
+    /// newer entries.
+    fn erase_old(&self, now_unix_s: i64) -> Result<(), StoreError> {
+        let due_s = self.erase_due_s.load(Relaxed);
+        if now_unix_s < due_s {
+            return Ok(());
+        }
+        let next_s = now_unix_s.saturating_add(ERASE_EVERY_S);
+        self.erase_due_s.store(next_s, Relaxed);
+        let oldest_s = self.oldest_s();
+        self.erase_if(|segment| segment.erase_before(oldest_s))
+            .map(|_| ())
+    }
+
     /// See [`super::Store::maintain`].
     pub(super) fn maintain(&self, now_unix_s: i64) -> Result<(), StoreError> {
         self.now_unix_s.store(now_unix_s, Relaxed);
         let prepared = self.prepare();
         let synced = self.sync();
         let dropped = self.drop_old(now_unix_s);
-        prepared.and(synced).and(dropped)
+        let erased = self.erase_old(now_unix_s);
+        prepared.and(synced).and(dropped).and(erased)
     }
 
     pub(super) fn lost(&self) -> u64 {

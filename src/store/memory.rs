@@ -179,6 +179,15 @@ impl Store for Memory {
             .collect())
     }
 
+    fn erase_journal(&self, subscriber: u64) -> Result<u64, StoreError> {
+        let mut journal = lock(&self.0.journal);
+        let before = journal.entries.len();
+        journal
+            .entries
+            .retain(|entry| entry.subscriber != subscriber);
+        Ok(before.saturating_sub(journal.entries.len()) as u64)
+    }
+
     fn maintain(&self, now_unix_s: i64) -> Result<(), StoreError> {
         self.0.now_unix_s.store(now_unix_s, Relaxed);
         let oldest = now_unix_s.saturating_sub(self.0.options.journal_retention_s);

@@ -113,6 +113,13 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(Position, Vec<u8>)>, StoreError>;
 
+    /// Erases every entry of one subscriber, from any thread: on return they are in no listing, and
+    /// what they said has been written over. How many there were.
+    ///
+    /// # Errors
+    /// The disk refused; they are in no listing all the same.
+    fn erase_journal(&self, subscriber: u64) -> Result<u64, StoreError>;
+
     /// What has to be done in the background: hand written memory to the disk, drop what is past
     /// its retention, make room ahead of need. Called about once a second, once before the first
     /// call, with the unix time; it may wait for the disk, so never on the call path.

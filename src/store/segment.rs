@@ -29,6 +29,8 @@ const SEAL: usize = 5;
 /// The words before an entry's record.
 const HEAD_WORDS: usize = 4;
 const COMMITTED: u32 = 1 << 31;
+/// Its record has been written over: it is whole whatever its checksum says.
+const ERASED: u32 = 1 << 30;
 
 /// A mapped segment: one appender, any number of readers.
 pub(super) struct Segment {
@@ -59,6 +61,7 @@ pub(super) struct Entry<'a> {
     pub(super) unix_s: i64,
     pub(super) subscriber: u64,
     pub(super) length: usize,
+    pub(super) is_erased: bool,
     crc: u32,
     record: &'a [AtomicU64],
 }
@@ -214,6 +217,61 @@ impl Segment {
             .map(|word| self.entry(word as u32 as usize).ok_or(()))
     }
 
+    /// Writes over every entry of one subscriber; how many there were.
+    pub(super) fn erase(&self, subscriber: u64) -> u64 {
+        self.erase_if(subscriber as u32, |entry| entry.subscriber == subscriber)
+    }
+
+    /// Writes over every entry that is older; how many there were.
+    pub(super) fn erase_before(&self, oldest_s: i64) -> u64 {
+        let first = self.entry(HEADER_WORDS);
+        let is_old = |entry: &Entry<'_>| entry.unix_s != 0 && entry.unix_s < oldest_s;
+        // Entries are in the order of time: without an old one at the beginning there is none.
+        if !first.is_some_and(|entry| entry.is_erased || entry.unix_s == 0 || is_old(&entry)) {
+            return 0;
+        }
+        self.erase_if(None, is_old)
+    }
+
+    /// Each entry is marked before it is written over, so that the segment is whole at every
+    /// instruction.
+    fn erase_if(&self, low: impl Into<Option<u32>>, wanted: impl Fn(&Entry<'_>) -> bool) -> u64 {
+        let low = low.into();
+        let words = self.map.words();
+        let index = words.get(words.len().saturating_sub(self.len())..);
+        let mut erased = 0;
+        for word in index.into_iter().flatten() {
+            let at = word.load(Relaxed);
+            if low.is_some_and(|low| (at >> 32) as u32 != low) {
+                continue;
+            }
+            let place = at as u32 as usize;
+            let entry = self.entry(place).filter(|entry| !entry.is_erased);
+            let Some(entry) = entry.filter(&wanted) else {
+                continue;
+            };
+            let Some(head) = words.get(place..place.saturating_add(HEAD_WORDS)) else {
+                continue;
+            };
+            if let [commit, _, _, subscriber] = head {
+                commit.fetch_or(u64::from(ERASED), Release);
+                for word in entry.record {
+                    word.store(0, Relaxed);
+                }
+                subscriber.store(0, Relaxed);
+            }
+            word.store(at & u64::from(u32::MAX), Release);
+            erased += 1;
+        }
+        erased
+    }
+
+    /// What was written over is so on the disk.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        let failed = |error| StoreError::io("write to", &self.path, error);
+        self.file.sync_data().map_err(failed)
+    }
+
     /// To be appended to from now on, sealed or not.
     pub(super) fn reopen(&self) {
         self.active.store(true, Relaxed);
@@ -312,7 +370,7 @@ impl Segment {
         let commit = head.first()?.load(Acquire);
         let [_, position, unix_s, subscriber] = head.each_ref().map(|word| word.load(Relaxed));
         let length = commit as u32;
-        let bytes = (length & !COMMITTED) as usize;
+        let bytes = (length & !(COMMITTED | ERASED)) as usize;
         if place < HEADER_WORDS || length & COMMITTED == 0 || bytes > JOURNAL_ENTRY_MAX {
             return None;
         }
@@ -321,6 +379,7 @@ impl Segment {
             unix_s: unix_s.cast_signed(),
             subscriber,
             length: bytes,
+            is_erased: length & ERASED != 0,
             crc: (commit >> 32) as u32,
             record: rest.get(..bytes.div_ceil(WORD))?,
         })
@@ -337,7 +396,7 @@ impl Entry<'_> {
     }
 
     fn is_whole(&self) -> bool {
-        self.record().is_some()
+        self.is_erased || self.record().is_some()
     }
 }
 

@@ -16,6 +16,7 @@ mod breadth;
 mod calls;
 mod cancelling;
 mod chatting;
+mod codes;
 mod dialogs;
 mod diverting;
 mod failing;

@@ -212,6 +212,8 @@ impl Report<'_> {
             (Outcome::PassOn, Language::De) => {
                 "an die Anlage weitergegeben: niemand von uns".to_owned()
             }
+            (Outcome::FeatureCode, Language::En) => "a feature code".to_owned(),
+            (Outcome::FeatureCode, Language::De) => "ein Steuercode".to_owned(),
         }
     }
 
