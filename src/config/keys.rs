@@ -8,22 +8,14 @@ use super::error::Fault;
 use super::house::target;
 use super::oidc::{label, url, word};
 use super::readers::{
-    addresses, calendar, certificates, check_s, level, listeners, max_delay, peer_name, region,
-    session_expires, time_zone, token, udp_limit,
+    LEVELS, addresses, calendar, certificates, check_s, level, listeners, max_delay, peer_name,
+    region, session_expires, time_zone, token, udp_limit,
 };
 use super::value::Value;
 use super::{
     Config, Forwarding, LogFormat, Node, Peer, RegistrarMode, Secret, StoreEngine, TlsVersion,
     UnknownCallee,
 };
-use crate::presence::Level;
-
-const LEVELS: &[(&str, Level)] = &[
-    ("full", Level::Full),
-    ("status", Level::Status),
-    ("free_busy", Level::FreeBusy),
-    ("none", Level::None),
-];
 
 /// One key of `T`, which is the whole configuration or one `[[peer]]`.
 pub(super) struct Key<T> {

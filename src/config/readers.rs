@@ -7,10 +7,18 @@ use super::address::network;
 use super::auth::identity;
 use super::error::Fault;
 use super::value::Value;
-use crate::presence::{NumberPlan, check_feed};
+use crate::presence::{Level, NumberPlan, check_feed};
 
 /// The host's index of a listener is a byte, and every shard has a socket for each.
 const LISTENERS_LIMIT: usize = 16;
+
+/// How much people may see of each other.
+pub(super) const LEVELS: &[(&str, Level)] = &[
+    ("full", Level::Full),
+    ("status", Level::Status),
+    ("free_busy", Level::FreeBusy),
+    ("none", Level::None),
+];
 
 pub(super) fn check_s(value: Value<'_>) -> Result<u32, Fault> {
     match value.integer(0..=3_600)? {

@@ -263,3 +263,40 @@ async fn hours_calendars_and_who_sees_what_are_set_by_the_person() {
     admin.close().await;
     anna.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_is_given_out_and_erased() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let server = Server::start();
+    server.send("PUT", "subscribers/anna/status", &json!({"status": "dnd"}));
+    server.call("101");
+    server.until("the call is noted", "subscribers/anna/journal", |found| {
+        found["entries"][0]["kind"] == "rejected_dnd"
+    });
+    let anna = driver.open("en").await;
+    anna.sign_in(&server.page, "anna").await;
+    anna.show("settings/personal").await;
+    let data = ".view > section:last-child .bar";
+    anna.click(&format!("{data} button:nth-child(1)")).await;
+    anna.wait_for_text("#toasts", "Downloaded").await;
+    anna.click(&format!("{data} button:nth-child(2)")).await;
+    anna.click("dialog .primary").await;
+    server.until(
+        "the journal is empty",
+        "subscribers/anna/journal",
+        |found| found["entries"] == json!([]),
+    );
+    let admin = driver.open("en").await;
+    admin.administer(&server.page, ADMIN).await;
+    admin.show("of/bob/settings/personal").await;
+    admin.click(&format!("{data} button:nth-child(3)")).await;
+    admin.wait_for_text("dialog", "cannot be taken back").await;
+    admin.click("dialog .primary").await;
+    admin
+        .wait_until("document.querySelector('li[data-id=anna]') && !document.querySelector('li[data-id=bob]')")
+        .await;
+    admin.close().await;
+    anna.close().await;
+}

@@ -6,7 +6,7 @@ import { button, calmly, empty, fill, h, heading, icon, party, tool, wrong } fro
 const PAGE = 50;
 const DRAWN = {
   answered: 'in', answered_elsewhere: 'in', rang_through: 'in', missed: 'missed', forwarded: 'forwarded', voicemail: 'box',
-  rejected_dnd: 'no', rejected: 'no', blocked: 'no',
+  message: 'edit', feature_code: 'key', rejected_dnd: 'no', rejected: 'no', blocked: 'no',
 };
 const GROUPS = {
   all: () => true,

@@ -1,7 +1,7 @@
 // What belongs to a person whatever the status: who may order it, hours, calendars, who sees what, and the data.
 import { ask, get, on, replace, same, Overtaken } from './api.js';
 import { t, when } from './words.js';
-import { avatar, button, card, empty, field, fill, h, heading, linesOf, ownStatuses, reveal, select, showFaults, clearFaults, statusWord, toast, tool } from './ui.js';
+import { avatar, button, card, empty, field, fill, h, heading, linesOf, ownStatuses, reveal, select, showFaults, clearFaults, statusWord, sure, toast, tool, wrong } from './ui.js';
 import { readColleagues } from './colleagues.js';
 import { order } from './status.js';
 
@@ -16,7 +16,7 @@ export async function personal(room, { of, isOf, isAdmin, session, tabs }) {
   const [names, ...stops] = [await choices(isAdmin)];
   const about = { of, isOf, isAdmin, session, names, stops };
   const [delegates, hours, calendars, visibility] = await Promise.all([delegatesCard, hoursCard, calendarsCard, visibilityCard].map((make) => make(base, about)));
-  fill(room, heading(t('view.settings')), h('p', { class: 'hint' }, t('personal.hint')), tabs, delegates, hours, calendars, visibility);
+  fill(room, heading(t('view.settings')), h('p', { class: 'hint' }, t('personal.hint')), tabs, delegates, hours, calendars, visibility, dataCard(base, about));
   reveal(tabs);
   return () => stops.forEach((stop) => stop());
 }
@@ -130,6 +130,30 @@ async function visibilityCard(base, about) {
     return () => Object.fromEntries(Object.entries(inputs).map(([who, input]) => [who, input.value]).filter(([, level]) => level));
   }, { part: (all) => all.own });
   return card(t('visibility'), form);
+}
+
+/** What is kept about somebody: given out, and erased. */
+function dataCard(base, { of, isOf }) {
+  const give = async () => {
+    try {
+      const { data } = await get(`${base}/data`);
+      const address = URL.createObjectURL(new Blob([JSON.stringify(data, null, 2)], { type: 'application/json' }));
+      h('a', { href: address, download: `${of}.json` }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60000);
+      toast(t('data.given'));
+    } catch (problem) { wrong(problem); }
+  };
+  const erase = () => sure(t('data.erase_journal'), t('data.erase_hint'), t('data.erase'), async () => {
+    await ask('DELETE', `${base}/journal`);
+    toast(t('data.erased'));
+  });
+  const forget = () => sure(t('data.forget'), t('data.forget_hint', { name: of }), t('data.forget'), async () => {
+    await ask('DELETE', `${base}/data`);
+    toast(t('deleted'));
+    location.hash = '#/people';
+  });
+  return card(t('data'), h('p', { class: 'hint' }, t('data.hint')), h('div', { class: 'bar' },
+    button(t('data.give'), give), button(t('data.erase_journal'), erase), isOf && button(t('data.forget'), forget)));
 }
 
 /** Who may order the status, and whose one may order. */
