@@ -11,7 +11,7 @@ PAGE_TOOLS := chromium chromedriver
 PAGE_PACKAGES := chromium chromium-driver fonts-dejavu-core
 FUZZ_S := 60
 
-.PHONY: help build demo check lint test bench instructions instructions-update deny deps fuzz compare
+.PHONY: help build demo check lint test bench instructions instructions-update deny deps fuzz compare overload
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ bench: ## the criterion benches; benches/README.md has figures
 
 compare: ## pointsman and Kamailio in turn on one core: a table and a page in target/compare
 	benches/compare/run
+
+overload: ## how many calls go through at 2 and 10 times the capacity
+	benches/overload/run
 
 instructions: ## instructions and allocations of the hot parts, against benches/instructions.tsv
 	@command -v valgrind >/dev/null || { echo "valgrind is missing: make deps installs it"; exit 1; }

@@ -23,6 +23,7 @@ mod extract;
 pub mod gazette;
 mod health;
 mod hours;
+mod house;
 mod journal;
 mod layers;
 mod list;
@@ -31,6 +32,7 @@ pub mod oidc;
 mod page;
 mod page_password;
 mod peers;
+mod personal;
 pub mod problem;
 pub mod serve;
 mod session;
@@ -170,6 +172,9 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(layers::triggers, layers::replace_triggers))
         .routes(routes!(exceptions::read, exceptions::replace))
         .routes(routes!(hours::read, hours::replace, hours::delete))
+        .routes(routes!(personal::visibility, personal::replace_visibility))
+        .routes(routes!(personal::calendars, personal::replace_calendars))
+        .routes(routes!(house::read))
         .routes(routes!(
             settings::read_all,
             settings::replace_all,

@@ -62,6 +62,7 @@ const ASSETS: &[Asset] = assets![
     "journal.js" SCRIPT,
     "whatif.js" SCRIPT,
     "admin.js" SCRIPT,
+    "house.js" SCRIPT,
     "people.js" SCRIPT,
     "de.json" JSON,
     "en.json" JSON,
@@ -172,7 +173,7 @@ mod tests {
     /// What is loaded until the first view is there; nothing is compressed.
     const FIRST_VIEW_LIMIT_BYTES: usize = 100_000;
     /// All views, in all languages.
-    const LIMIT_BYTES: usize = 150_000;
+    const LIMIT_BYTES: usize = 180_000;
 
     fn asset(name: &str) -> &'static str {
         let found = ASSETS.iter().find(|asset| asset.name == name);

@@ -12,6 +12,7 @@ mod oidc;
 mod own;
 mod passwords;
 mod peers;
+mod personal;
 mod session;
 #[expect(unreachable_pub, reason = "the tests of the page have it, too")]
 mod signer;

@@ -92,6 +92,7 @@ fn option<T>(socket: BorrowedFd<'_>, name: libc::c_int, value: &T) -> io::Result
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "sockets belong here")]
 mod tests {
     use super::*;
     use std::net::UdpSocket;

@@ -134,6 +134,11 @@ impl TargetRules {
         }
     }
 
+    /// The rules as the configuration writes them, each with its key.
+    pub fn told(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| &*rule.told)
+    }
+
     /// Whether nothing is forbidden.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()

@@ -169,10 +169,15 @@ impl Browser {
         let deadline = Instant::now() + PATIENCE;
         while let Err(error) = self.find(css).await.click().await {
             let is_late = Instant::now() > deadline;
+            let is_covered = error.to_string().contains("click intercepted");
             assert!(
-                error.is_stale_element_reference() && !is_late,
+                (error.is_stale_element_reference() || is_covered) && !is_late,
                 "{css}: {error}"
             );
+            // What stays at the top may lie over it.
+            let script = "document.querySelector(arguments[0])?.scrollIntoView({block: 'center'})";
+            let scrolled = self.client.execute(script, vec![json!(css)]);
+            scrolled.await.unwrap();
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

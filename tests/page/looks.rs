@@ -21,11 +21,12 @@ const OWN: [&str; 8] = [
     "journal",
     "whatif",
 ];
-const ADMINS: [&str; 8] = [
+const ADMINS: [&str; 9] = [
     "people",
     "colleagues",
     "calls",
     "decisions",
+    "house",
     "systems",
     "whatif",
     "of/anna/status",
@@ -133,6 +134,13 @@ async fn look(browser: &Browser, axe: Option<&str>, who: &str, view: &str) -> Ve
     found
 }
 
+/// What the house has of its own.
+const HOUSE: &str = "[[status]]\nid = \"business_trip\"\ntext_de = \"Dienstreise\"\n\
+    text_en = \"Business trip\"\ncolour = \"blue\"\n[[status]]\nid = \"home_office\"\n\
+    text_de = \"Homeoffice\"\ntext_en = \"Home office\"\nclass = \"available\"\n\
+    [[hours]]\nteam = \"Board\"\nmon = [\"09:00-12:30\", \"13:00-17:00\"]\n\
+    [forwarding]\ndeny = [\"+49900*\"]\n";
+
 fn furnish(server: &Server) {
     let settings = json!({"all": {"no_answer": "voicemail", "ring_for_s": 25},
         "away": {"immediate": {"internal": "connect", "external": {"forward": "+491701234567"}}}});
@@ -144,7 +152,7 @@ fn furnish(server: &Server) {
     server.send("PUT", "subscribers/anna/exceptions", &exceptions);
     let calendar = json!({"kind": "calendar", "id": "e1", "title": "Budget", "status": "away"});
     server.send("POST", "subscribers/anna/signals", &calendar);
-    for (id, status) in [("bob", "away"), ("carla", "dnd"), ("emil", "break")] {
+    for (id, status) in [("bob", "away"), ("carla", "dnd"), ("emil", "business_trip")] {
         let wish = json!({"status": status, "message": "Until tomorrow, please send me a mail"});
         server.send("PUT", &format!("subscribers/{id}/status"), &wish);
     }
@@ -159,7 +167,7 @@ async fn every_view_can_be_used_by_everybody_and_is_drawn() {
     };
     let axe = axe();
     let axe = axe.as_deref();
-    let server = Server::start();
+    let server = Server::start_with(HOUSE);
     furnish(&server);
     let mut found = Vec::new();
     let anna = driver.open("de").await;

@@ -126,3 +126,140 @@ async fn somebody_signs_in_at_the_provider_and_out_again() {
     browser.find(".view-people h1").await;
     browser.close().await;
 }
+
+const HOUSE: &str = "[[status]]\nid = \"business_trip\"\ntext_de = \"Dienstreise\"\n\
+    text_en = \"Business trip\"\ncolour = \"blue\"\n[forwarding]\ndeny = [\"+49900*\"]\n\
+    [[hours]]\nteam = \"Board\"\nmon = [\"09:00-17:00\"]\noutside = \"available\"\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_of_the_houses_own_is_chosen_seen_and_has_settings() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let server = Server::start_with(HOUSE);
+    let (anna, bob) = (driver.open("de").await, driver.open("en").await);
+    bob.sign_in(&server.page, "bob").await;
+    bob.show("colleagues").await;
+    anna.sign_in(&server.page, "anna").await;
+    anna.click("#pick").await;
+    anna.click(".option:has([value=business_trip])").await;
+    anna.click("dialog .primary").await;
+    anna.wait_for_text("#pick", "Dienstreise").await;
+    let status = server.status("anna");
+    assert_eq!(
+        (&status["status"], &status["own_status"]),
+        (&json!("away"), &json!("business_trip"))
+    );
+    bob.wait_for_text("li[data-id=anna]", "Business trip").await;
+    bob.find("li[data-id=anna] .in-blue").await;
+    anna.show("settings/business_trip").await;
+    anna.wait_for_text(".tabs [aria-current]", "Dienstreise")
+        .await;
+    anna.fill("[data-field=message] input", "Auf Reisen").await;
+    anna.click("[data-field=immediate] option[value=forward]")
+        .await;
+    anna.fill("[data-field=immediate] input", "0900 1234").await;
+    anna.click(".bar .primary").await;
+    anna.wait_for_text("[data-field=immediate] .fault", "forwarding.deny")
+        .await;
+    anna.fill("[data-field=immediate] input", "102").await;
+    anna.click(".bar .primary").await;
+    anna.wait_for_text("#toasts", "Gespeichert").await;
+    let saved = server.get("subscribers/anna/settings");
+    assert_eq!(
+        saved["own"]["business_trip"],
+        json!({"message": "Auf Reisen", "immediate": {"forward": "102"}})
+    );
+    bob.wait_for_text("li[data-id=anna]", "Auf Reisen").await;
+    bob.click("select option[value=business_trip]").await;
+    bob.wait_until("document.querySelectorAll('.people li').length === 1")
+        .await;
+    anna.close().await;
+    bob.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circle_of_forwardings_is_warned_about() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let server = Server::start();
+    let back = json!({"away": {"immediate": {"forward": "101"}}});
+    server.send("PUT", "subscribers/bob/settings", &back);
+    let anna = driver.open("en").await;
+    anna.sign_in(&server.page, "anna").await;
+    anna.show("settings/away").await;
+    anna.click("[data-field=immediate] option[value=forward]")
+        .await;
+    anna.fill("[data-field=immediate] input", "102").await;
+    anna.click(".bar .primary").await;
+    anna.wait_for_text(".warn", "Bob Bauer forwards to you")
+        .await;
+    anna.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hours_calendars_and_who_sees_what_are_set_by_the_person() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let server = Server::start_with(HOUSE);
+    let anna = driver.open("en").await;
+    anna.sign_in(&server.page, "anna").await;
+    anna.show("settings/personal").await;
+    anna.fill("[data-field=mon] input", "9-5").await;
+    anna.click(".week ~ .bar .primary").await;
+    anna.find(".toast.bad").await;
+    anna.fill("[data-field=mon] input", "09:00-12:30, 13:00 – 17:00")
+        .await;
+    anna.fill("[data-field=zone] input", "Europe/Vienna").await;
+    anna.click("[data-field=in_breaks] option[value=business_trip]")
+        .await;
+    anna.click(".week ~ .bar .primary").await;
+    let kept = server.until("the hours are kept", "subscribers/anna/hours", |found| {
+        found["own"]["mon"].is_array()
+    });
+    assert_eq!(
+        kept["own"],
+        json!({"mon": ["09:00-12:30", "13:00-17:00"], "zone": "Europe/Vienna",
+               "in_breaks": "business_trip"})
+    );
+    anna.fill("[data-field=calendars] textarea", "/etc/passwd")
+        .await;
+    anna.click("form:has([data-field=calendars]) .primary")
+        .await;
+    anna.wait_for_text("[data-field=calendars] .fault", "administrator")
+        .await;
+    anna.fill(
+        "[data-field=calendar_categories] textarea",
+        "Travel = business_trip",
+    )
+    .await;
+    anna.click("form:has([data-field=calendar_categories]) .primary")
+        .await;
+    server.until(
+        "the category counts",
+        "subscribers/anna/triggers",
+        |found| found["calendar_categories"] == json!({"Travel": "business_trip"}),
+    );
+    anna.click("[data-field=others] option[value=free_busy]")
+        .await;
+    anna.click("form:has([data-field=others]) .primary").await;
+    server.until("others see less", "subscribers/anna/visibility", |found| {
+        found["own"] == json!({"others": "free_busy"})
+    });
+    anna.click(".week ~ .bar .quiet").await;
+    server.until(
+        "the house's hours count",
+        "subscribers/anna/hours",
+        |found| found.get("own").is_none(),
+    );
+    let admin = driver.open("en").await;
+    admin.administer(&server.page, ADMIN).await;
+    admin.show("house").await;
+    for text in ["Business trip", "Sales", "Mon 09:00–17:00", "+49900*"] {
+        admin.wait_for_text(".view-house", text).await;
+    }
+    admin.close().await;
+    anna.close().await;
+}

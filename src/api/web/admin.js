@@ -5,7 +5,7 @@ import { calmly, card, empty, fill, h, heading, icon, party } from './ui.js';
 import { reasonWords } from './journal.js';
 
 /** A table that a phone shows as cards. */
-const table = (caption, heads, rows) => h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption }, h('table', null,
+export const table = (caption, heads, rows) => h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption }, h('table', null,
   h('thead', null, h('tr', null, heads.map((text) => h('th', { scope: 'col' }, text)))),
   h('tbody', null, rows.map((cells) => h('tr', null, cells.map((cell, at) => h('td', { 'data-head': heads[at] }, cell)))))));
 

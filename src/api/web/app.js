@@ -1,7 +1,7 @@
 // The frame: who is signed in, the menu, and which view is shown.
 import { get, ask, on, listen, hangUp, wake } from './api.js';
 import { LANGUAGES, language, preferred, speak, t } from './words.js';
-import { avatar, fill, h, icon, mark, say, statusWord, toast, tool, button, wrong } from './ui.js';
+import { avatar, fill, h, icon, learnStatuses, say, shownOf, statusWord, toast, button, wrong } from './ui.js';
 import { signIn, changePassword } from './signin.js';
 import * as activity from './activity.js';
 
@@ -17,9 +17,10 @@ const VIEWS = {
   calls: () => import('./admin.js').then(({ calls }) => calls),
   decisions: () => import('./admin.js').then(({ decisions }) => decisions),
   systems: () => import('./admin.js').then(({ systems }) => systems),
+  house: () => import('./house.js').then(({ house }) => house),
 };
 const OF_SUBSCRIBER = ['status', 'settings', 'exceptions', 'colleagues', 'journal', 'whatif'];
-const OF_ADMIN = ['people', 'colleagues', 'calls', 'decisions', 'systems', 'whatif'];
+const OF_ADMIN = ['people', 'colleagues', 'calls', 'decisions', 'house', 'systems', 'whatif'];
 const OF_PERSON = ['status', 'settings', 'exceptions', 'journal'];
 const ICON_OF = { status: 'me', people: 'me' };
 
@@ -61,7 +62,7 @@ function showSignIn(machine, failed) {
 
 async function enter(data) {
   session = data;
-  await speak(preferred(data.language));
+  await Promise.all([speak(preferred(data.language)), learnStatuses()]);
   frame();
   listen();
   if (session.role === 'subscriber') stops.push(activity.begin(session.id));
@@ -131,9 +132,10 @@ function frame() {
 /** The mark beside one's own name follows one's status, and changes are read out. */
 function showOwn(news) {
   const before = own.dataset.status;
-  own.dataset.status = news.effective_status;
-  fill(own, avatar(session.display_name, news.effective_status, 'small'), h('span', { class: 'unseen' }, statusWord(news.effective_status)));
-  if (before && before !== news.effective_status) say(t('status.now', { status: statusWord(news.effective_status) }));
+  const now = shownOf(news);
+  own.dataset.status = now;
+  fill(own, avatar(session.display_name, now, 'small'), h('span', { class: 'unseen' }, statusWord(now)));
+  if (before && before !== now) say(t('status.now', { status: statusWord(now) }));
 }
 
 async function show(isFirst = false) {

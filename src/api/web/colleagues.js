@@ -1,12 +1,12 @@
 // Everybody's status, as it changes.
 import { get, on } from './api.js';
 import { count, t } from './words.js';
-import { avatar, button, calmly, empty, ending, fill, h, heading, icon, mark, statusWord, tool, wrong } from './ui.js';
+import { avatar, button, calmly, empty, ending, fill, h, heading, icon, mark, ownStatuses, shownOf, statusWord, tool, wrong } from './ui.js';
 import { order as orderStatus } from './status.js';
 
 const PAGE = 200;
 /** What is known of somebody: the status, or only whether calls are welcome. */
-const shownAs = (one) => one.effective_status ?? (one.free === undefined ? null : one.free ? 'free' : 'busy');
+const shownAs = (one) => (one.effective_status ? shownOf(one) : undefined) ?? (one.free === undefined ? null : one.free ? 'free' : 'busy');
 const RANK = ['available', 'in_call', 'break', 'away', 'dnd'];
 
 /** Reads colleagues; the administrator's list of subscribers serves where there is none. */
@@ -28,7 +28,7 @@ export async function colleagues(room, { isAdmin, session }) {
   const teams = new Set();
   const search = h('input', { type: 'search', 'aria-label': t('search'), placeholder: t('colleagues.search'), autocomplete: 'off' });
   const team = h('select', { 'aria-label': t('team') });
-  const only = h('select', { 'aria-label': t('status') }, h('option', { value: '' }, t('colleagues.any_status')), RANK.map((status) => h('option', { value: status }, statusWord(status))));
+  const only = h('select', { 'aria-label': t('status') }, h('option', { value: '' }, t('colleagues.any_status')), [...RANK, ...ownStatuses().map((one) => one.id)].map((status) => h('option', { value: status }, statusWord(status))));
   const list = h('ul', { class: 'people' });
   const total = h('p', { class: 'hint', role: 'status' });
   const more = button(t('more'), () => load(true).catch(wrong));
@@ -51,7 +51,7 @@ export async function colleagues(room, { isAdmin, session }) {
     const chosen = team.value;
     fill(team, h('option', { value: '' }, t('team.all')), [...teams].sort().map((name) => h('option', { value: name, selected: name === chosen }, name)));
     team.hidden = teams.size === 0;
-    const shown = [...found.values()].filter((one) => !only.value || one.effective_status === only.value)
+    const shown = [...found.values()].filter((one) => !only.value || shownAs(one) === only.value)
       .sort((a, b) => (a.display_name ?? a.id).localeCompare(b.display_name ?? b.id));
     const old = new Map([...list.children].map((item) => [item.dataset.id, item]));
     list.replaceChildren(...shown.map((one) => {

@@ -1,7 +1,7 @@
 // The administrator's subscribers.
 import { ask, get, on, replace, Overtaken } from './api.js';
 import { count, t } from './words.js';
-import { avatar, button, calmly, dialog, empty, field, fill, h, heading, icon, linesOf, mark, select, statusWord, sure, toast, tool, warnings, wrong } from './ui.js';
+import { avatar, button, calmly, dialog, empty, field, fill, h, heading, icon, linesOf, mark, select, shownOf, statusWord, sure, toast, tool, warnings, wrong } from './ui.js';
 
 const PAGE = 100;
 
@@ -32,11 +32,11 @@ export async function people(room) {
     const before = new Map([...list.children].map((item) => [item.dataset.id, item]));
     const keep = (item) => (before.get(item.dataset.id)?.isEqualNode(item) ? before.get(item.dataset.id) : item);
     fill(list, found.map((one) => keep(h('li', { 'data-id': one.id },
-      avatar(one.display_name, one.effective_status),
+      avatar(one.display_name, shownOf(one)),
       h('div', { class: 'words' },
         h('a', { class: 'name', href: `#/of/${encodeURIComponent(one.id)}/status` }, one.display_name),
         h('p', { class: 'hint' }, [one.id, ...one.aliases ?? []].join(' · '))),
-      h('p', { class: 'state' }, mark(one.effective_status, 'tiny'), statusWord(one.effective_status)),
+      h('p', { class: 'state' }, mark(shownOf(one), 'tiny'), statusWord(shownOf(one))),
       h('div', { class: 'tools' }, tool('edit', t('people.edit', { name: one.display_name }), () => edit(one.id).catch(wrong)),
         tool('bin', t('people.delete', { name: one.display_name }), () => remove(one)))))));
     if (at) [...list.querySelectorAll('a,button')].find((element) => (element.getAttribute('aria-label') ?? element.textContent) === at)?.focus();
@@ -116,7 +116,7 @@ export async function people(room) {
   const stops = [on('resync', again), on('status', (news) => {
     const at = found.findIndex((one) => one.id === news.id);
     if (at < 0 || news.deleted) { later(); return; }
-    found[at] = { ...found[at], effective_status: news.effective_status, display_name: news.display_name ?? found[at].display_name };
+    found[at] = { ...found[at], effective_status: news.effective_status, own_status: news.own_status, display_name: news.display_name ?? found[at].display_name };
     draw();
   })];
   return () => stops.forEach((stop) => stop());

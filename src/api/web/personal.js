@@ -1,7 +1,7 @@
-// What belongs to a person whatever the status: who may order it.
-import { get, on, replace, same, Overtaken } from './api.js';
-import { t } from './words.js';
-import { avatar, button, card, empty, field, fill, h, heading, mark, showFaults, clearFaults, statusWord, toast, tool } from './ui.js';
+// What belongs to a person whatever the status: who may order it, hours, calendars, who sees what, and the data.
+import { ask, get, on, replace, same, Overtaken } from './api.js';
+import { t, when } from './words.js';
+import { avatar, button, card, empty, field, fill, h, heading, linesOf, ownStatuses, reveal, select, showFaults, clearFaults, statusWord, toast, tool } from './ui.js';
 import { readColleagues } from './colleagues.js';
 import { order } from './status.js';
 
@@ -14,9 +14,122 @@ async function choices(isAdmin) {
 export async function personal(room, { of, isOf, isAdmin, session, tabs }) {
   const base = `subscribers/${encodeURIComponent(of)}`;
   const [names, ...stops] = [await choices(isAdmin)];
-  const delegates = await delegatesCard(base, { of, isOf, isAdmin, session, names, stops });
-  fill(room, heading(t('view.settings')), h('p', { class: 'hint' }, t('personal.hint')), tabs, delegates);
+  const about = { of, isOf, isAdmin, session, names, stops };
+  const [delegates, hours, calendars, visibility] = await Promise.all([delegatesCard, hoursCard, calendarsCard, visibilityCard].map((make) => make(base, about)));
+  fill(room, heading(t('view.settings')), h('p', { class: 'hint' }, t('personal.hint')), tabs, delegates, hours, calendars, visibility);
+  reveal(tabs);
   return () => stops.forEach((stop) => stop());
+}
+
+/**
+ * A document that is read, shown in a form and put back whole. `draw` fills the form with what was
+ * seen and answers how the form is read; what was changed elsewhere is shown where nobody types.
+ */
+async function whole(path, { of, stops }, draw, { part = (all) => all } = {}) {
+  let seen = await get(path);
+  let isTouched = false;
+  let read;
+  const form = h('form', { class: 'stack', novalidate: true });
+  const show = () => { isTouched = false; read = draw(form, seen.data, put); };
+  async function put(work) {
+    clearFaults(form);
+    try {
+      const { data, etag } = await work();
+      seen = { data, etag };
+      toast(t('saved'));
+    } catch (problem) {
+      if (!(problem instanceof Overtaken)) { showFaults(form, problem); return; }
+      seen = problem.fresh;
+      toast(t('overtaken'), 'bad');
+    }
+    show();
+  }
+  form.addEventListener('input', () => { isTouched = true; });
+  form.addEventListener('submit', (event) => { event.preventDefault(); put(() => replace(path, seen, read(), { part })); });
+  const again = async () => {
+    const fresh = await get(path);
+    const isSame = same(fresh.data, seen.data);
+    if (isTouched || isSame) { if (isSame) seen = fresh; return; }
+    seen = fresh;
+    show();
+  };
+  stops.push(on('status', (news) => news.id === of && again().catch(() => {})), on('resync', () => again().catch(() => {})));
+  show();
+  return form;
+}
+
+const save = (...more) => h('div', { class: 'bar' }, h('button', { type: 'submit', class: 'primary' }, t('save')), ...more);
+
+const DAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'];
+const SEGMENTS = { outside: 'away', in_breaks: 'break', on_holidays: 'away' };
+
+/** Statuses that hours and calendars can stand for; the first is none. */
+const statusChoices = (none) => [['available', none], ...['away', 'break', 'dnd', ...ownStatuses().map((one) => one.id)].map((status) => [status, statusWord(status)])];
+
+/** "Mon 09:00–12:30, 13:00–17:00" of each day with hours. */
+export const weekWords = (week) => DAYS.filter((day) => week?.[day]?.length).map((day) => `${t('day.' + day)} ${week[day].join(', ').replaceAll('-', '–')}`);
+
+/** When somebody works. */
+async function hoursCard(base, about) {
+  const path = `${base}/hours`;
+  const form = await whole(path, about, (place, { own, in_force: now, now: segment, until }, put) => {
+    const week = own ?? now ?? {};
+    const days = DAYS.map((day) => [day, h('input', { value: (week[day] ?? []).join(', '), placeholder: t('hours.off'), autocomplete: 'off', spellcheck: 'false' })]);
+    const zone = h('input', { value: week.zone ?? '', placeholder: t('rule.zone_server'), autocomplete: 'off', spellcheck: 'false' });
+    const statuses = Object.entries(SEGMENTS).map(([key, status]) => [key, status, select(statusChoices(t('hours.nothing')), week[key] ?? status)]);
+    fill(place,
+      h('p', null, !now ? t('hours.none') : [t(own ? 'hours.own' : 'hours.house'), segment && [' ', t('hours.now', { segment: t('segment.' + segment), time: until ? when(until) : '' })]]),
+      h('div', { class: 'week' }, days.map(([day, input]) => field(t('day.' + day), input, { name: day }))),
+      h('p', { class: 'hint' }, t('hours.hint')),
+      h('div', { class: 'pair' }, statuses.map(([key, , choice]) => field(t('hours.' + key), choice, { name: key })), field(t('rule.zone'), zone, { name: 'zone' })),
+      save(own && button(t('hours.as_house'), () => put(() => ask('DELETE', path)), 'quiet')));
+    return () => {
+      const body = Object.fromEntries(days.map(([day, input]) => [day, linesOf(input).map((span) => span.replace(/\s*[-–]\s*/, '-'))]).filter(([, spans]) => spans.length));
+      if (zone.value.trim()) body.zone = zone.value.trim();
+      statuses.forEach(([key, status, choice]) => { if (choice.value !== status) body[key] = choice.value; });
+      return body;
+    };
+  }, { part: (all) => all.own });
+  return card(t('hours'), form);
+}
+
+/** Which calendars tell of somebody, and what their entries mean. */
+async function calendarsCard(base, about) {
+  const feeds = await whole(`${base}/calendars`, about, (place, { calendars }) => {
+    const input = h('textarea', { rows: 2, spellcheck: 'false', value: calendars.join('\n') });
+    fill(place, field(t('calendars.feeds'), input, { name: 'calendars', hint: t('calendars.hint') }), save());
+    return () => ({ calendars: linesOf(input) });
+  });
+  const meaning = await whole(`${base}/triggers`, about, (place, own) => {
+    const busy = select([['', t('calendars.meeting')], ...statusChoices(t('calendars.nothing'))], own.calendar_busy ?? '');
+    const away = select([['', statusWord('away')], ...statusChoices(t('calendars.nothing')).filter(([status]) => status !== 'away')], own.calendar_out_of_office ?? '');
+    const categories = h('textarea', { rows: 2, spellcheck: 'false', value: Object.entries(own.calendar_categories ?? {}).map(([name, status]) => `${name} = ${status}`).join('\n') });
+    fill(place, h('div', { class: 'pair' }, field(t('calendars.busy'), busy, { name: 'calendar_busy' }), field(t('calendars.away'), away, { name: 'calendar_out_of_office' })),
+      field(t('calendars.categories'), categories, { name: 'calendar_categories', hint: t('calendars.categories_hint', { list: statusChoices('').map(([status]) => status).join(', ') }) }), save());
+    return () => {
+      const { calendar_busy, calendar_out_of_office, calendar_categories, ...body } = own;
+      if (busy.value) body.calendar_busy = busy.value;
+      if (away.value) body.calendar_out_of_office = away.value;
+      const named = linesOf(categories).map((line) => line.split('=').map((side) => side.trim())).filter(([name]) => name);
+      if (named.length) body.calendar_categories = Object.fromEntries(named.map(([name, status = '']) => [name, status]));
+      return body;
+    };
+  });
+  return card(t('calendars'), feeds, meaning);
+}
+
+const LEVELS = ['full', 'status', 'free_busy', 'none'];
+
+/** What colleagues see. */
+async function visibilityCard(base, about) {
+  const form = await whole(`${base}/visibility`, about, (place, { own, configured, teams }) => {
+    const levels = (who) => [['', t('level.as_configured', { level: t('level.' + (configured[who] ?? 'full')) })], ...LEVELS.map((level) => [level, t('level.' + level)])];
+    const inputs = { team: select(levels('team'), own.team ?? ''), others: select(levels('others'), own.others ?? '') };
+    fill(place, h('p', { class: 'hint' }, t('visibility.hint'), teams.length > 0 && ` ${t('visibility.teams', { teams: teams.join(', ') })}`),
+      h('div', { class: 'pair' }, field(t('people.seen_team'), inputs.team, { name: 'team' }), field(t('people.seen_others'), inputs.others, { name: 'others' })), save());
+    return () => Object.fromEntries(Object.entries(inputs).map(([who, input]) => [who, input.value]).filter(([, level]) => level));
+  }, { part: (all) => all.own });
+  return card(t('visibility'), form);
 }
 
 /** Who may order the status, and whose one may order. */

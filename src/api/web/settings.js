@@ -1,7 +1,7 @@
 // What happens to calls in each status, and what changes the status by itself.
 import { ask, get, on, replace, same, Overtaken } from './api.js';
 import { t, has } from './words.js';
-import { button, card, check, field, fill, h, heading, linesOf, mark, select, showFaults, clearFaults, toast, warnings, wrong } from './ui.js';
+import { button, card, check, field, fill, h, heading, linesOf, mark, ownStatuses, reveal, select, statusWord, showFaults, clearFaults, toast, warnings, wrong } from './ui.js';
 
 const PARTS = ['all', 'available', 'away', 'break', 'dnd', 'in_call'];
 /** Beside the statuses: what belongs to the person whatever the status. */
@@ -18,20 +18,27 @@ export const actionWord = (action) => (typeof action === 'object' ? t('action.fo
 const isPerClass = (rule) => rule && typeof rule === 'object' && !('forward' in rule);
 const ofClass = (rule, name) => (isPerClass(rule) ? rule[name] : rule);
 
+/** The settings of one status; those of an own one stand apart. */
+const partOf = (settings, part) => (PARTS.includes(part) ? settings[part] : settings.own?.[part]) ?? {};
+const classOf = (part) => ownStatuses().find((one) => one.id === part)?.status;
+
 /** What holds for a class of caller where a status sets nothing. */
 function inherited(settings, part, condition, name) {
-  const own = (from) => ofClass(settings[from]?.[condition], name);
+  const own = (from) => ofClass(partOf(settings, from)[condition], name);
+  const base = classOf(part);
+  if (base && own(base)) return { action: own(base), from: 'class', base };
   if (part !== 'all' && own('all')) return { action: own('all'), from: 'all' };
   if (FALLS_TO[condition]) {
-    const instead = ofClass(settings[part]?.[FALLS_TO[condition]], name) ?? ofClass(settings.all?.[FALLS_TO[condition]], name);
+    const instead = ofClass(partOf(settings, part)[FALLS_TO[condition]], name) ?? ofClass(settings.all?.[FALLS_TO[condition]], name);
     if (instead) return { action: instead, from: FALLS_TO[condition] };
   }
-  if (condition === 'immediate') return { action: part === 'dnd' ? 'reject' : 'connect', from: 'default' };
+  if (condition === 'immediate') return { action: (base ?? part) === 'dnd' ? 'reject' : 'connect', from: 'default' };
   return { action: null, from: 'default' };
 }
 
-const inheritedWord = ({ action, from }) => {
+const inheritedWord = ({ action, from, base }) => {
   const what = action ? actionWord(action) : t('settings.pass_on');
+  if (from === 'class') return t('settings.unset_as', { what, condition: statusWord(base) });
   return t(from === 'all' ? 'settings.unset_all' : from === 'default' ? 'settings.unset' : 'settings.unset_as', { what, condition: from in { busy: 1, no_answer: 1 } ? t('condition.' + from) : '' });
 };
 
@@ -51,14 +58,17 @@ export function actionChoice(action, unset, label, { name } = {}) {
 
 /** What becomes of messages where a status says nothing. */
 function unsetChat(settings, part) {
+  const base = classOf(part);
+  const ofBase = base && partOf(settings, base).chat;
+  if (ofBase) return t('settings.unset_as', { what: t('chat.' + ofBase), condition: statusWord(base) });
   const all = part === 'all' ? undefined : settings.all?.chat;
-  const lifts = part === 'dnd' && all === 'deliver';
+  const lifts = (base ?? part) === 'dnd' && all === 'deliver';
   if (all && !lifts) return t('settings.unset_all', { what: t('chat.' + all), condition: '' });
   return t('settings.unset_as', { what: t('chat.as_calls'), condition: t('condition.immediate') });
 }
 
-const tabs = (hash, part) => h('nav', { class: 'tabs', 'aria-label': t('status') }, [...PARTS, PERSONAL].map((name) => h('a', { href: `${hash}/${name}`, 'aria-current': name === part ? 'page' : null },
-  PARTS.indexOf(name) > 0 && mark(name, 'tiny'), t(name === 'all' || name === PERSONAL ? 'settings.' + name : 'status.' + name))));
+const tabs = (hash, part) => h('nav', { class: 'tabs', 'aria-label': t('status') }, [...PARTS, ...ownStatuses().map((one) => one.id), PERSONAL].map((name) => h('a', { href: `${hash}/${name}`, 'aria-current': name === part ? 'page' : null },
+  name !== 'all' && name !== PERSONAL && mark(name, 'tiny'), name === 'all' || name === PERSONAL ? t('settings.' + name) : statusWord(name))));
 
 export async function settings(room, view) {
   const { of, isOf, rest } = view;
@@ -68,7 +78,7 @@ export async function settings(room, view) {
     const { personal } = await import('./personal.js');
     return personal(room, { ...view, tabs: tabs(hash, PERSONAL) });
   }
-  const part = PARTS.includes(rest[0]) ? rest[0] : 'all';
+  const part = PARTS.includes(rest[0]) || classOf(rest[0]) ? rest[0] : 'all';
   let seen = await get(`${base}/settings`);
   let triggers = await get(`${base}/triggers`);
   const told = h('div');
@@ -78,10 +88,10 @@ export async function settings(room, view) {
   let read = () => ({});
 
   function draw() {
-    const own = seen.data[part] ?? {};
+    const own = partOf(seen.data, part);
     isTouched = false;
-    const message = h('input', { value: own.message ?? '', maxlength: 500, placeholder: part === 'all' ? t('message.none') : seen.data.all?.message ?? t('message.none') });
-    const ring = h('input', { type: 'number', min: 5, max: 120, value: own.ring_for_s ?? '', inputmode: 'numeric', placeholder: (part !== 'all' && seen.data.all?.ring_for_s) || t('settings.ring_default') });
+    const message = h('input', { value: own.message ?? '', maxlength: 500, placeholder: part === 'all' ? t('message.none') : partOf(seen.data, classOf(part)).message ?? seen.data.all?.message ?? t('message.none') });
+    const ring = h('input', { type: 'number', min: 5, max: 120, value: own.ring_for_s ?? '', inputmode: 'numeric', placeholder: (part !== 'all' && (partOf(seen.data, classOf(part)).ring_for_s ?? seen.data.all?.ring_for_s)) || t('settings.ring_default') });
     const chat = part !== 'in_call' && select([['', unsetChat(seen.data, part)], ...CHATS.map((one) => [one, t('chat.' + one)])], own.chat ?? '');
     const rows = CONDITIONS.map((condition) => conditionRow(own, condition));
     fill(form,
@@ -153,7 +163,7 @@ export async function settings(room, view) {
     told.firstChild?.scrollIntoView({ block: 'center' });
   }
 
-  const options = { read: `${base}/settings`, part: (all) => (PARTS.includes(Object.keys(all)[0]) ? all[part] ?? {} : all) };
+  const options = { read: `${base}/settings`, part: (all) => ([...PARTS, 'own'].includes(Object.keys(all)[0]) ? partOf(all, part) : all) };
   const path = `${base}/settings/${part}`;
   const reset = () => save(() => replace(path, seen, undefined, { ...options, method: 'DELETE' }));
   form.addEventListener('submit', (event) => { event.preventDefault(); save(() => replace(path, seen, read(), options)); });
@@ -183,8 +193,10 @@ export async function settings(room, view) {
   }
 
   draw();
+  const shown = tabs(hash, part);
   fill(room, heading(t('view.settings')), h('p', { class: 'hint' }, t('settings.hint')),
-    tabs(hash, part), told, form, more);
+    shown, told, form, more);
+  reveal(shown);
   const again = async () => {
     if (isTouched) return;
     const [fresh, now] = await Promise.all([get(`${base}/settings`), get(`${base}/triggers`)]);

@@ -1,13 +1,14 @@
 // One's own status: how it is, why, and the menu that changes it.
 import { ask, get, on, replace, Overtaken } from './api.js';
 import { clock, t, when, count } from './words.js';
-import { avatar, button, card, check, dialog, ending, field, fill, fromLocal, h, heading, icon, mark, statusWord, toast, toLocal, wrong } from './ui.js';
+import { avatar, baseOf, button, card, check, dialog, ending, field, fill, fromLocal, h, heading, icon, mark, ownStatuses, shownOf, statusWord, toast, toLocal, wrong } from './ui.js';
 import * as activity from './activity.js';
 import { digest } from './journal.js';
 
 const CHOICES = ['available', 'away', 'break', 'dnd', 'in_call'];
 const KINDS = { event: ['meeting', 'activity'], calendar: ['calendar'], schedule: ['schedule'] };
 const CHOSEN = ['held', 'chosen', 'available'];
+const SEGMENTS = ['business_hours', 'break', 'outside_hours', 'holiday'];
 
 /** Why a layer says what it says. */
 export function why(layer) {
@@ -16,7 +17,9 @@ export function why(layer) {
   switch (layer.layer) {
     case 'override': return t('why.override', values);
     case 'idle': return t(layer.cause === 'locked' ? 'why.locked' : since ? 'why.idle_since' : 'why.idle', values);
-    case 'event': case 'calendar': case 'schedule': return t('why.' + layer.layer, values);
+    case 'schedule': if (SEGMENTS.includes(layer.cause)) return t('hours.why', { cause: t('segment.' + layer.cause) });
+    // falls through
+    case 'event': case 'calendar': return t('why.' + layer.layer, values);
     default: return !layer.source ? t('why.default') : t(since ? 'why.chosen_since' : 'why.chosen', { ...values, source: t('source.' + layer.source) });
   }
 }
@@ -26,7 +29,7 @@ export function sentence(document) {
   const [top, ...beneath] = document.layers;
   if (!top || CHOSEN.includes(top.layer)) return '';
   const chosen = beneath.find((layer) => CHOSEN.includes(layer.layer));
-  return t('status.sentence', { status: statusWord(top.status), why: why(top), chosen: statusWord(chosen?.status ?? 'available') });
+  return t('status.sentence', { status: statusWord(baseOf(top)), why: why(top), chosen: chosen ? statusWord(baseOf(chosen)) : statusWord('available') });
 }
 
 export async function status(room, { of, isOf, isAdmin, session }) {
@@ -48,9 +51,9 @@ export async function status(room, { of, isOf, isAdmin, session }) {
     document: seen.data,
     apply: async (wish) => {
       try {
-        const part = ({ status: s, message, until, hold, layers: all }) => [s, message, until, hold, all?.find((l) => CHOSEN.includes(l.layer))?.status];
+        const part = ({ status: s, own_status, message, until, hold, layers: all }) => [s, own_status, message, until, hold, all?.filter((l) => CHOSEN.includes(l.layer)).map((l) => [l.status, l.own_status])];
         seen = await replace(path, seen, wish, { part });
-        toast(t('status.now', { status: statusWord(seen.data.effective_status) }));
+        toast(t('status.now', { status: statusWord(shownOf(seen.data)) }));
         draw();
       } catch (problem) {
         if (!(problem instanceof Overtaken)) throw problem;
@@ -76,13 +79,14 @@ export async function status(room, { of, isOf, isAdmin, session }) {
 
   function draw() {
     const { data } = seen;
+    const shown = shownOf(data);
     const isFocused = face.contains(document.activeElement);
     fill(face,
-      button(avatar(data.display_name, data.effective_status, 'big'), change, 'face', { 'aria-label': t('status.change_from', { status: statusWord(data.effective_status) }) }),
+      button(avatar(data.display_name, shown, 'big'), change, 'face', { 'aria-label': t('status.change_from', { status: statusWord(shown) }) }),
       h('div', { class: 'words' },
         h('p', { class: 'name' }, data.display_name),
-        button([mark(data.effective_status), h('span', null, statusWord(data.effective_status)), icon('down')], change, 'pick', { id: 'pick', 'aria-haspopup': 'dialog' }),
-        data.effective_status === 'in_call' && data.status !== 'in_call' && h('p', { class: 'hint' }, t('status.beneath', { status: statusWord(data.status) })),
+        button([mark(shown), h('span', null, statusWord(shown)), icon('down')], change, 'pick', { id: 'pick', 'aria-haspopup': 'dialog' }),
+        data.effective_status === 'in_call' && data.status !== 'in_call' && h('p', { class: 'hint' }, t('status.beneath', { status: statusWord(baseOf(data)) })),
         data.calls > 0 && data.status === 'dnd' && h('p', { class: 'hint' }, t('status.dnd_in_call')),
         data.message && h('p', { class: 'message' }, `“${data.message}”`),
         data.until && h('p', { class: 'hint' }, ending(data.until)),
@@ -93,13 +97,13 @@ export async function status(room, { of, isOf, isAdmin, session }) {
     const dismissed = signals.filter((one) => one.dismissed);
     fill(layers, h('h2', null, t('layers')), h('p', { class: 'hint' }, t('layers.hint')),
       h('ol', { class: 'layers' }, data.layers.map((layer, at) => h('li', { class: at ? '' : 'now' },
-        mark(layer.status), h('div', null, h('strong', null, statusWord(layer.status)), h('span', null, why(layer)),
+        mark(baseOf(layer)), h('div', null, h('strong', null, statusWord(baseOf(layer))), h('span', null, why(layer)),
           h('small', null, [layer.message && `“${layer.message}”`, ending(layer.until)].filter(Boolean).join(' · '))),
         at === 0 && h('span', { class: 'tag' }, t('layers.now')), tools(layer))),
         meetings.map((one) => h('li', null, mark('in_call'), h('div', null, h('strong', null, statusWord('in_call')), h('span', null, t('why.meeting', { cause: one.title ?? one.id })), h('small', null, ending(one.until))), tools({ layer: 'event', cause: one.title ?? one.id })))),
       dismissed.length > 0 && h('h3', null, t('dismissed')),
-      dismissed.length > 0 && h('ul', { class: 'layers' }, dismissed.map((signal) => h('li', null, mark(signal.status ?? 'dnd'),
-        h('div', null, h('strong', null, signal.title ?? signal.id), h('small', null, ending(signal.until))),
+      dismissed.length > 0 && h('ul', { class: 'layers' }, dismissed.map((signal) => h('li', null, mark(signal.status ? baseOf(signal) : 'dnd'),
+        h('div', null, h('strong', null, signal.kind === 'schedule' && SEGMENTS.includes(signal.title) ? t('segment.' + signal.title) : signal.title ?? signal.id), h('small', null, ending(signal.until))),
         button(t('count_again'), act(() => ask('DELETE', `${base}/signals/${signal.kind}/${encodeURIComponent(signal.id)}/dismissed`)), 'quiet')))));
   }
 
@@ -123,26 +127,27 @@ export async function status(room, { of, isOf, isAdmin, session }) {
 /** Orders somebody's status, or takes the order back; `then` is called when that is done. */
 export function order(document, then) {
   const path = `subscribers/${encodeURIComponent(document.id)}/override`;
-  const now = { status: document.order?.status ?? document.status, message: document.order?.message, until: document.order?.until };
-  const done = (status) => { toast(t('override.done', { name: document.display_name, status: statusWord(status) })); return then(); };
+  const now = { status: baseOf(document.order ?? document), message: document.order?.message, until: document.order?.until };
+  const done = (data) => { toast(t('override.done', { name: document.display_name, status: statusWord(baseOf(data)) })); return then(); };
   const takeBack = async () => {
-    try { const { data } = await ask('DELETE', path); box.close(); await done(data.status); } catch (problem) { wrong(problem); }
+    try { const { data } = await ask('DELETE', path); box.close(); await done(data); } catch (problem) { wrong(problem); }
   };
   const box = choose({
     document: now, title: t('override.for', { name: document.display_name }), hasHold: false,
     extra: document.order && button(t('override.take_back'), takeBack),
-    apply: async ({ hold, ...wish }) => { const { data } = await ask('PUT', path, wish); await done(data.status); },
+    apply: async ({ hold, ...wish }) => { const { data } = await ask('PUT', path, wish); await done(data); },
   });
 }
 
 /** The menu: a status, a message, an end. */
 export function choose({ document: now, title = t('status.change'), hasHold = true, extra, apply }) {
   const chosen = now.layers?.find((layer) => CHOSEN.includes(layer.layer)) ?? now;
-  let pick = chosen.status;
-  const options = CHOICES.map((status) => {
+  let pick = baseOf(chosen);
+  const owned = new Map(ownStatuses().map((one) => [one.id, one]));
+  const options = [...CHOICES.slice(0, -1), ...owned.keys(), 'in_call'].map((status) => {
     const input = h('input', { type: 'radio', name: 'status', value: status, checked: status === pick, disabled: status === 'in_call', onchange: () => { pick = status; } });
     const label = h('label', { class: `option ${status === 'in_call' ? 'off' : ''}` }, input, mark(status),
-      h('span', null, h('strong', null, t('label.' + status)), h('small', null, t('about.' + status))));
+      h('span', null, h('strong', null, owned.has(status) ? statusWord(status) : t('label.' + status)), h('small', null, owned.has(status) ? t('status.counts_as', { status: statusWord(owned.get(status).status) }) : t('about.' + status))));
     label.addEventListener('dblclick', () => status !== 'in_call' && box.querySelector('form').requestSubmit());
     return label;
   });

@@ -1,5 +1,6 @@
 // The pieces that every view is made of.
-import { t, when } from './words.js';
+import { get } from './api.js';
+import { language, t, when } from './words.js';
 
 /** An element. Properties that begin with `on` are listeners; texts are only ever texts. */
 export function h(tag, properties, ...children) {
@@ -39,11 +40,29 @@ const GLYPHS = {
   in_call: 'M6.6 6.2c.4 3.8 3.4 6.8 7.2 7.2l.6-2.2-2.1-1-1 .9a5 5 0 0 1-2.4-2.4l.9-1-1-2.1z',
 };
 
+/** The statuses of the deployment's own, by their ids. */
+let own = new Map();
+
+/** Reads which there are. */
+export async function learnStatuses() {
+  const { data } = await get('statuses');
+  own = new Map(data.filter((one) => one.own).map((one) => [one.id, one]));
+}
+
+export const ownStatuses = () => [...own.values()];
+
+/** The status of a document as people see it: the own one that stands behind it, where it is in force. */
+export const baseOf = (one) => (own.get(one.own_status)?.status === one.status ? one.own_status : one.status);
+export const shownOf = (one) => (own.get(one.own_status)?.status === one.effective_status ? one.own_status : one.effective_status);
+
 /** The coloured mark of a status: its shape says the same as its colour. */
-export const mark = (status, size = '') => drawing('0 0 20 20', `mark is-${status} ${size}`, [
-  ['circle', { cx: 10, cy: 10, r: 9.5 }],
-  ['path', { d: GLYPHS[status] ?? 'M10 14h.01M10 6v5' }],
-]);
+export const mark = (status, size = '') => {
+  const one = own.get(status);
+  return drawing('0 0 20 20', `mark ${one ? `in-${one.colour}` : `is-${status}`} ${size}`, [
+    ['circle', { cx: 10, cy: 10, r: 9.5 }],
+    ['path', { d: GLYPHS[one?.status ?? status] ?? 'M10 14h.01M10 6v5' }],
+  ]);
+};
 
 const ICONS = {
   me: 'M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8zM4.5 20a7.5 7.5 0 0 1 15 0',
@@ -54,6 +73,7 @@ const ICONS = {
   whatif: 'M9 9a3 3 0 1 1 4.5 2.6c-1 .6-1.5 1.2-1.5 2.4M12 17.5h.01M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18z',
   calls: 'M6 4c.5 8 6 13.5 14 14l1-4-4-2-2 2a10 10 0 0 1-5-5l2-2-2-4z',
   decisions: 'M6 4v6a4 4 0 0 0 4 4h8M14 10l4 4-4 4',
+  house: 'M4 11l8-7 8 7v9h-5v-5H9v5H4z',
   systems: 'M4 5h16v5H4zM4 14h16v5H4zM8 7.5h.01M8 16.5h.01',
   down: 'M6 9l6 6 6-6', up: 'M6 15l6-6 6 6', close: 'M6 6l12 12M18 6L6 18', plus: 'M12 5v14M5 12h14',
   edit: 'M4 20l1-4L16 5l3 3L8 19z', bin: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13', out: 'M14 4h5v16h-5M4 12h10M10 8l4 4-4 4',
@@ -72,7 +92,7 @@ export function avatar(name, status, size = '') {
   return h('span', { class: `avatar tone-${tone} ${size}`, 'aria-hidden': 'true' }, initials, status && mark(status));
 }
 
-export const statusWord = (status) => t('status.' + status);
+export const statusWord = (status) => own.get(status)?.text[language] ?? t('status.' + status);
 
 /** "until 14:00", where there is an end. */
 export const ending = (until) => (until ? t('until', { time: when(until) }) : '');
@@ -136,6 +156,7 @@ export function showFaults(form, problem) {
     const parts = path.split('.');
     const fields = [...form.querySelectorAll('[data-field]')];
     const found = fields.find((one) => one.dataset.field === path)
+      ?? fields.findLast((one) => one.dataset.field && path.startsWith(`${one.dataset.field}.`))
       ?? fields.find((one) => path.endsWith(`.${one.dataset.field}`))
       ?? fields.findLast((one) => parts.includes(one.dataset.field));
     const place = found?.querySelector('.fault');
@@ -185,6 +206,9 @@ export const sure = (title, text, yes, then) => dialog(title, h('p', null, text)
 
 /** The title of a view, to which the focus goes. */
 export const heading = (text, ...tools) => h('div', { class: 'heading' }, h('h1', { tabindex: -1 }, text), ...tools);
+
+/** The tabs that a narrow screen scrolls: the one that is shown is in sight. */
+export const reveal = (tabs) => tabs.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
 
 export const card = (title, ...children) => h('section', { class: 'card' }, title && h('h2', null, title), ...children);
 
