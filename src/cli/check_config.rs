@@ -112,13 +112,16 @@ fn say_summary(file: &Path, config: &Config, policy: &Policy) -> Outcome {
         }
     ))?;
     if !policy.house.targets.is_empty() {
-        let (deny, allow) = (&config.forwarding.deny, &config.forwarding.allow);
-        let list = |list: &Vec<String>| match list.is_empty() {
-            true => "nothing".to_owned(),
-            false => list.join(" "),
+        let forwarding = &config.forwarding;
+        let denied = match forwarding.deny.is_empty() {
+            true => "everything".to_owned(),
+            false => forwarding.deny.join(" "),
         };
-        let (deny, allow) = (list(deny), list(allow));
-        say(&format!("  forwarding  denies {deny}, allows {allow}"))?;
+        let allowed = match forwarding.allow.is_empty() {
+            true => String::new(),
+            false => format!(" but for {}", forwarding.allow.join(" ")),
+        };
+        say(&format!("  forwarding  denied to {denied}{allowed}"))?;
     }
     say(&format!("  store       {}", config.store.path.display()))?;
     let token = if config.api.admin_token.is_some() {

@@ -21,6 +21,7 @@ mod oidc;
 mod read;
 mod readers;
 mod reference;
+mod sections;
 mod value;
 
 use std::collections::BTreeMap;

@@ -231,3 +231,36 @@ async fn boundaries_keep_their_time_of_day_when_the_clocks_change() {
     town.go_to("2026-10-26T09:00:00").await;
     assert_eq!(town.standing("anna"), at_work());
 }
+
+proptest::proptest! {
+    #[test]
+    fn hours_never_make_anyone_more_available_than_they_chose(
+        all in sample::subscribers(), hour in 0i64..24 * 14,
+    ) {
+        let now_s = second("2026-11-23T00:30:00") + hour * 3_600;
+        let instant = |at: jiff::Timestamp| Timestamp::from_second(now_s + at.as_second() - 1_000);
+        for document in all {
+            let until = document.until.and_then(|until| instant(until).ok());
+            let chosen = Subscriber { until, ..document };
+            let compiled = |rules: &HouseRules| {
+                Profile::under(rules, &chosen, &sample::plan(), now_s)
+            };
+            let (alone, together) = (compiled(&HouseRules::default()), compiled(&rules()));
+            if together.status_at(now_s) == Status::Available {
+                proptest::prop_assert_eq!(alone.status_at(now_s), Status::Available);
+            }
+            if alone.status_at(now_s) == Status::Dnd {
+                proptest::prop_assert_eq!(together.status_at(now_s), Status::Dnd);
+            }
+            let found_later = compiled(&rules());
+            let at_boundary = found_later.hours().map(|hours| hours.current.until_s);
+            if let Some(boundary_s) = at_boundary {
+                let fresh = Profile::under(&rules(), &chosen, &sample::plan(), boundary_s);
+                proptest::prop_assert_eq!(
+                    found_later.status_at(boundary_s),
+                    fresh.status_at(boundary_s)
+                );
+            }
+        }
+    }
+}

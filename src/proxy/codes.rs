@@ -14,6 +14,7 @@ use crossbeam_queue::ArrayQueue;
 
 use super::caller::identify;
 use super::carry_out::Source;
+use super::extensions::check_recipient;
 use super::facts::Outcome;
 use super::forward::Origin;
 use super::handle::{Way, send_stored};
@@ -154,6 +155,7 @@ impl Proxy {
             .authenticated
             .or_else(|| believed().filter(|_| is_trusted));
         let subscriber = proven.ok_or(Rejection::Unproven)?;
+        check_recipient(request)?;
         if self.codes.contains_key(&arrival.call_key) {
             return Err(Rejection::Overloaded);
         }
@@ -253,7 +255,7 @@ impl Proxy {
             false => outcome,
         };
         let status = outcome.as_ref().err().map_or(200, |(status, _)| *status);
-        self.note_code(&call.wish, status);
+        self.note_code(&call.wish, status, &message);
         match outcome {
             Ok(()) => {
                 call.received = received.clone();
@@ -439,7 +441,7 @@ impl Proxy {
     }
 
     /// One entry in the journal of who dialled a code.
-    pub(super) fn note_code(&mut self, wish: &CodeWish, status: u16) {
+    fn note_code(&mut self, wish: &CodeWish, status: u16, message: &Message<'_>) {
         let Some(profile) = self.shared.directory.profile(wish.subscriber) else {
             return;
         };
@@ -450,9 +452,9 @@ impl Proxy {
             ring_ms: 0,
             talk_s: 0,
             status: status.into(),
-            from: b"",
+            from: message.from_().map_or(b"", |from| from.uri),
             target: wish.code.number.as_bytes(),
-            call_id: b"",
+            call_id: message.call_id().unwrap_or_default(),
             reasons: label.as_bytes(),
         };
         self.write_journal(profile.id().as_bytes(), &entry);

@@ -30,7 +30,7 @@ pub(super) fn check(request: &ProxyRequest<'_>) -> Result<(), Rejection> {
 }
 
 /// The same for what a request to ourselves demands of its recipient (§8.2.2.3).
-fn check_recipient(request: &ProxyRequest<'_>) -> Result<(), Rejection> {
+pub(super) fn check_recipient(request: &ProxyRequest<'_>) -> Result<(), Rejection> {
     refuse_unknown(request, Name::Require)
 }
 

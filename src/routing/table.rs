@@ -11,7 +11,9 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::presence::{
-    CallerClass, Directory, Handle, Language, Mark, MarkKind, NumberPlan, Subscriber,
+    CallerClass, Class, Colour, Directory, Handle, HouseRules, Language, Mark, MarkKind,
+    NumberPlan, OwnName, OwnStatus, OwnStatuses, Profile, ProfileGuard, Routing, Subscriber,
+    Target, TargetRules,
 };
 
 #[derive(Deserialize)]
@@ -60,6 +62,8 @@ struct Case {
     now: i64,
     #[serde(default)]
     emergency_callback: bool,
+    #[serde(default)]
+    deny: Vec<String>,
     plan: String,
     #[serde(default)]
     reasons: Vec<String>,
@@ -85,6 +89,7 @@ struct World {
     directory: Arc<Directory>,
     plan: NumberPlan,
     domains: Vec<Box<str>>,
+    house: HouseRules,
     _calls: Vec<Mark>,
 }
 
@@ -92,6 +97,11 @@ impl World {
     fn new(cast: &[Value], case: &Case) -> Self {
         let directory = Arc::new(Directory::new(5));
         let plan = NumberPlan::for_region("DE").unwrap();
+        let house = HouseRules {
+            statuses: own_statuses(),
+            targets: TargetRules::new(&case.deny, &[]),
+            ..HouseRules::default()
+        };
         for member in cast {
             let mut document = member.clone();
             let id = member["id"].as_str().unwrap();
@@ -100,7 +110,8 @@ impl World {
             }
             let subscriber = Subscriber::from_json(&document).unwrap();
             let subscriber = subscriber.validate(&plan).unwrap();
-            directory.put(&subscriber, &plan).unwrap();
+            let profile = Profile::under(&house, &subscriber, &plan, i64::MIN);
+            directory.put_profile(Arc::new(profile)).unwrap();
         }
         let calls = case.calls.iter().flat_map(|(id, count)| {
             let handle = directory.handle_of_id(id).unwrap();
@@ -113,6 +124,7 @@ impl World {
         Self {
             plan,
             domains,
+            house,
             _calls: calls,
             directory,
         }
@@ -175,14 +187,18 @@ impl World {
             plan: &self.plan,
             domains: &self.domains,
         };
+        let town = Town {
+            lookup,
+            world: self,
+        };
         match case.after.as_deref() {
-            None => Some(decide(&question, &lookup)),
+            None => Some(decide(&question, &town)),
             Some(after) => {
                 let failure = Failure::ALL
                     .into_iter()
                     .find(|f| f.name() == after)
                     .unwrap();
-                decide_after(&question, failure, &lookup)
+                decide_after(&question, failure, &town)
             }
         }
     }
@@ -221,6 +237,45 @@ impl World {
                 format!("{} ({hops}){}", self.name(connect.callee), ringing(connect))
             }
         }
+    }
+}
+
+/// The own statuses of the table.
+fn own_statuses() -> OwnStatuses {
+    let own = |id: &str, class: Class| OwnStatus {
+        name: OwnName::of(id).unwrap(),
+        class,
+        de: id.into(),
+        en: id.into(),
+        colour: Colour::Blue,
+        activity: None,
+    };
+    OwnStatuses(vec![
+        own("trip", Class::Away),
+        own("exam", Class::Dnd),
+        own("home", Class::Available),
+    ])
+}
+
+/// The directory under the rules of a case.
+struct Town<'a> {
+    lookup: Lookup<'a>,
+    world: &'a World,
+}
+
+impl Subscribers for Town<'_> {
+    fn routing(&self, handle: Handle) -> Routing {
+        self.lookup.routing(handle)
+    }
+    fn profile(&self, handle: Handle) -> Option<ProfileGuard> {
+        self.lookup.profile(handle)
+    }
+    fn resolve(&self, target: &Target) -> Option<Handle> {
+        self.lookup.resolve(target)
+    }
+    fn may_forward_to(&self, target: &Target) -> bool {
+        let rules = &self.world.house.targets;
+        rules.refusal(target, &self.world.plan).is_none() || self.resolve(target).is_some()
     }
 }
 

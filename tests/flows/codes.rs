@@ -135,6 +135,9 @@ fn what_fails_says_why() {
     assert!(refused.header("Reason").unwrap().contains("900 may not"));
     let odd = dial("*78", "c").replace("application/sdp", "text/plain");
     assert_eq!(statuses(&world.receive(PBX, odd), PBX), [100, 488]);
+    let strict = dial("*78", "r").replacen("Contact:", "Require: 100rel\r\nContact:", 1);
+    let refused = answer(&world.receive(PBX, strict), PBX, 420);
+    assert_eq!(refused.header("Unsupported").unwrap(), "100rel");
     world.receive(PBX, dial("*78", "d"));
     let late = world.advance(9_000);
     assert!(statuses(&late, PBX).contains(&500), "{late:?}");
