@@ -368,7 +368,7 @@ fn a_status_is_set_shown_and_cleared() {
         "past",
     );
     server.refused(&["status", "set", "nobody", "dnd"], 4, "nobody");
-    server.refused(&["status", "set", "anna", "asleep"], 2, "asleep");
+    server.refused(&["status", "set", "anna", "asleep"], 5, "must be one of");
     server.refused(
         &["status", "set", "anna", "dnd", "--until", "soon"],
         2,
