@@ -38,7 +38,7 @@ use crate::transaction::Ms;
 const WINDOW_MS: Ms = 100;
 /// Refusals that are answered in a window in any case, and then one for so many requests: a call has
 /// at least three, and costs several times as much as a refusal.
-const ANSWERS: u64 = 5;
+const ANSWERS: u64 = 100;
 const REQUESTS_PER_ANSWER: u64 = 8;
 /// Everything is let in, in ten-thousandths.
 const ALL: u32 = 10_000;
