@@ -49,6 +49,8 @@ const LEAST: u32 = ALL / 200;
 /// for one that has grown or shrunk by as much (RFC 8033 §4.2: PIE).
 const BY_LENGTH: f64 = 0.05;
 const BY_GROWTH: f64 = 0.15;
+/// Fewer requests in a window are no queue, however long they waited: the machine paused.
+const FEW: u64 = 20;
 /// The most that it grows, and shrinks, in a window.
 const MOST_MORE: f64 = 0.2;
 const MOST_LESS: f64 = 0.5;
@@ -204,10 +206,9 @@ impl Gate {
     /// By how much the share is to change after this window. What was lost tells by how much too much
     /// was let in; a queue by how long it is and whether it grows.
     fn change(&mut self) -> f64 {
-        let waited_ms = if self.requests > 0 {
-            self.least_wait_ms
-        } else {
-            0
+        let waited_ms = match self.requests {
+            0..FEW => 0,
+            _ => self.least_wait_ms,
         };
         let before_ms = std::mem::replace(&mut self.waited_before_ms, waited_ms);
         let bound_ms = f64::from(self.bound_ms.max(1));
@@ -467,20 +468,23 @@ mod tests {
     #[test]
     fn a_pause_is_no_queue_and_a_queue_is_one() {
         let mut gate = Gate::default();
-        for waited_ms in [180, 120, 60, 0] {
-            gate.count(1, waited_ms, 25);
-        }
-        gate.count(gate.window_ends_ms, 80, 25);
-        assert_eq!(gate.admitted, ALL, "some waited for long");
-        gate.count(gate.window_ends_ms, 70, 25);
-        assert!(gate.admitted < ALL / 2 + 1, "all did: {}", gate.admitted);
-        let before = gate.admitted;
-        gate.count(gate.window_ends_ms, 30, 25);
-        assert!(
-            gate.admitted.abs_diff(before) < ALL / 20,
-            "it shrinks: {}",
+        let window = |gate: &mut Gate, count: u64, waited_ms: &[u32]| {
+            for wait_ms in waited_ms.iter().cycle().take(count as usize) {
+                gate.count(gate.window_ends_ms.max(1) - 1, *wait_ms, 25);
+            }
+            gate.turn(gate.window_ends_ms);
             gate.admitted
+        };
+        assert_eq!(
+            window(&mut gate, 40, &[180, 120, 60, 0]),
+            ALL,
+            "some waited for long"
         );
+        assert_eq!(window(&mut gate, FEW - 1, &[900]), ALL, "few came");
+        let all_did = window(&mut gate, 40, &[80, 70]);
+        assert!(all_did < ALL / 4 * 3, "{all_did}");
+        let shrinks = window(&mut gate, 40, &[30]);
+        assert!(shrinks > all_did && shrinks < ALL, "{shrinks}");
     }
 
     /// A server that handles one call each millisecond, or seven refusals, in the fifth part of

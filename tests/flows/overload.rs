@@ -323,9 +323,9 @@ fn refusing_is_bounded_and_the_rest_is_dropped() {
     }
     assert!((370..=380).contains(&refused), "one in eight: {refused}");
     assert_eq!(refused + dropped, 3_000);
-    // Who was not answered asks again after T1, and is let in when there is room.
-    world.advance(500);
-    find(&world.receive(CALLER, invite(URI, "c2999")), PBX, "INVITE");
+    // Who was not answered asks again, and is let in when there is room.
+    world.advance(3_500);
+    find(&world.receive(CALLER, invite(URI, "c2998")), PBX, "INVITE");
     world.assert_drained();
 }
 
