@@ -9,8 +9,9 @@
 //!    stays as it is. The Call-ID's keyed hash says which shard owns the call
 //!    ([`engine::shard_of`]).
 //! 3. [`proxy::Proxy::handle_request`] finds its server transaction, or checks it once and routes it
-//!    (RFC 3261 §16.3 to §16.5): it belongs to a dialog, is for one of ours, must be authenticated
-//!    first ([`auth`]), or is refused.
+//!    (RFC 3261 §16.3 to §16.5): it belongs to a dialog, is for one of ours, dials a feature code
+//!    (`proxy::codes`), must be authenticated first ([`auth`]), or is refused. Where more comes than
+//!    can be handled, `proxy::overload` gives it up before any state is made.
 //! 4. For one of ours, `proxy::setup` looks the callee up in the [`presence::Directory`], wait-free,
 //!    and asks **[`routing::decide()`]: the function that decides**. It is pure: a question of plain
 //!    data gives a [`routing::Decision`], a plan with its reasons.

@@ -23,6 +23,11 @@ pub(super) struct Query<T>(pub T);
 #[derive(Debug)]
 pub(super) struct Path<T>(pub T);
 
+/// A body whose type says by itself what is wrong with it.
+pub(super) fn read_as<T: DeserializeOwned>(body: &Value) -> Result<T, Failure> {
+    T::deserialize(body).map_err(|error| Failure::new(Kind::Invalid, error.to_string()))
+}
+
 impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Failure;
 

@@ -5,15 +5,15 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
-use serde::{Deserialize as _, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Refusals;
 use super::auth::Caller;
 use super::changes::{self, Written};
 use super::document::find;
-use super::extract::{Body, Path, if_match};
-use super::problem::{Failure, Kind};
+use super::extract::{Body, Path, if_match, read_as};
+use super::problem::Failure;
 use super::state::ApiState;
 use super::subscribers::etag;
 use crate::presence::{Change, Profile, WorkWeek};
@@ -81,8 +81,7 @@ pub(super) async fn replace(
     headers: HeaderMap,
     Body(body): Body,
 ) -> Result<Response, Failure> {
-    let week = WorkWeek::deserialize(&body)
-        .map_err(|error| Failure::new(Kind::Invalid, error.to_string()))?;
+    let week: WorkWeek = read_as(&body)?;
     change(&state, &caller, id, &headers, Some(Box::new(week))).await
 }
 

@@ -5,14 +5,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::auth::Caller;
 use super::changes::{self, Written};
 use super::colleagues::Viewer;
 use super::document::{StatusDocument, find};
-use super::extract::{Body, Path, if_match};
+use super::extract::{Body, Path, if_match, read_as};
 use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use super::subscribers::etag;
@@ -290,9 +289,4 @@ fn named_own(state: &ApiState, mut body: Value) -> Value {
         map.insert("status".to_owned(), own.class.status().name().into());
     }
     body
-}
-
-/// A body whose type says by itself what is wrong with it.
-fn read_as<T: DeserializeOwned>(body: &Value) -> Result<T, Failure> {
-    T::deserialize(body).map_err(|error| Failure::new(Kind::Invalid, error.to_string()))
 }

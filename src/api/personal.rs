@@ -11,8 +11,8 @@ use super::Refusals;
 use super::auth::Caller;
 use super::changes;
 use super::document::find;
-use super::extract::{Body, Path, if_match};
-use super::problem::{Failure, Kind};
+use super::extract::{Body, Path, if_match, read_as};
+use super::problem::Failure;
 use super::state::ApiState;
 use super::subscribers::etag;
 use crate::presence::{Problem, Problems, Profile, Visibility};
@@ -68,8 +68,7 @@ pub(super) async fn replace_visibility(
     Body(body): Body,
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
-    let wanted = Visibility::deserialize(&body)
-        .map_err(|error| Failure::new(Kind::Invalid, error.to_string()))?;
+    let wanted: Visibility = read_as(&body)?;
     let expected = if_match(&headers)?;
     let written = changes::adjust(&state, &id, expected, |subscriber| {
         subscriber.visibility = wanted;
@@ -118,9 +117,7 @@ pub(super) async fn replace_calendars(
     Body(body): Body,
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
-    let wanted = CalendarsDocument::deserialize(&body)
-        .map_err(|error| Failure::new(Kind::Invalid, error.to_string()))?
-        .calendars;
+    let wanted = read_as::<CalendarsDocument>(&body)?.calendars;
     refuse_files(&caller, &*find(&state, &id)?, &wanted)?;
     let expected = if_match(&headers)?;
     let written = changes::adjust(&state, &id, expected, |subscriber| {

@@ -81,8 +81,7 @@ impl Server {
         let store = open_store(&config)?;
         store.maintain(unix_s(clock)).map_err(StartError::Store)?;
         let directory = Arc::new(Directory::new(random_u64()?));
-        let house = HouseRules::clone(&policy.house);
-        let roster = start_roster(&store, (&directory, &policy.plan), house, clock)?;
+        let roster = start_roster(&store, &directory, &policy, clock)?;
         let bound = bind(&config)?;
         let addresses = bound.addresses;
         let policy = policy.bound(&addresses);
@@ -113,8 +112,8 @@ impl Server {
         if let Some(streams) = &streams {
             streams.start(bound.streams).map_err(StartError::Thread)?;
         }
-        let (running, of_shards) = (Arc::clone(&config), Arc::clone(&shared));
-        let collector = Arc::new(Collector::new(of_shards, clock, running));
+        let collector = Collector::new(Arc::clone(&shared), clock, Arc::clone(&config));
+        let collector = Arc::new(collector);
         let in_force = InForce::new(&config, &shared, clock, &addresses);
         let upkeep = Upkeep {
             roster: Arc::clone(&roster),
@@ -123,8 +122,7 @@ impl Server {
             collector: Arc::clone(&collector),
             clock,
         };
-        let on_answered = Box::new(shards.on_resolved());
-        let background = start_background(upkeep, on_answered, &in_force);
+        let background = start_background(upkeep, Box::new(shards.on_resolved()), &in_force);
         let background = background.map_err(StartError::Thread)?;
         let names = start_names(&in_force, &shards).map_err(StartError::Thread)?;
         Ok(Self {
@@ -344,13 +342,14 @@ fn open_store(config: &Config) -> Result<Arc<Timed<Embedded>>, StartError> {
 
 fn start_roster(
     store: &Arc<Timed<Embedded>>,
-    (directory, plan): (&Arc<Directory>, &NumberPlan),
-    house: HouseRules,
+    directory: &Arc<Directory>,
+    policy: &Policy,
     clock: Clock,
 ) -> Result<Arc<Roster>, StartError> {
     let store = Arc::clone(store) as Arc<dyn Store>;
     let clock = Arc::new(move || clock.timestamp());
-    let around = (Arc::clone(directory), plan.clone());
+    let around = (Arc::clone(directory), NumberPlan::clone(&policy.plan));
+    let house = HouseRules::clone(&policy.house);
     let roster = Roster::start_under(house, store, around, clock);
     roster.map(Arc::new).map_err(StartError::Load)
 }

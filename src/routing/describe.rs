@@ -119,17 +119,17 @@ impl Rejection {
 impl Reason {
     /// The reason in a sentence.
     pub fn describe(&self, language: Language, names: &impl Names) -> String {
-        match language {
-            Language::De => self.in_german(names),
-            Language::En => self.in_english(names),
-        }
-    }
-
-    fn in_english(&self, names: &impl Names) -> String {
         let name = self
             .subscriber()
             .map(|handle| names.name(handle))
             .unwrap_or_default();
+        match language {
+            Language::De => self.in_german(&name, names),
+            Language::En => self.in_english(&name, names),
+        }
+    }
+
+    fn in_english(&self, name: &str, names: &impl Names) -> String {
         match self {
             Self::EmergencyCallback => "An emergency centre calls back".into(),
             Self::UnknownCallee => "There is no such subscriber".into(),
@@ -185,7 +185,7 @@ impl Reason {
             Self::CallThrough { .. } => {
                 format!("{name} forwards to this very caller, who is put through")
             }
-            Self::Failed { failure, .. } => english_failure(*failure, &name),
+            Self::Failed { failure, .. } => english_failure(*failure, name),
             Self::Loop { .. } => format!("The call has been to {name} already"),
             Self::HopLimit { diversions } => {
                 format!("The call has been forwarded {diversions} times already")
@@ -197,11 +197,7 @@ impl Reason {
         }
     }
 
-    fn in_german(&self, names: &impl Names) -> String {
-        let name = self
-            .subscriber()
-            .map(|handle| names.name(handle))
-            .unwrap_or_default();
+    fn in_german(&self, name: &str, names: &impl Names) -> String {
         match self {
             Self::EmergencyCallback => "Rückruf einer Notrufzentrale".into(),
             Self::UnknownCallee => "Diesen Teilnehmer gibt es nicht".into(),
@@ -257,7 +253,7 @@ impl Reason {
             Self::CallThrough { .. } => {
                 format!("{name} leitet zu diesem Anrufer selbst weiter; er wird durchgestellt")
             }
-            Self::Failed { failure, .. } => german_failure(*failure, &name),
+            Self::Failed { failure, .. } => german_failure(*failure, name),
             Self::Loop { .. } => format!("Der Anruf war schon bei {name}"),
             Self::HopLimit { diversions } => {
                 format!("Der Anruf wurde schon {diversions} Mal weitergeleitet")
