@@ -90,6 +90,7 @@ impl Shards {
                     host,
                     wanted: sieve::ALL,
                     can_sieve: true,
+                    drops: 0,
                 }
                 .run();
             })?);
@@ -156,6 +157,8 @@ struct Shard<H> {
     wanted: u32,
     /// Whether the kernel takes filters.
     can_sieve: bool,
+    /// The kernel's counters of dropped datagrams, all sockets together, as last read.
+    drops: u32,
 }
 
 impl Host {
@@ -432,14 +435,16 @@ impl<H: Handler> Shard<H> {
     /// What the kernel dropped by itself tells how much too much comes. While it leaves requests at
     /// our word the two cannot be told apart: then full buffers tell, see [`Shard::receive`].
     fn read_drops(&mut self) {
-        let sockets = self.host.sockets.iter().flatten();
-        let drops = sockets.filter_map(|socket| kernel_drops(socket.as_fd()));
-        let all: u64 = drops.map(u64::from).sum();
-        let Some(counters) = self.host.post().map(|post| &post.counters) else {
+        let mut sockets = self.host.sockets.iter().flatten();
+        // The kernel's counters begin anew after 32 bits, which a flood reaches within hours.
+        let all = sockets.try_fold(0_u32, |sum, socket| {
+            kernel_drops(socket.as_fd()).map(|drops| sum.wrapping_add(drops))
+        });
+        let (Some(all), Some(post)) = (all, self.host.post()) else {
             return;
         };
-        let (dropped, sieved) = (&counters.kernel_drops, &counters.kernel_sieved);
-        let more = all.saturating_sub(dropped.get() + sieved.get());
+        let more = u64::from(all.wrapping_sub(self.drops));
+        let (dropped, sieved) = (&post.counters.kernel_drops, &post.counters.kernel_sieved);
         match self.wanted < sieve::ALL {
             true => sieved.set(sieved.get() + more),
             false => {
@@ -449,6 +454,7 @@ impl<H: Handler> Shard<H> {
                 }
             }
         }
+        self.drops = all;
     }
 
     /// Tells the kernel how many of the new requests shall come in, where that has changed.
