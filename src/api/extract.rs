@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::problem::{Failure, Kind};
+use crate::presence::read_object;
 
 /// A JSON body.
 #[derive(Debug)]
@@ -23,9 +24,12 @@ pub(super) struct Query<T>(pub T);
 #[derive(Debug)]
 pub(super) struct Path<T>(pub T);
 
-/// A body whose type says by itself what is wrong with it.
+/// A body whose type says by itself what is wrong with it; the failure names the field.
 pub(super) fn read_as<T: DeserializeOwned>(body: &Value) -> Result<T, Failure> {
-    T::deserialize(body).map_err(|error| Failure::new(Kind::Invalid, error.to_string()))
+    read_object(body).map_err(|problem| match problem.field.is_empty() {
+        true => Failure::new(Kind::Invalid, problem.text),
+        false => Failure::field(Kind::Invalid, &problem.field, problem.text),
+    })
 }
 
 impl<S: Send + Sync> FromRequest<S> for Body {

@@ -12,6 +12,7 @@ use super::model::{
     Action, ClassRule, Language, Problem, Problems, Rule, Settings, Source, Status, StatusSettings,
     Subscriber,
 };
+use super::objects::{kind, read_object};
 use super::password::PasswordWish;
 use crate::auth::{Credentials, Password};
 
@@ -197,13 +198,13 @@ impl Reader {
                 })
                 .unwrap_or_default(),
             hold: self.key(map, "hold", Self::plain).unwrap_or_default(),
-            overruled: self.key(map, "override", Self::plain),
-            hours: self.key(map, "hours", Self::plain),
-            signals: self.key(map, "signals", Self::plain).unwrap_or_default(),
-            triggers: self.key(map, "triggers", Self::plain).unwrap_or_default(),
+            overruled: self.key(map, "override", Self::whole),
+            hours: self.key(map, "hours", Self::whole),
+            signals: self.key(map, "signals", Self::wholes).unwrap_or_default(),
+            triggers: self.key(map, "triggers", Self::whole).unwrap_or_default(),
             calendars: self.key(map, "calendars", Self::texts).unwrap_or_default(),
             teams: self.key(map, "teams", Self::texts).unwrap_or_default(),
-            visibility: self.key(map, "visibility", Self::plain).unwrap_or_default(),
+            visibility: self.key(map, "visibility", Self::whole).unwrap_or_default(),
             delegates: self.key(map, "delegates", Self::texts).unwrap_or_default(),
             password: self.password(map),
             id,
@@ -314,7 +315,7 @@ impl Reader {
             }
         }
         let callers = self.key(map, "callers", Self::texts).unwrap_or_default();
-        let when = self.key(map, "when", Self::plain);
+        let when = self.key(map, "when", Self::whole);
         let until = self.key(map, "until", Self::instant);
         let action = self.key(map, "action", Self::action);
         Some(Exception {
@@ -465,6 +466,36 @@ impl Reader {
             .ok()
     }
 
+    /// An object whose type says by itself what is wrong with it.
+    fn whole<T: DeserializeOwned>(&mut self, value: &Value) -> Option<T> {
+        match read_object(value) {
+            Ok(read) => Some(read),
+            Err(Problem { field, text }) => {
+                let depth = self.path.len();
+                self.path
+                    .extend(Some(field).filter(|field| !field.is_empty()));
+                self.problem(text);
+                self.path.truncate(depth);
+                None
+            }
+        }
+    }
+
+    /// A list of such objects.
+    fn wholes<T: DeserializeOwned>(&mut self, value: &Value) -> Option<Vec<T>> {
+        let Some(items) = value.as_array() else {
+            self.problem(format!("expected a list of objects, found {}", kind(value)));
+            return None;
+        };
+        let mut read = Vec::with_capacity(items.len());
+        for (position, item) in items.iter().enumerate() {
+            self.path.push(position.to_string());
+            read.extend(self.whole(item));
+            self.path.pop();
+        }
+        Some(read)
+    }
+
     fn texts(&mut self, value: &Value) -> Option<Vec<String>> {
         let Some(items) = value.as_array() else {
             self.problem(format!("expected a list of texts, found {}", kind(value)));
@@ -548,17 +579,6 @@ fn unknown_name(name: &str, allowed: &[&str]) -> String {
         excerpt(name),
         allowed.join(", ")
     )
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
 }
 
 /// At most 40 characters of what somebody sent, fit for one line.

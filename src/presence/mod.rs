@@ -28,6 +28,7 @@ mod index;
 pub mod layers;
 pub mod model;
 pub mod numbers;
+mod objects;
 pub mod own;
 mod password;
 mod profile;
@@ -60,6 +61,7 @@ pub use model::{
     Status, StatusSettings, Subscriber,
 };
 pub use numbers::{NumberPlan, SmallBuf, UnknownRegion};
+pub use objects::read_object;
 pub use own::{BaseStatus, Class, Colour, OwnName, OwnStatus, OwnStatuses, StatusName, is_own_id};
 pub use password::PasswordWish;
 pub use profile::Profile;

@@ -200,7 +200,7 @@ async fn exceptions_are_read_replaced_and_warned_about() {
         (json!({"rules": [{"name": "x"}]}), "rules.0.action"),
         (
             json!({"rules": [{"name": "x", "action": "reject", "when": {"from": "8"}}]}),
-            "rules.0.when",
+            "rules.0.when.from",
         ),
         (
             json!({"rules": [{"name": "x", "action": "reject", "when": {"zone": "Mars"}}]}),
