@@ -1,5 +1,6 @@
 //! Timers fire: the wheel wakes a context, the context says what is due (RFC 3261 §16.8, §17).
 
+use super::accepted::Packed;
 use super::cancel::CancelReason;
 use super::health::{Heard, heard};
 use super::hop::Unreachable;
@@ -33,6 +34,10 @@ impl Proxy {
 
     /// An entry of the wheel is stale when the context has been armed for something sooner since.
     fn wake_invite(&mut self, key: InviteKey, at: Ms) {
+        if let Some(packed) = self.invites.packed(key) {
+            self.wake_accepted(key, packed, at);
+            return;
+        }
         let policy = std::sync::Arc::clone(&self.policy);
         let Some(invite) = self
             .invites
@@ -50,6 +55,20 @@ impl Proxy {
             self.on_invite_due(key, due);
         }
         self.settle_invite(key);
+    }
+
+    /// Timers L and M: what a 2xx has answered ends (RFC 6026 §7.1, §7.2).
+    fn wake_accepted(&mut self, key: InviteKey, packed: Packed, at: Ms) {
+        if packed.armed != at {
+            return;
+        }
+        if packed.ends > self.now.ms {
+            self.invites.arm(key, packed.ends);
+            self.wheel.insert(packed.ends, Owner::Invite(key));
+            return;
+        }
+        self.invites.remove(key);
+        self.servers.remove(&packed.server_key);
     }
 
     fn on_invite_due(&mut self, key: InviteKey, due: InviteDue) {
