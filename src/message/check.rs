@@ -172,10 +172,11 @@ fn party(
     }
     match (address.tag, address.tags) {
         (None, 0) => Ok(()),
+        (None, _) => Err(malformed),
+        (Some(tag), _) if !tag.is_ascii() || has_illegal_byte(tag) => Err(malformed),
         (_, 2..) => Err(two_tags),
         (Some(tag), _) if tag.len() > limits::TAG_BYTES => Err(Fault::TagTooLong),
-        (Some(tag), _) if tag.is_ascii() && !has_illegal_byte(tag) => Ok(()),
-        _ => Err(malformed),
+        _ => Ok(()),
     }
 }
 
