@@ -124,6 +124,14 @@ impl Invites {
         }
     }
 
+    /// When the wheel will wake a context.
+    pub(super) fn armed(&self, key: InviteKey) -> Option<Ms> {
+        Some(match self.0.get(key)? {
+            Context::Whole(invite) => invite.armed,
+            Context::Packed(accepted) => accepted.armed,
+        })
+    }
+
     /// The wheel will wake a packed context then.
     pub(super) fn arm(&mut self, key: InviteKey, at: Ms) {
         if let Some(Context::Packed(accepted)) = self.0.get_mut(key) {

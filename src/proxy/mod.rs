@@ -272,6 +272,7 @@ impl Proxy {
             parked: self.parked.len(),
             probes: self.probes.len(),
             codes: self.codes.len(),
+            timers: self.wheel.len(),
         }
     }
 
@@ -369,4 +370,6 @@ pub struct Load {
     pub probes: usize,
     /// Calls to feature codes.
     pub codes: usize,
+    /// Entries of the timer wheel, those for what is over included.
+    pub timers: usize,
 }

@@ -18,6 +18,12 @@ impl Proxy {
                 due.push((at, owner))
             });
         for (at, owner) in due {
+            if at > self.now.ms {
+                if self.still_waits(owner, at) {
+                    self.wheel.insert(at, owner);
+                }
+                continue;
+            }
             match owner {
                 Owner::Invite(key) => self.wake_invite(key, at),
                 Owner::Confirmed(key) => self.end_confirmed(key),
@@ -29,6 +35,21 @@ impl Proxy {
                 Owner::Probes => self.probe_due(at),
                 Owner::Code(call_key) => self.wake_code(call_key),
             }
+        }
+    }
+
+    /// Whether somebody still wants to be woken at a time that is to come.
+    fn still_waits(&self, owner: Owner, at: Ms) -> bool {
+        match owner {
+            Owner::Invite(key) => self.invites.armed(key) == Some(at),
+            Owner::Confirmed(server_key) => self.servers.get(&server_key) == Some(&owner),
+            Owner::Relay(key) => self.relays.get(key).is_some_and(|relay| relay.armed == at),
+            Owner::Answer(key) => self.answers.contains_key(key),
+            Owner::Call(id) => self.calls.deadline(id) == Some(at),
+            Owner::Probe(key) => self.probes.is_armed(key, at),
+            Owner::Code(call_key) => self.codes.contains_key(&call_key),
+            Owner::Probes => self.probes.is_planned(at),
+            Owner::Parked => true,
         }
     }
 
