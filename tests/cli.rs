@@ -615,6 +615,10 @@ fn check_config_names_line_and_key() {
     let good = check("[sip]\nregion = \"AT\"\n", &[]);
     assert_eq!(good.code, 0, "{}", good.stderr);
     assert!(good.stdout.contains(": ok\n"), "{}", good.stdout);
+    let odd = "[forwarding]\ndeny = [\"+49900\", \"110\", \"+49137*\"]\n";
+    let warned = check(odd, &[]).stdout;
+    assert_eq!(warned.matches("  warning  ").count(), 1, "{warned}");
+    assert!(warned.contains("\"+49900*\""), "{warned}");
     let bad = "[sip]\nregion = \"XX\"\ncolour = 1\n[api]\nlisten = \"0.0.0.0:80\"\n";
     let answer = check(bad, &[]);
     assert_eq!(answer.code, 1);

@@ -394,6 +394,49 @@ fn a_calendar_sets_a_status_and_its_end_takes_it_back() {
     until(|| status().contains(r#""status":"available""#));
 }
 
+/// A server of calendars that answers nobody before it was asked so often.
+fn patient_calendars(times: usize) -> std::net::SocketAddr {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let asked: Vec<_> = listener
+            .incoming()
+            .take(times)
+            .map(Result::unwrap)
+            .collect();
+        for mut stream in asked {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines
+                .next()
+                .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+            {}
+            let text = out_of_office();
+            let length = text.len();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{text}");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+#[test]
+fn a_calendar_that_hangs_does_not_hold_up_the_others() {
+    let site = Site::new("[presence]\ncalendar_networks = [\"127.0.0.1\"]");
+    let server = site.serve();
+    let calendars = patient_calendars(6);
+    let people = ["anna", "bob", "carol", "dave", "erin", "frank"];
+    for id in people {
+        let feed = format!("http://{calendars}/{id}.ics");
+        server.add(&format!(r#"{{"id":"{id}","calendars":["{feed}"]}}"#));
+    }
+    let is_away = |id: &str| {
+        let status = server.http(&format!("GET /api/v1/subscribers/{id}/status"), "");
+        status.contains(r#""status":"away""#)
+    };
+    until(|| people.iter().all(|id| is_away(id)));
+}
+
 /// The `sh` blocks of a document, one after the other.
 fn shell_blocks(document: &str) -> String {
     let blocks = document.split("```sh\n").skip(1);

@@ -61,11 +61,12 @@ fn check(file: &Path) -> Result<Checked, ConfigErrors> {
     let config = Config::load(Some(file), super::environment())?;
     let (policy, certificates) = net::check(&config)?;
     let now_s = net::Clock::start().timestamp().as_second();
-    let warnings = certificates.iter().filter_map(|c| c.warning(now_s));
+    let mut warnings = config.warnings(&policy.plan);
+    warnings.extend(certificates.iter().filter_map(|c| c.warning(now_s)));
     Ok(Checked {
         config,
         policy,
-        warnings: warnings.collect(),
+        warnings,
     })
 }
 

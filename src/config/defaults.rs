@@ -45,6 +45,7 @@ impl Default for Presence {
             others_see: Level::Full,
             holidays: Vec::new(),
             calendar_refresh_s: 300,
+            calendar_networks: Vec::new(),
         }
     }
 }

@@ -8,8 +8,9 @@ use super::keys::{Absent::Toml, Absent::Words, Key, key};
 use super::readers::time_zone;
 use super::{Config, ConfigError};
 use crate::presence::{
-    Class, CodeAction, Colour, FeatureCode, FeatureCodes, Holidays, HouseRules, Moment, OwnName,
-    OwnStatuses, StatusName, TargetPattern, TargetRules, TeamHours, WorkSpan, WorkWeek, is_own_id,
+    Class, CodeAction, Colour, FeatureCode, FeatureCodes, Holidays, HouseRules, Moment, NumberPlan,
+    OwnName, OwnStatuses, StatusName, TargetPattern, TargetRules, TeamHours, WorkSpan, WorkWeek,
+    is_own_id,
 };
 
 /// How many own statuses there may be.
@@ -164,6 +165,26 @@ impl Config {
         });
         house.hours = hours.collect();
         house
+    }
+
+    /// What is allowed and was hardly meant: patterns of `[forwarding]` that name the beginning of a
+    /// number as if it were a whole one.
+    pub fn warnings(&self, plan: &NumberPlan) -> Vec<String> {
+        let lists = [
+            ("forwarding.deny", &self.forwarding.deny),
+            ("forwarding.allow", &self.forwarding.allow),
+        ];
+        let patterns = lists
+            .into_iter()
+            .flat_map(|(key, list)| list.iter().map(move |text| (key, text)));
+        let odd = patterns.filter_map(|(key, text)| {
+            let meant = TargetPattern::parse(text)?.likely_meant(plan)?;
+            Some(format!(
+                "{key}: {text:?} is only the beginning of a number and matches just itself; for all \
+                 numbers that begin so write {meant:?}"
+            ))
+        });
+        odd.collect()
     }
 
     /// Our own codes, then the usual ones that they do not replace.

@@ -207,6 +207,13 @@ pub(super) const KEYS: &[Key<Config>] = &[
     key!("presence.calendar_refresh_s", "seconds, 10 to 86400", Toml("300"), true,
         c.presence.calendar_refresh_s = v => v.integer(10..=86_400)? as u32,
         "How often the calendars of subscribers and the holidays are read again."),
+    key!("presence.calendar_networks", "list of `ADDRESS[/PREFIX]`", Toml("[]"), true,
+        c.presence.calendar_networks = v => v.list(network)?,
+        "Which addresses that are not on the public network the calendars of subscribers may be read \
+         from, such as `\"10.0.0.0/8\"` for a calendar server of your own. Without this a person who names \
+         `https://10.0.0.1/` as a calendar would have the server ask there. The address connected to \
+         counts, also of a name and of a redirect; the URLs of `holidays` may lead anywhere. A proxy \
+         named by `HTTPS_PROXY` judges by itself."),
     key!("forwarding.deny", "list of patterns", Toml("[]"), true,
         c.forwarding.deny = v => v.list(target)?,
         "What may not be forwarded to: `\"+49900*\"` (numbers that begin so, however they are written; also \

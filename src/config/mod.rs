@@ -139,6 +139,8 @@ pub struct Presence {
     pub others_see: Level,
     pub holidays: Vec<String>,
     pub calendar_refresh_s: u32,
+    #[serde(serialize_with = "networks_as_text")]
+    pub calendar_networks: Vec<Network>,
 }
 
 impl Presence {

@@ -1,21 +1,27 @@
 //! Calendars of subscribers and the holidays: fetched again and again, beside everything else.
+//!
+//! A few are read at once, each by a thread that has nothing of ours: a server that hangs holds up
+//! neither the others nor the end.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::collections::{HashMap, HashSet};
+use std::io;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::Builder;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
 use super::background::{Background, Stop};
+use super::feeds::{Feeds, without_secret};
 use super::in_force::InForce;
 use super::upkeep::unix_s;
 use crate::config::Config;
-use crate::presence::{Change, Holidays, HouseRules, Profile, Roster, Signal, calendar};
+use crate::presence::calendar::Entry;
+use crate::presence::{Change, Holidays, HouseRules, Roster, Signal, calendar};
+use crate::proxy::policy::Network;
 
 /// How often is looked whether a calendar is due.
 const TICK: Duration = Duration::from_secs(1);
@@ -23,24 +29,30 @@ const TICK: Duration = Duration::from_secs(1);
 const AHEAD_S: i64 = 2 * 86_400;
 /// How far around today holidays are kept.
 const HOLIDAYS_S: i64 = 400 * 86_400;
-/// How large a calendar may be.
-const SIZE_LIMIT_BYTES: u64 = 8 << 20;
-/// How long a server of calendars has to answer.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// How often who waits for a calendar looks whether the end has come.
 const LOOKS_UP: Duration = Duration::from_millis(50);
+/// Of how many people calendars are read at once.
+const AT_ONCE: usize = 8;
+/// How many of these may be people whose calendars could not be read the last time.
+const TROUBLED_AT_ONCE: usize = 3;
 
 /// Fetches what is due.
 pub(super) struct Calendars {
     roster: Arc<Roster>,
     in_force: Arc<InForce>,
     runtime: Runtime,
-    agent: ureq::Agent,
+    anywhere: Feeds,
+    /// For feeds of subscribers, and the networks it may reach beside the public one.
+    fenced: (Feeds, Vec<Network>),
     /// Of each subscriber with calendars: which, and when they are due again.
     known: HashMap<String, Known>,
     /// When the subscribers are looked through again.
     survey_s: i64,
     holidays: Known,
+    /// Whose calendars are being read.
+    under_way: HashSet<Whose>,
+    tell: SyncSender<(Whose, Answer)>,
+    told: Receiver<(Whose, Answer)>,
 }
 
 /// What is known of one subscriber's calendars, or of the holidays.
@@ -51,26 +63,73 @@ struct Known {
     told: String,
 }
 
-/// The client that fetches calendars, bounded in time.
-fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
-        .user_agent(concat!("pointsman/", env!("CARGO_PKG_VERSION")))
-        .build();
-    config.new_agent()
+/// Whose calendars are read.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Whose {
+    /// The holidays of the house.
+    House,
+    /// Those of a subscriber.
+    Subscriber(String),
+}
+
+/// What was read, or why nothing could be.
+struct Answer {
+    /// Where.
+    feeds: Vec<String>,
+    read: Result<Read, String>,
+}
+
+enum Read {
+    Entries(Vec<Entry>),
+    Holidays(Holidays),
+}
+
+/// What a thread has to read.
+struct Errand {
+    feeds: Vec<String>,
+    client: Feeds,
+    window: Range<i64>,
+    /// The zone of entries that name none; `None` where days are wanted.
+    zone: Option<String>,
+}
+
+impl Errand {
+    fn run(&self) -> Result<Read, String> {
+        let mut entries = Vec::new();
+        let mut days = Holidays::default();
+        for feed in &self.feeds {
+            let text = self.client.fetch(feed)?;
+            let window = self.window.clone();
+            let fault = |fault: String| format!("{}: {fault}", without_secret(feed));
+            match &self.zone {
+                Some(zone) => entries.extend(calendar::read(&text, zone, window).map_err(fault)?),
+                None => days = days.and(&calendar::holidays(&text, window).map_err(fault)?),
+            }
+        }
+        entries.sort_by_key(|entry| entry.from_s);
+        Ok(match self.zone {
+            Some(_) => Read::Entries(entries),
+            None => Read::Holidays(days),
+        })
+    }
 }
 
 impl Calendars {
     /// Nothing is known yet.
     pub(super) fn new(roster: &Arc<Roster>, in_force: &Arc<InForce>) -> io::Result<Self> {
+        let (tell, told) = mpsc::sync_channel(AT_ONCE + 1);
         Ok(Self {
             roster: Arc::clone(roster),
             in_force: Arc::clone(in_force),
             runtime: tokio::runtime::Builder::new_current_thread().build()?,
-            agent: agent(),
+            anywhere: Feeds::anywhere(),
+            fenced: (Feeds::public_or_in(&[]), Vec::new()),
             known: HashMap::new(),
             survey_s: 0,
             holidays: Known::default(),
+            under_way: HashSet::new(),
+            tell,
+            told,
         })
     }
 
@@ -79,27 +138,27 @@ impl Calendars {
         background.until_the_end("calendars", TICK, move |stop| self.work(stop))
     }
 
-    /// Fetches what is due, one after the other, until the end comes.
+    /// Has read what is due until nothing is, or until the end comes.
     fn work(&mut self, stop: &Stop) {
-        let now_s = unix_s(self.in_force.clock);
-        let config = self.in_force.config.load_full();
-        let every_s = i64::from(config.presence.calendar_refresh_s);
-        self.read_holidays(&config, (now_s, every_s), stop);
-        if now_s >= self.survey_s {
-            self.survey_s = now_s.saturating_add(5);
-            self.survey(now_s);
-        }
-        let due: Vec<String> = self
-            .known
-            .iter()
-            .filter(|(_, known)| known.due_s <= now_s)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in due {
+        loop {
+            let now_s = unix_s(self.in_force.clock);
+            let config = self.in_force.config.load_full();
+            if now_s >= self.survey_s {
+                self.survey_s = now_s.saturating_add(5);
+                self.survey(now_s);
+            }
+            self.send_for_holidays(&config, now_s);
+            self.send_for_due(&config, now_s);
+            if self.under_way.is_empty() {
+                return;
+            }
+            let answer = self.told.recv_timeout(LOOKS_UP);
             if stop.is_over() {
                 return;
             }
-            self.read(&id, (now_s, every_s), stop);
+            if let Ok((whose, answer)) = answer {
+                self.take(whose, answer);
+            }
         }
     }
 
@@ -126,24 +185,108 @@ impl Calendars {
             if known.feeds != feeds {
                 known.feeds = feeds;
                 known.due_s = now_s;
+                known.told.clear();
             }
         }
     }
 
-    /// Reads one subscriber's calendars. While one of them cannot be read, what they said stays.
-    fn read(&mut self, id: &str, (now_s, every_s): (i64, i64), stop: &Stop) {
-        let Some(profile) = self.in_force.shared.directory.get(id) else {
-            return;
-        };
-        let outcome = self.entries(&profile, now_s..now_s.saturating_add(AHEAD_S), stop);
-        if stop.is_over() {
+    fn send_for_holidays(&mut self, config: &Config, now_s: i64) {
+        let feeds = &config.presence.holidays;
+        let is_due = self.holidays.feeds != *feeds || self.holidays.due_s <= now_s;
+        let is_nothing = feeds.is_empty() && self.holidays.feeds.is_empty();
+        if !is_due || is_nothing || self.under_way.contains(&Whose::House) {
             return;
         }
+        self.holidays.feeds.clone_from(feeds);
+        let every_s = i64::from(config.presence.calendar_refresh_s);
+        self.holidays.due_s = now_s.saturating_add(every_s);
+        let errand = Errand {
+            feeds: feeds.clone(),
+            client: self.anywhere.clone(),
+            window: now_s.saturating_sub(HOLIDAYS_S)..now_s.saturating_add(HOLIDAYS_S),
+            zone: None,
+        };
+        self.send(Whose::House, errand);
+    }
+
+    /// Has the calendars read that have been due the longest, as many at once as may be.
+    fn send_for_due(&mut self, config: &Config, now_s: i64) {
+        let networks = &config.presence.calendar_networks;
+        if self.fenced.1 != *networks {
+            self.fenced = (Feeds::public_or_in(networks), networks.clone());
+        }
+        let is_under_way = |id: &String| self.under_way.contains(&Whose::Subscriber(id.clone()));
+        let (busy, idle): (Vec<_>, Vec<_>) =
+            self.known.iter().partition(|(id, _)| is_under_way(id));
+        let mut room = AT_ONCE.saturating_sub(busy.len());
+        let troubled = busy.iter().filter(|(_, known)| !known.told.is_empty());
+        let mut troubled_room = TROUBLED_AT_ONCE.saturating_sub(troubled.count());
+        if room == 0 {
+            return;
+        }
+        let mut due: Vec<_> = idle
+            .into_iter()
+            .filter(|(_, known)| known.due_s <= now_s)
+            .map(|(id, known)| (known.due_s, id.clone(), !known.told.is_empty()))
+            .collect();
+        due.sort_unstable();
+        let zone = self.in_force.shared.policy.load().zone.clone();
+        for (_, id, is_troubled) in due {
+            let seat = match is_troubled {
+                true if troubled_room == 0 => continue,
+                true => &mut troubled_room,
+                false => &mut 1,
+            };
+            let Some(known) = self.known.get_mut(&id).filter(|_| room > 0) else {
+                return;
+            };
+            room -= 1;
+            *seat -= 1;
+            let every_s = i64::from(config.presence.calendar_refresh_s);
+            known.due_s = now_s.saturating_add(every_s);
+            let errand = Errand {
+                feeds: known.feeds.clone(),
+                client: self.fenced.0.clone(),
+                window: now_s..now_s.saturating_add(AHEAD_S),
+                zone: Some(zone.iana_name().unwrap_or("UTC").to_owned()),
+            };
+            self.send(Whose::Subscriber(id), errand);
+        }
+    }
+
+    /// Starts a thread that reads; it answers in any case.
+    fn send(&mut self, whose: Whose, errand: Errand) {
+        let (tell, of) = (self.tell.clone(), whose.clone());
+        let thread = Builder::new().name("calendar".to_owned());
+        let started = thread.spawn(move || {
+            let read = catch_unwind(AssertUnwindSafe(|| errand.run()));
+            let read = read.unwrap_or_else(|_| Err("a fault in reading it".to_owned()));
+            let feeds = errand.feeds;
+            tell.send((of, Answer { feeds, read })).ok();
+        });
+        match started {
+            Ok(_) => drop(self.under_way.insert(whose)),
+            Err(error) => tracing::warn!(%error, "a calendar is not read now"),
+        }
+    }
+
+    fn take(&mut self, whose: Whose, answer: Answer) {
+        self.under_way.remove(&whose);
+        match whose {
+            Whose::House => self.take_holidays(answer),
+            Whose::Subscriber(id) => self.take_entries(&id, answer),
+        }
+    }
+
+    /// While one of somebody's calendars cannot be read, what they said stays.
+    fn take_entries(&mut self, id: &str, answer: Answer) {
         let Some(known) = self.known.get_mut(id) else {
             return;
         };
-        known.due_s = now_s.saturating_add(every_s);
-        let fault = outcome.as_ref().err().cloned().unwrap_or_default();
+        if known.feeds != answer.feeds {
+            return;
+        }
+        let fault = answer.read.as_ref().err().cloned().unwrap_or_default();
         if fault != known.told {
             if fault.is_empty() {
                 tracing::info!(subscriber = id, "the calendar can be read again");
@@ -152,28 +295,12 @@ impl Calendars {
             }
             known.told = fault;
         }
-        if let Ok(signals) = outcome {
+        let profile = self.in_force.shared.directory.get(id);
+        if let (Ok(Read::Entries(entries)), Some(profile)) = (answer.read, profile) {
+            let statuses = &self.roster.house().statuses;
+            let signals = calendar::signals(&entries, &profile.triggers(), statuses);
             self.report(id, signals);
         }
-    }
-
-    fn entries(
-        &self,
-        profile: &Profile,
-        window: Range<i64>,
-        stop: &Stop,
-    ) -> Result<Vec<Signal>, String> {
-        let zone = self.in_force.shared.policy.load().zone.clone();
-        let zone = zone.iana_name().unwrap_or("UTC");
-        let mut entries = Vec::new();
-        for feed in profile.calendars() {
-            let text = self.fetch(feed, stop)?;
-            let read = calendar::read(&text, zone, window.clone());
-            entries.extend(read.map_err(|fault| format!("{}: {fault}", without_secret(feed)))?);
-        }
-        entries.sort_by_key(|entry| entry.from_s);
-        let statuses = &self.roster.house().statuses;
-        Ok(calendar::signals(&entries, &profile.triggers(), statuses))
     }
 
     fn report(&self, id: &str, signals: Vec<Signal>) {
@@ -184,103 +311,21 @@ impl Calendars {
         }
     }
 
-    fn read_holidays(&mut self, config: &Config, (now_s, every_s): (i64, i64), stop: &Stop) {
-        let feeds = &config.presence.holidays;
-        let is_due = self.holidays.feeds != *feeds || self.holidays.due_s <= now_s;
-        if !is_due || (feeds.is_empty() && self.holidays.feeds.is_empty()) {
+    fn take_holidays(&mut self, answer: Answer) {
+        if answer.feeds != self.holidays.feeds {
             return;
         }
-        self.holidays.feeds.clone_from(feeds);
-        self.holidays.due_s = now_s.saturating_add(every_s);
-        let window = now_s.saturating_sub(HOLIDAYS_S)..now_s.saturating_add(HOLIDAYS_S);
-        let mut days = Holidays::default();
-        let mut fault = String::new();
-        for feed in feeds {
-            let read = self
-                .fetch(feed, stop)
-                .and_then(|text| calendar::holidays(&text, window.clone()));
-            match read {
-                Ok(more) => days = days.and(&more),
-                Err(error) => fault = format!("{}: {error}", without_secret(feed)),
-            }
-        }
-        if stop.is_over() {
-            return;
-        }
+        let fault = answer.read.as_ref().err().cloned().unwrap_or_default();
         if fault != self.holidays.told {
             if !fault.is_empty() {
                 tracing::warn!(fault, "the holidays cannot be read; those known stay");
             }
-            self.holidays.told.clone_from(&fault);
+            self.holidays.told = fault;
         }
-        if fault.is_empty() {
+        if let Ok(Read::Holidays(days)) = answer.read {
             self.in_force.observe(days);
             let house = HouseRules::clone(&self.in_force.shared.policy.load().house);
             self.runtime.block_on(self.roster.set_house(house));
-        }
-    }
-
-    /// The text of a calendar. A server that hangs does not hold up the end: who asks it has
-    /// nothing of ours.
-    fn fetch(&self, feed: &str, stop: &Stop) -> Result<String, String> {
-        let (told, answer) = mpsc::sync_channel(1);
-        let (agent, asked) = (self.agent.clone(), feed.to_owned());
-        let asking = Builder::new().name("calendar".to_owned());
-        asking
-            .spawn(move || told.send(fetched(&agent, &asked)).ok())
-            .map_err(|error| error.to_string())?;
-        loop {
-            match answer.recv_timeout(LOOKS_UP) {
-                Ok(answer) => return answer,
-                Err(RecvTimeoutError::Timeout) if !stop.is_over() => {}
-                Err(_) => return Err("the server ends".to_owned()),
-            }
-        }
-    }
-}
-
-fn fetched(agent: &ureq::Agent, feed: &str) -> Result<String, String> {
-    let mut text = String::new();
-    let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", without_secret(feed));
-    if feed.starts_with('/') {
-        let file = File::open(feed).map_err(|error| fault(&error))?;
-        let mut limited = file.take(SIZE_LIMIT_BYTES);
-        limited
-            .read_to_string(&mut text)
-            .map_err(|error| fault(&error))?;
-        return Ok(text);
-    }
-    let mut response = agent.get(feed).call().map_err(|error| fault(&error))?;
-    let body = response.body_mut().with_config().limit(SIZE_LIMIT_BYTES);
-    body.read_to_string().map_err(|error| fault(&error))
-}
-
-/// A URL as the log may have it: calendars hide their key in path, query, or before the host.
-fn without_secret(feed: &str) -> &str {
-    match feed.split_once("://") {
-        None => feed,
-        Some((_, rest)) => {
-            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-            authority.rsplit('@').next().unwrap_or_default()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_has_the_host_of_a_calendar_only() {
-        for (feed, told) in [
-            (
-                "https://user:secret@example.com:8443/key.ics?k=1",
-                "example.com:8443",
-            ),
-            ("https://example.com?key=secret", "example.com"),
-            ("/srv/anna.ics", "/srv/anna.ics"),
-        ] {
-            assert_eq!(without_secret(feed), told);
         }
     }
 }

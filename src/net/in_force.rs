@@ -19,6 +19,13 @@ use crate::presence::Holidays;
 use crate::proxy::policy::{Network, Policy};
 use crate::proxy::{Names, Wanted};
 
+/// Logs what the configuration says and hardly means.
+pub(super) fn warn(config: &Config, policy: &Policy) {
+    for warning in config.warnings(&policy.plan) {
+        tracing::warn!("{warning}");
+    }
+}
+
 /// How long a start waits for name servers; it goes on without them.
 const START_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a reload or a check waits.
@@ -177,6 +184,7 @@ impl InForce {
         let mut policy = compile(&config, &surveyed)?.bound(&self.addresses);
         policy = policy.observing((**self.holidays.load()).clone());
         prepare(&config)?;
+        warn(&config, &policy);
         surveyed.publish(names, now_ms);
         self.shared.policy.store(Arc::new(policy));
         let config = Arc::new(config);

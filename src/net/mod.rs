@@ -17,6 +17,7 @@ mod counters;
 mod dns;
 mod epoll;
 mod errand;
+mod feeds;
 mod gauges;
 mod handler;
 mod in_force;

@@ -17,7 +17,7 @@ use super::clock::Clock;
 use super::codes::Codes;
 use super::counters::Latency;
 use super::gauges::Gauges;
-use super::in_force::{InForce, Surveyed};
+use super::in_force::{self, InForce, Surveyed};
 use super::names::{NameService, Resolving};
 use super::post::{Post, posts};
 use super::reminders::{keep_passwords_for, tell_of_missing};
@@ -77,6 +77,7 @@ impl Server {
         let clock = Clock::start();
         let surveyed = Surveyed::for_start(&config, clock.now().ms);
         let policy = compile(&config, &surveyed).map_err(StartError::Config)?;
+        in_force::warn(&config, &policy);
         let tls = Tls::load(&config, unix_s(clock)).map_err(StartError::Config)?;
         let store = open_store(&config)?;
         store.maintain(unix_s(clock)).map_err(StartError::Store)?;

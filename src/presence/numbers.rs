@@ -15,6 +15,8 @@ pub const KEY_LIMIT_BYTES: usize = 64;
 const SHORTEST_NATIONAL: usize = 3;
 /// E.164 allows 15 digits; Germany and Austria have been seen to use more.
 const LONGEST_DIGITS: usize = 18;
+/// Whole numbers, country code and all, that have fewer digits are known to be some.
+const FEWEST_DIGITS: usize = 10;
 
 /// How numbers are written in one region: its country code and its prefixes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -214,6 +216,24 @@ impl NumberPlan {
         number
             .is_valid()
             .then(|| number.format().mode(Mode::E164).to_string())
+    }
+
+    /// Whether the digits are a number's beginning and no whole number: too few, and none that its
+    /// country gives. Of extensions and short codes such as `110` that cannot be told.
+    pub fn is_beginning(&self, digits: &str) -> bool {
+        let after = |prefix: &Option<String>| {
+            let prefix = prefix.as_deref().filter(|prefix| prefix.starts_with('0'))?;
+            digits.strip_prefix(prefix)
+        };
+        let abroad = digits
+            .strip_prefix('+')
+            .or_else(|| after(&self.international_prefix));
+        let home = after(&self.national_prefix).map(|rest| format!("{}{rest}", self.country_code));
+        let Some(international) = abroad.map(str::to_owned).or(home) else {
+            return false;
+        };
+        international.len() < FEWEST_DIGITS
+            && self.valid_e164(&format!("+{international}")).is_none()
     }
 
     /// A number that no plan knows: with a prefix and long enough it is one all the same (test

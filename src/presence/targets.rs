@@ -88,6 +88,15 @@ impl TargetPattern {
         })
     }
 
+    /// How to write what was likely meant, where a number is only the beginning of one: without `*`
+    /// it matches nothing that anybody dials.
+    pub fn likely_meant(&self, plan: &NumberPlan) -> Option<String> {
+        match self {
+            Self::Number(number) if plan.is_beginning(number) => Some(format!("{number}*")),
+            _ => None,
+        }
+    }
+
     /// How much of a target it names.
     fn length(&self) -> usize {
         match self {
@@ -312,6 +321,30 @@ mod tests {
         let told = refused(&[], &["+49*"], "+43123456").unwrap();
         assert!(told.contains("forwarding.allow"), "{told}");
         assert_eq!(refused(&[], &[], "+43123456"), None);
+    }
+
+    #[test]
+    fn the_beginning_of_a_number_is_told_from_a_whole_one() {
+        let plan = crate::presence::sample::plan();
+        let meant = |text: &str| TargetPattern::parse(text).unwrap().likely_meant(&plan);
+        for beginning in [
+            "+49900", "+49 900", "0900", "0049900", "+1900", "+882", "+499001",
+        ] {
+            let plain = beginning.replace(' ', "");
+            assert_eq!(meant(beginning), Some(format!("{plain}*")), "{beginning}");
+        }
+        for whole in [
+            "+49900*",
+            "110",
+            "101",
+            "+4930123456",
+            "+29022158",
+            "+495551234567",
+            "sip:*",
+            "*",
+        ] {
+            assert_eq!(meant(whole), None, "{whole}");
+        }
     }
 
     #[test]

@@ -1,0 +1,293 @@
+//! Reads a calendar from where its URL leads, or from a file; within bounds of time, size and place.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+
+use crate::proxy::policy::Network;
+
+/// How large a calendar may be.
+const SIZE_LIMIT_BYTES: u64 = 8 << 20;
+/// How long a server of calendars has to answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The client that reads calendars.
+#[derive(Clone)]
+pub(super) struct Feeds {
+    agent: ureq::Agent,
+}
+
+impl Feeds {
+    /// For feeds of the administrator, wherever they are.
+    pub(super) fn anywhere() -> Self {
+        Self {
+            agent: config().new_agent(),
+        }
+    }
+
+    /// For feeds that people name themselves: on the public network, and in `allowed`. Each address
+    /// is judged when it is connected to, after names are resolved and on every redirect.
+    pub(super) fn public_or_in(allowed: &[Network]) -> Self {
+        let resolver = Fence {
+            allowed: allowed.into(),
+            names: DefaultResolver::default(),
+        };
+        let connector = DefaultConnector::default();
+        Self {
+            agent: ureq::Agent::with_parts(config(), connector, resolver),
+        }
+    }
+
+    /// The text of a calendar.
+    pub(super) fn fetch(&self, feed: &str) -> Result<String, String> {
+        let mut text = String::new();
+        let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", without_secret(feed));
+        if feed.starts_with('/') {
+            let file = File::open(feed).map_err(|error| fault(&error))?;
+            let mut limited = file.take(SIZE_LIMIT_BYTES);
+            limited
+                .read_to_string(&mut text)
+                .map_err(|error| fault(&error))?;
+            return Ok(text);
+        }
+        // What is in the URL is a secret: no redirect may send it in clear.
+        let is_secure = feed.to_ascii_lowercase().starts_with("https:");
+        let request = self.agent.get(feed).config().https_only(is_secure).build();
+        let mut response = request.call().map_err(|error| match &error {
+            ureq::Error::Other(told) => fault(told),
+            error => fault(error),
+        })?;
+        let body = response.body_mut().with_config().limit(SIZE_LIMIT_BYTES);
+        body.read_to_string().map_err(|error| fault(&error))
+    }
+}
+
+fn config() -> Config {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .user_agent(concat!("pointsman/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// Resolves names, and hands on only the addresses that may be connected to.
+#[derive(Debug)]
+struct Fence {
+    allowed: Box<[Network]>,
+    names: DefaultResolver,
+}
+
+impl Resolver for Fence {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.names.resolve(uri, config, timeout)?;
+        // A proxy of the environment is the administrator's, and judges by itself.
+        let proxy = config.proxy().map(|proxy| proxy.uri().host());
+        if proxy.is_some_and(|proxy| proxy == uri.host()) {
+            return Ok(found);
+        }
+        let mut may_be = self.empty();
+        let mut refused = None;
+        for address in found.iter() {
+            match self.admits(address.ip()) {
+                true => may_be.push(*address),
+                false => refused = Some(address.ip()),
+            }
+        }
+        match refused {
+            Some(address) if may_be.is_empty() => Err(ureq::Error::Other(
+                format!(
+                    "{address} is not on the public network, and calendars that people name are \
+                     not read from elsewhere; the administrator allows it by \
+                     presence.calendar_networks"
+                )
+                .into(),
+            )),
+            _ => Ok(may_be),
+        }
+    }
+}
+
+impl Fence {
+    fn admits(&self, address: IpAddr) -> bool {
+        is_public(address) || self.allowed.iter().any(|network| network.holds(address))
+    }
+}
+
+/// Whether an address belongs to the public network (the special-purpose registries of RFC 6890).
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => is_public_v4(v4),
+        IpAddr::V6(v6) => is_public_v6(v6),
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let is_special = address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_documentation()
+        || a == 0
+        || (a == 100 && (64..128).contains(&b))
+        || (a, b, c) == (192, 0, 0)
+        || (a == 198 && (b == 18 || b == 19))
+        || a >= 224;
+    !is_special
+}
+
+/// Global unicast only; what stands for an IPv4 address (6to4, NAT64) is judged as that.
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let v4 = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
+    match (a, b, c) {
+        (0x0064, 0xff9b, 0) if (d, e, f) == (0, 0, 0) => is_public_v4(v4(g, h)),
+        (0x2002, high, low) => is_public_v4(v4(high, low)),
+        // Teredo, ORCHID and the like; documentation.
+        (0x2001, 0..0x0200 | 0x0db8, _) | (0x3fff, 0..0x1000, _) => false,
+        _ => (0x2000..0x4000).contains(&a),
+    }
+}
+
+/// A URL as the log may have it: calendars hide their key in path, query, or before the host.
+pub(super) fn without_secret(feed: &str) -> &str {
+    match feed.split_once("://") {
+        None => feed,
+        Some((_, rest)) => {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            authority.rsplit('@').next().unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    use std::net::{SocketAddr, TcpListener};
+    use std::thread::JoinHandle;
+
+    use super::*;
+
+    /// A server that answers one request with this, and says whether one came.
+    fn server(
+        address: &str,
+        answer: impl FnOnce(SocketAddr) -> String + Send + 'static,
+    ) -> (SocketAddr, JoinHandle<()>) {
+        let listener = TcpListener::bind((address, 0)).unwrap();
+        let bound = listener.local_addr().unwrap();
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines.next().unwrap().unwrap() != "" {}
+            stream.write_all(answer(bound).as_bytes()).unwrap();
+        });
+        (bound, thread)
+    }
+
+    fn network(base: &str) -> Network {
+        Network::host(base.parse().unwrap())
+    }
+
+    #[test]
+    fn people_reach_the_public_network_and_what_is_allowed() {
+        for (address, is_one) in [
+            ("0.0.0.0", false),
+            ("10.1.2.3", false),
+            ("100.64.0.1", false),
+            ("127.0.0.1", false),
+            ("169.254.169.254", false),
+            ("172.31.0.1", false),
+            ("192.168.1.1", false),
+            ("198.19.0.1", false),
+            ("224.0.0.1", false),
+            ("255.255.255.255", false),
+            ("::", false),
+            ("::1", false),
+            ("::ffff:10.0.0.1", false),
+            ("64:ff9b::10.0.0.1", false),
+            ("64:ff9b:1::1", false),
+            ("2001:db8::1", false),
+            ("2002:a00:1::1", false),
+            ("fd00::1", false),
+            ("fe80::1", false),
+            ("ff02::1", false),
+            ("9.9.9.9", true),
+            ("172.32.0.1", true),
+            ("::ffff:9.9.9.9", true),
+            ("64:ff9b::9.9.9.9", true),
+            ("2620:fe::fe", true),
+            ("2a00:1450:4001::1", true),
+        ] {
+            assert_eq!(is_public(address.parse().unwrap()), is_one, "{address}");
+        }
+        let fence = Fence {
+            allowed: [network("10.0.0.9")].into(),
+            names: DefaultResolver::default(),
+        };
+        assert!(fence.admits("10.0.0.9".parse().unwrap()));
+        assert!(!fence.admits("10.0.0.8".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_host_within_is_refused_however_it_is_written() {
+        let people = Feeds::public_or_in(&[]);
+        for host in [
+            "127.0.0.1",
+            "localhost",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "2130706433",
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            listener.set_nonblocking(true).unwrap();
+            let error = people
+                .fetch(&format!("https://{host}:{port}/secret"))
+                .unwrap_err();
+            assert!(error.contains("presence.calendar_networks"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+            assert!(listener.accept().is_err(), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_leads_nowhere_that_a_feed_may_not_lead() {
+        let outside = |_| "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned();
+        let (address, answered) = server("127.0.0.1", outside);
+        let allowed = Feeds::public_or_in(&[network("127.0.0.1")]);
+        assert_eq!(allowed.fetch(&format!("http://{address}/")).unwrap(), "ok");
+        answered.join().unwrap();
+        let (address, answered) = server("127.0.0.1", |own| {
+            let port = own.port();
+            format!(
+                "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.2:{port}/\r\ncontent-length: 0\r\n\r\n"
+            )
+        });
+        let error = allowed.fetch(&format!("http://{address}/")).unwrap_err();
+        answered.join().unwrap();
+        assert!(error.contains("127.0.0.2 is not on the public"), "{error}");
+    }
+
+    #[test]
+    fn the_log_has_the_host_of_a_calendar_only() {
+        for (feed, told) in [
+            (
+                "https://user:secret@example.com:8443/key.ics?k=1",
+                "example.com:8443",
+            ),
+            ("https://example.com?key=secret", "example.com"),
+            ("/srv/anna.ics", "/srv/anna.ics"),
+        ] {
+            assert_eq!(without_secret(feed), told);
+        }
+    }
+}
