@@ -13,6 +13,8 @@ use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use super::{Refusals, list};
 use crate::call::Entry;
+use crate::message::{Scheme, Uri};
+use crate::presence::Status;
 use crate::store::Position;
 
 /// How many entries are read at once where all are wanted.
@@ -29,9 +31,15 @@ pub(super) struct JournalEntry {
     pub at: Timestamp,
     /// The caller's address.
     pub from: String,
+    /// Who that is, where it is a subscriber.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_name: Option<String>,
     /// The target of a forwarding, or who answered.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
+    /// Who that is, where it is a subscriber.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_name: Option<String>,
     /// The Call-ID, possibly cut.
     pub call_id: String,
     /// How long it rang, in milliseconds.
@@ -40,7 +48,7 @@ pub(super) struct JournalEntry {
     pub talk_s: u32,
     /// The final status that the caller got.
     pub status: u32,
-    /// Why, as labels.
+    /// Why, as labels; nothing of the status of those to whom the call was forwarded.
     pub reasons: Vec<String>,
 }
 
@@ -52,6 +60,8 @@ pub(super) struct JournalPage {
     /// Continues the listing as `before`; absent at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// After so many days entries are gone.
+    pub kept_days: u32,
 }
 
 /// Which part of the journal is wanted.
@@ -93,8 +103,14 @@ pub(super) async fn journal(
         Some((position, _)) if found.len() == limit => Some(position.0.to_string()),
         _ => None,
     };
-    let entries = found.iter().filter_map(|(_, bytes)| entry(bytes)).collect();
-    Ok(Json(JournalPage { entries, next }))
+    let entries = found.iter();
+    Ok(Json(JournalPage {
+        entries: entries
+            .filter_map(|(_, bytes)| entry(&state, bytes))
+            .collect(),
+        next,
+        kept_days: state.journal_days(),
+    }))
 }
 
 /// Every entry of a subscriber, the newest first.
@@ -105,7 +121,7 @@ pub(super) fn whole_journal(state: &ApiState, key: u64) -> Result<Vec<JournalEnt
         let read = state.store().read_journal(key, before, PAGE);
         let read = read.map_err(|error| Failure::new(Kind::Storage, error.to_string()))?;
         before = read.last().map(|(position, _)| *position);
-        entries.extend(read.iter().filter_map(|(_, bytes)| entry(bytes)));
+        entries.extend(read.iter().filter_map(|(_, bytes)| entry(state, bytes)));
         if read.len() < PAGE {
             return Ok(entries);
         }
@@ -122,22 +138,66 @@ fn position(text: &str) -> Result<Position, Failure> {
     })
 }
 
-fn entry(bytes: &[u8]) -> Option<JournalEntry> {
+fn entry(state: &ApiState, bytes: &[u8]) -> Option<JournalEntry> {
     let entry = Entry::decode(bytes)?;
-    let reasons = text(entry.reasons);
+    let (from, target) = (text(entry.from), text(entry.target));
     Some(JournalEntry {
         kind: entry.kind.name(),
         at: instant(entry.at_unix_ms),
-        from: text(entry.from),
-        target: text(entry.target),
+        from_name: name_of(state, &from),
+        from,
+        target_name: name_of(state, &target),
+        target,
         call_id: text(entry.call_id),
         ring_ms: entry.ring_ms,
         talk_s: entry.talk_s,
         status: entry.status,
-        reasons: reasons
-            .split(',')
-            .filter(|label| !label.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        reasons: own_reasons(&text(entry.reasons)),
     })
+}
+
+/// The subscriber behind an address, by the name of now.
+fn name_of(state: &ApiState, address: &str) -> Option<String> {
+    let uri = Uri::parse(address.as_bytes()).ok()?;
+    let policy = state.shared().policy.load();
+    if uri.scheme != Scheme::Tel && !policy.is_ours(uri.host) {
+        return None;
+    }
+    let user = uri.unescaped_user();
+    let directory = state.directory();
+    let profile = directory.profile(directory.find_dialled(&user, &policy.plan)?)?;
+    Some(profile.display_name().to_owned())
+}
+
+/// The labels without the statuses of those to whom the call went on: no journal is a history of a
+/// colleague's status.
+fn own_reasons(labels: &str) -> Vec<String> {
+    let mut is_elsewhere = false;
+    let labels = labels.split(',').filter(|label| !label.is_empty());
+    let own = labels.filter(|label| {
+        let is_status = Status::from_name(label).is_some() || *label == "expired";
+        let is_hidden = is_elsewhere && is_status;
+        is_elsewhere |= label.ends_with("_forward");
+        !is_hidden
+    });
+    own.map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_reasons;
+
+    #[test]
+    fn a_journal_tells_no_colleagues_status() {
+        let told = |labels| own_reasons(labels).join(",");
+        assert_eq!(
+            told("dnd,in_call,immediate_forward,expired,away,immediate_reject"),
+            "dnd,in_call,immediate_forward,immediate_reject"
+        );
+        assert_eq!(
+            told("available,failed_no_answer"),
+            "available,failed_no_answer"
+        );
+        assert_eq!(told(""), "");
+    }
 }

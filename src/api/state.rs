@@ -148,6 +148,8 @@ pub struct Parts {
     pub events: Arc<Events>,
     /// The decisions of late.
     pub traces: Traces,
+    /// How long journal entries are kept.
+    pub journal_days: u32,
     /// Whether the API ends: streams end with it.
     pub ending: watch::Receiver<bool>,
 }
@@ -225,6 +227,10 @@ impl ApiState {
 
     pub(super) fn traces(&self) -> &Traces {
         &self.0.traces
+    }
+
+    pub(super) fn journal_days(&self) -> u32 {
+        self.0.journal_days
     }
 
     pub(super) fn ending(&self) -> watch::Receiver<bool> {

@@ -259,6 +259,7 @@ fn world_over(store: Memory, admin: Option<&str>) -> World {
         provider: super::oidc::SignInProvider::default(),
         events: Arc::new(Events::new("run")),
         traces: Traces::default(),
+        journal_days: 90,
         ending,
     });
     state.set_admin_token(admin);

@@ -94,6 +94,7 @@ pub(super) async fn start_api_and_tell(
         provider: SignInProvider::default(),
         events: Arc::new(Events::new(epoch()?)),
         traces: Traces::default(),
+        journal_days: server.config().store.journal_days,
         ending: ending.clone(),
     });
     put_in_force(&state, &server.config());

@@ -3,8 +3,8 @@
 use super::fault::Fault;
 use super::lexeme::{Params, closing_quote, is_space, is_token, part, skip_space, tail, trimmed};
 use super::remembered::{Field, Place};
+use super::scan::{find, find2, find3};
 use super::uri::Uri;
-use memchr::{memchr, memchr2, memchr3};
 
 /// `"Display" <uri>;params` or `uri;params`; every part is as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct NameAddr<'a> {
     pub params: &'a [u8],
     /// Written as the grammar has it.
     strict: bool,
+    /// How many `tag` parameters there are, with and without a value.
+    pub(super) tags: u8,
 }
 
 impl<'a> NameAddr<'a> {
@@ -38,12 +40,21 @@ impl<'a> NameAddr<'a> {
             tag: None,
             params,
             strict,
+            tags: 0,
         };
-        address.tag = address
-            .param(b"tag")
-            .flatten()
-            .filter(|tag| !tag.is_empty());
+        address.read_tags();
         Ok(address)
+    }
+
+    fn read_tags(&mut self) {
+        for param in self.params() {
+            if param.name.len() == 3 && param.is(b"tag") {
+                if self.tags == 0 {
+                    self.tag = param.value.filter(|tag| !tag.is_empty());
+                }
+                self.tags = self.tags.saturating_add(1);
+            }
+        }
     }
 
     /// The value of a header parameter, in any case: `Some(None)` when it has none.
@@ -77,6 +88,7 @@ pub(super) struct AddressPlaces {
     tag: Option<Place>,
     params: Place,
     strict: bool,
+    tags: u8,
 }
 
 impl<'a> Field<'a> for NameAddr<'a> {
@@ -90,6 +102,7 @@ impl<'a> Field<'a> for NameAddr<'a> {
             tag: self.tag.map(place),
             params: place(self.params),
             strict: self.strict,
+            tags: self.tags,
         }
     }
 
@@ -100,6 +113,7 @@ impl<'a> Field<'a> for NameAddr<'a> {
             tag: places.tag.map(|place| place.within(message)),
             params: places.params.within(message),
             strict: places.strict,
+            tags: places.tags,
         }
     }
 }
@@ -123,7 +137,7 @@ fn form(bytes: &[u8]) -> Result<Form, Fault> {
             _ => Err(Fault::MalformedAddress),
         };
     }
-    match memchr3(b'<', b'"', b';', bytes) {
+    match find3(b'<', b'"', b';', bytes) {
         Some(open) if bytes.get(open) == Some(&b'<') => Ok(Form::Bracketed {
             display_end: open,
             open,
@@ -137,7 +151,7 @@ type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8], bool);
 
 fn bracketed(bytes: &[u8], display_end: usize, open: usize) -> Result<Parts<'_>, Fault> {
     let inner = tail(bytes, open + 1);
-    let close = memchr(b'>', inner).ok_or(Fault::MalformedAddress)?;
+    let close = find(b'>', inner).ok_or(Fault::MalformedAddress)?;
     let after = trimmed(tail(inner, close + 1));
     if after.first().is_some_and(|&byte| byte != b';') || has_open_quote(after) {
         return Err(Fault::MalformedAddress);
@@ -156,9 +170,9 @@ fn bracketed(bytes: &[u8], display_end: usize, open: usize) -> Result<Parts<'_>,
 /// Without brackets every parameter is the header's, none the URI's; a URI that has a comma or a
 /// question mark must stand in brackets (RFC 3261 §20).
 fn bare(bytes: &[u8]) -> Result<Parts<'_>, Fault> {
-    let end = memchr(b';', bytes).unwrap_or(bytes.len());
+    let end = find(b';', bytes).unwrap_or(bytes.len());
     let (uri, params) = (trimmed(part(bytes, 0..end)), tail(bytes, end));
-    if memchr2(b',', b'?', uri).is_some() || has_open_quote(params) {
+    if find2(b',', b'?', uri).is_some() || has_open_quote(params) {
         return Err(Fault::MalformedAddress);
     }
     Ok((part(bytes, 0..0), uri, params, true))
@@ -166,7 +180,7 @@ fn bare(bytes: &[u8]) -> Result<Parts<'_>, Fault> {
 
 fn has_open_quote(params: &[u8]) -> bool {
     let mut from = 0;
-    while let Some(open) = memchr(b'"', tail(params, from)) {
+    while let Some(open) = find(b'"', tail(params, from)) {
         match closing_quote(params, from + open + 1) {
             Some(close) => from = close + 1,
             None => return true,

@@ -2,9 +2,10 @@
 
 use super::address::NameAddr;
 use super::fault::Fault;
-use super::lexeme::{Elements, number, part, tail};
+use super::lexeme::{Elements, number, part};
 use super::limits;
 use super::name::{Method, Name};
+use super::scan;
 use super::start::Start;
 use super::uri::{Scheme, Uri, has_illegal_byte};
 use super::via::MAGIC_COOKIE;
@@ -47,29 +48,20 @@ fn framing(message: &Message<'_>) -> Result<(), Fault> {
 /// A CR that ends no line ends one for some peers: they would see a header that we do not.
 fn lines(message: &Message<'_>) -> Result<(), Fault> {
     let bytes = message.bytes();
-    let head = part(bytes, 0..message.headers_end());
-    if has_bare_return(head) {
+    if message.has_bare_return() {
         return Err(Fault::MalformedHeader);
     }
     if message.lines_count() > limits::HEADERS {
         return Err(Fault::TooManyHeaders);
     }
-    if head.len() > limits::HEADER_BYTES && message.longest_line() > limits::HEADER_BYTES {
+    if message.headers_end() > limits::HEADER_BYTES && message.longest_line() > limits::HEADER_BYTES
+    {
         return Err(Fault::HeaderTooLong);
     }
     if bytes.len() > limits::MESSAGE_BYTES && message.method().is_some() {
         return Err(Fault::MessageTooLarge);
     }
     Ok(())
-}
-
-fn has_bare_return(head: &[u8]) -> bool {
-    // Without a branch for each byte, so that the compiler takes many at a time.
-    let pairs = head.iter().zip(tail(head, 1));
-    let found = pairs.fold(0u8, |found, (&byte, &next)| {
-        found | (u8::from(byte == b'\r') & u8::from(next != b'\n'))
-    });
-    found != 0
 }
 
 /// Header fields in a Request-URI would become headers of whoever receives it (RFC 3261 §19.1.1).
@@ -175,22 +167,17 @@ fn party(
     has_uri: bool,
     (malformed, two_tags): (Fault, Fault),
 ) -> Result<(), Fault> {
-    let (uri, mut tags) = (address.uri, 0);
-    if !address.is_strict() || has_illegal_byte(uri) || !has_uri {
+    if !address.is_strict() || has_illegal_byte(address.uri) || !has_uri {
         return Err(malformed);
     }
-    for tag in address.params().filter(|param| param.is(b"tag")) {
-        let value = tag.value.unwrap_or_default();
-        let is_plain = value.is_ascii() && !has_illegal_byte(value);
-        if value.is_empty() || !is_plain {
-            return Err(malformed);
-        }
-        if value.len() > limits::TAG_BYTES {
-            return Err(Fault::TagTooLong);
-        }
-        tags += 1;
+    match (address.tag, address.tags) {
+        (None, 0) => Ok(()),
+        (None, _) => Err(malformed),
+        (Some(tag), _) if !tag.is_ascii() || has_illegal_byte(tag) => Err(malformed),
+        (_, 2..) => Err(two_tags),
+        (Some(tag), _) if tag.len() > limits::TAG_BYTES => Err(Fault::TagTooLong),
+        _ => Ok(()),
     }
-    if tags > 1 { Err(two_tags) } else { Ok(()) }
 }
 
 /// A Call-ID is one or two words: no blank, which a fold would be too, and no control byte.
@@ -199,14 +186,10 @@ fn call_id(message: &Message<'_>) -> Result<(), Fault> {
     if call_id.len() > limits::CALL_ID_BYTES {
         return Err(Fault::CallIdTooLong);
     }
-    let illegal = |byte| u8::from(byte <= b' ') | u8::from(byte == 0x7f);
-    let found = call_id
-        .iter()
-        .fold(0u8, |found, &byte| found | illegal(byte));
-    if found == 0 {
-        Ok(())
-    } else {
-        Err(Fault::MalformedCallId)
+    let is_illegal = |block: scan::Block| block.is_at_most(b' ').or(block.is(0x7f));
+    match scan::any(call_id, is_illegal) {
+        false => Ok(()),
+        true => Err(Fault::MalformedCallId),
     }
 }
 

@@ -4,9 +4,9 @@ use super::fault::{Fault, Malformed};
 use super::lexeme::{is_token, number, part, tail, trim};
 use super::name::Name;
 use super::remembered::Remembered;
+use super::scan::{find, find2};
 use super::start::StartLine;
 use super::view::Message;
-use memchr::memchr;
 use std::ops::Range;
 
 /// The largest message: what a UDP datagram can carry.
@@ -27,6 +27,8 @@ pub struct Index {
     pub(super) body_at: usize,
     /// The first fault of the header section as a whole.
     pub(super) fault: Option<Fault>,
+    /// Whether a CR in the start line or a header line ends no line.
+    pub(super) has_bare_return: bool,
     pub(super) remembered: Remembered,
 }
 
@@ -73,6 +75,7 @@ impl Index {
             headers_end: 0,
             body_at: 0,
             fault: None,
+            has_bare_return: false,
             remembered: Remembered::default(),
         }
     }
@@ -83,10 +86,11 @@ impl Index {
     pub fn parse<'a>(&'a mut self, datagram: &'a [u8]) -> Result<Message<'a>, Malformed> {
         let bytes = without_leading_line_ends(datagram)?;
         self.remembered.clear();
-        let line_end = memchr(b'\n', bytes).unwrap_or(bytes.len());
-        let line = part(bytes, 0..line_end);
+        self.has_bare_return = false;
+        self.first_header_at = self.line_end(bytes, 0);
+        let line = part(bytes, 0..self.first_header_at);
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
         self.start = StartLine::parse(line.strip_suffix(b"\r").unwrap_or(line))?;
-        self.first_header_at = (line_end + 1).min(bytes.len());
         self.read_headers(bytes);
         let end = self.end(bytes);
         Ok(Message::new(part(bytes, 0..end), self))
@@ -98,8 +102,8 @@ impl Index {
         head: &'a [u8],
         name: Name,
     ) -> impl Iterator<Item = &'a [u8]> {
-        let line_end = memchr(b'\n', head).map_or(head.len(), |at| at + 1);
-        self.first_header_at = line_end;
+        self.has_bare_return = false;
+        self.first_header_at = self.line_end(head, 0);
         self.read_headers(head);
         let lines = self.lines.iter().filter(move |line| line.name == name);
         lines.map(|line| part(head, line.value_start as usize..line.value_end as usize))
@@ -134,7 +138,7 @@ impl Index {
     fn read_line(&mut self, bytes: &[u8], start: usize) -> usize {
         if let Some((name, colon)) = Name::before_colon(tail(bytes, start)) {
             let name_end = start + colon;
-            let end = line_end(bytes, start);
+            let end = self.folded_line_end(bytes, name_end + 1);
             let value = trim(bytes, name_end + 1..end);
             self.push(Line {
                 name,
@@ -142,7 +146,7 @@ impl Index {
             });
             return end;
         }
-        let end = line_end(bytes, start);
+        let end = self.folded_line_end(bytes, start);
         self.read_odd_line(bytes, start..end);
         end
     }
@@ -150,7 +154,7 @@ impl Index {
     /// Reads a line with any name. Without a colon it has no name and its whole text as value.
     fn read_odd_line(&mut self, bytes: &[u8], span: Range<usize>) {
         let line = part(bytes, span.clone());
-        let colon = memchr(b':', line).unwrap_or(0);
+        let colon = find(b':', line).unwrap_or(0);
         let raw_name = part(line, 0..colon);
         let name_length = raw_name.trim_ascii_end().len();
         let name = Name::from_bytes(part(line, 0..name_length));
@@ -168,6 +172,32 @@ impl Index {
             name,
             ..Line::new(span.start, name_end, value, span.end)
         });
+    }
+
+    /// The offset after the line that `at` is in, its continuations included.
+    #[inline]
+    fn folded_line_end(&mut self, bytes: &[u8], at: usize) -> usize {
+        let mut end = self.line_end(bytes, at);
+        while matches!(bytes.get(end), Some(b' ' | b'\t')) {
+            end = self.line_end(bytes, end);
+        }
+        end
+    }
+
+    /// The offset after the first line end from `at` on: CRLF, or LF alone.
+    #[inline]
+    fn line_end(&mut self, bytes: &[u8], at: usize) -> usize {
+        let mut from = at;
+        while let Some(found) = find2(b'\r', b'\n', tail(bytes, from)) {
+            let after = from + found + 1;
+            match (bytes.get(after - 1), bytes.get(after)) {
+                (Some(b'\n'), _) => return after,
+                (_, Some(b'\n')) => return after + 1,
+                (_, next) => self.has_bare_return |= next.is_some(),
+            }
+            from = after;
+        }
+        bytes.len()
     }
 
     #[inline]
@@ -251,20 +281,6 @@ fn without_leading_line_ends(datagram: &[u8]) -> Result<&[u8], Malformed> {
     } else {
         Ok(rest)
     }
-}
-
-/// The offset after the line that begins at `at`, its continuations included.
-#[inline]
-fn line_end(bytes: &[u8], at: usize) -> usize {
-    let mut from = at;
-    while let Some(found) = memchr(b'\n', tail(bytes, from)) {
-        let end = from + found + 1;
-        if !matches!(bytes.get(end), Some(b' ' | b'\t')) {
-            return end;
-        }
-        from = end;
-    }
-    bytes.len()
 }
 
 /// Offsets fit: a message has at most `LARGEST_BYTES`.

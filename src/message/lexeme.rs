@@ -1,6 +1,6 @@
 //! The lexical rules that headers share: white space, quoted strings, comma lists, parameters.
 
-use memchr::{memchr, memchr2, memchr3};
+use super::scan;
 use std::ops::Range;
 
 /// The bytes of a range; empty where the range is not inside.
@@ -54,23 +54,39 @@ const fn token_bytes() -> [bool; 256] {
 /// beginning: what is written there stays in the line that the white space is of.
 #[inline]
 pub(super) fn trim(bytes: &[u8], range: Range<usize>) -> Range<usize> {
-    let Range { mut start, mut end } = range;
-    while start < end && bytes.get(start).copied().is_some_and(is_space) {
-        start += 1;
-    }
-    if start == end {
+    let whole = part(bytes, range.clone());
+    let rest = without_space_before(whole);
+    if rest.is_empty() {
         return range.start..range.start;
     }
-    while end > start && bytes.get(end - 1).copied().is_some_and(is_space) {
-        end -= 1;
-    }
-    start..end
+    let start = range.start + (whole.len() - rest.len());
+    start..start + without_space_after(rest).len()
 }
 
 /// The bytes without white space at their ends.
 #[inline]
 pub(super) fn trimmed(bytes: &[u8]) -> &[u8] {
-    part(bytes, trim(bytes, 0..bytes.len()))
+    without_space_after(without_space_before(bytes))
+}
+
+#[inline]
+fn without_space_before(mut bytes: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && is_space(*first)
+    {
+        bytes = rest;
+    }
+    bytes
+}
+
+#[inline]
+fn without_space_after(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = bytes
+        && is_space(*last)
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// The offset of the first byte from `at` on that is not white space.
@@ -85,7 +101,7 @@ pub(super) fn skip_space(bytes: &[u8], mut at: usize) -> usize {
 /// The offset of the quote that closes a string whose opening quote stands before `from`.
 pub(super) fn closing_quote(bytes: &[u8], mut from: usize) -> Option<usize> {
     loop {
-        let at = from + memchr2(b'"', b'\\', tail(bytes, from))?;
+        let at = from + scan::find2(b'"', b'\\', tail(bytes, from))?;
         if bytes.get(at) == Some(&b'"') {
             return Some(at);
         }
@@ -114,7 +130,7 @@ impl<'a> Outside<'a> {
     /// The offset of the first `stop` from `from` on; the length when there is none.
     #[inline]
     pub(super) fn find(&mut self, stop: u8, mut from: usize) -> usize {
-        while let Some(found) = memchr3(stop, b'"', b'<', tail(self.bytes, from)) {
+        while let Some(found) = scan::find3(stop, b'"', b'<', tail(self.bytes, from)) {
             let at = from + found;
             from = match self.bytes.get(at) {
                 Some(b'"') => match closing_quote(self.bytes, at + 1) {
@@ -133,7 +149,7 @@ impl<'a> Outside<'a> {
         if !self.closes {
             return from;
         }
-        let close = memchr(b'>', tail(self.bytes, from));
+        let close = scan::find(b'>', tail(self.bytes, from));
         self.closes = close.is_some();
         close.map_or(from, |close| from + close + 1)
     }
@@ -210,7 +226,10 @@ impl<'a> Params<'a> {
     #[inline]
     pub(super) fn from_offset(bytes: &'a [u8], at: usize) -> Self {
         let mut outside = Outside::new(bytes);
-        let at = outside.find(b';', at);
+        let at = match bytes.get(at) {
+            Some(b';') => at,
+            _ => outside.find(b';', at),
+        };
         Self { outside, at }
     }
 
@@ -234,27 +253,21 @@ impl<'a> Iterator for Params<'a> {
                 Some(b'=') => self.outside.find(b';', name_end + 1),
                 Some(_) => self.outside.find(b';', semicolon + 1),
             };
-            let body = trim(bytes, semicolon + 1..self.at);
-            if body.is_empty() {
+            let equals = match bytes.get(name_end) {
+                Some(b'=') => Some(name_end),
+                Some(b';') | None => None,
+                Some(_) => scan::find(b'=', part(bytes, semicolon..self.at))
+                    .map(|equals| semicolon + equals),
+            };
+            let name = trim(bytes, semicolon + 1..equals.unwrap_or(self.at));
+            let value = equals.map(|equals| trim(bytes, equals + 1..self.at));
+            if name.is_empty() && value.is_none() {
                 continue;
             }
-            let text = part(bytes, body.clone());
-            let equals = match bytes.get(name_end) {
-                Some(b'=') => Some(name_end.saturating_sub(body.start)),
-                Some(b';') | None => None,
-                Some(_) => text.iter().position(|&byte| byte == b'='),
-            };
-            let (name, value) = match equals {
-                Some(at) => (
-                    trimmed(part(text, 0..at)),
-                    Some(trimmed(tail(text, at + 1))),
-                ),
-                None => (text, None),
-            };
             return Some(Param {
-                name,
-                value,
-                span: semicolon..body.end,
+                span: semicolon..value.as_ref().map_or(name.end, |value| value.end),
+                name: part(bytes, name),
+                value: value.map(|value| part(bytes, value)),
             });
         }
         None
@@ -265,10 +278,12 @@ impl<'a> Iterator for Params<'a> {
 /// with more care; names are short.
 #[inline]
 fn name_end(bytes: &[u8], from: usize) -> usize {
-    let rest = tail(bytes, from).iter();
-    let is_end = |byte: &u8| matches!(byte, b'=' | b';' | b'"' | b'<');
-    let length = rest.take_while(|byte| !is_end(byte)).count();
-    from + length
+    let rest = tail(bytes, from);
+    let is_end = |block: scan::Block| {
+        let is_usual = block.is(b'=').or(block.is(b';'));
+        is_usual.or(block.is(b'"').or(block.is(b'<')))
+    };
+    from + scan::position(rest, is_end).unwrap_or(rest.len())
 }
 
 /// A decimal number of one to ten digits or more that fits; nothing else around it.

@@ -22,6 +22,7 @@ pub mod limits;
 mod name;
 mod remembered;
 mod respond;
+pub(crate) mod scan;
 mod start;
 mod transport;
 mod uri;

@@ -3,7 +3,7 @@
 use super::fault::{Fault, Malformed};
 use super::lexeme::{is_token, number, part, tail, trim};
 use super::name::Method;
-use memchr::{memchr, memrchr};
+use super::scan::find;
 use std::ops::Range;
 
 /// The first line of a message.
@@ -51,7 +51,7 @@ impl StartLine {
 
     /// Reads the line without its line end.
     pub(super) fn parse(line: &[u8]) -> Result<Self, Malformed> {
-        let space = memchr(b' ', line).ok_or(Malformed::NotSip)?;
+        let space = find(b' ', line).ok_or(Malformed::NotSip)?;
         let first = part(line, 0..space);
         if is_version(first) {
             status_line(line, space)
@@ -87,7 +87,7 @@ fn version_fault(word: &[u8]) -> Option<Fault> {
 
 fn status_line(line: &[u8], space: usize) -> Result<StartLine, Malformed> {
     let code = tail(line, space + 1);
-    let digits = memchr(b' ', code).unwrap_or(code.len());
+    let digits = find(b' ', code).unwrap_or(code.len());
     let status = number(part(code, 0..digits)).filter(|code| digits == 3 && *code < 700);
     let status = status
         .filter(|code| *code >= 100)
@@ -112,7 +112,10 @@ fn request_line(line: &[u8], space: usize) -> Result<StartLine, Malformed> {
         return Err(Malformed::NotSip);
     }
     let end = trim(line, 0..line.len()).end;
-    let last = memrchr(b' ', part(line, 0..end)).ok_or(Malformed::NotSip)?;
+    let mut backwards = part(line, 0..end).iter();
+    let last = backwards
+        .rposition(|&byte| byte == b' ')
+        .ok_or(Malformed::NotSip)?;
     let version = part(line, last + 1..end);
     if !is_version(version) {
         return Err(Malformed::NotSip);

@@ -3,7 +3,8 @@
 use super::fault::Fault;
 use super::lexeme::{Params, part, port, tail, trimmed};
 use super::remembered::{Field, Place};
-use memchr::{memchr, memchr2, memmem};
+use super::scan::{self, find, find2};
+use memchr::memmem;
 use smallvec::SmallVec;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -50,7 +51,7 @@ impl<'a> Uri<'a> {
         if let Some(rest) = bytes.strip_prefix(b"sip:") {
             return sip(Scheme::Sip, rest);
         }
-        let colon = memchr(b':', bytes).ok_or(Fault::MalformedUri)?;
+        let colon = find(b':', bytes).ok_or(Fault::MalformedUri)?;
         let scheme = scheme(part(bytes, 0..colon)).ok_or(Fault::MalformedUri)?;
         let rest = tail(bytes, colon + 1);
         match scheme {
@@ -138,7 +139,7 @@ pub fn host_address(host: &[u8]) -> Option<IpAddr> {
 
 pub(super) fn ip(host: &[u8]) -> Option<IpAddr> {
     let text = || str::from_utf8(host).ok();
-    if memchr(b':', host).is_some() {
+    if find(b':', host).is_some() {
         return ipv6(host).map(IpAddr::V6);
     }
     let digits = host.first().is_some_and(u8::is_ascii_digit);
@@ -163,7 +164,7 @@ fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
 
 /// Whether the text between the brackets of an IPv6 reference is an address, zone or not.
 fn is_reference(text: &[u8]) -> bool {
-    let zone = memchr(b'%', text).unwrap_or(text.len());
+    let zone = find(b'%', text).unwrap_or(text.len());
     ipv6(part(text, 0..zone)).is_some() && zone + 1 != text.len()
 }
 
@@ -184,15 +185,15 @@ fn scheme(text: &[u8]) -> Option<Scheme> {
 }
 
 fn sip(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, Fault> {
-    let (user, rest) = match memchr(b'@', rest) {
+    let (user, rest) = match find(b'@', rest) {
         Some(at) => (part(rest, 0..at), tail(rest, at + 1)),
         None => (part(rest, 0..0), rest),
     };
-    let user = memchr(b':', user).map_or(user, |colon| part(user, 0..colon));
-    let host_end = memchr2(b';', b'?', rest).unwrap_or(rest.len());
+    let user = find(b':', user).map_or(user, |colon| part(user, 0..colon));
+    let host_end = find2(b';', b'?', rest).unwrap_or(rest.len());
     let (host, port) = host_port(part(rest, 0..host_end)).ok_or(Fault::MalformedUri)?;
     let after = tail(rest, host_end);
-    let question = memchr(b'?', after).unwrap_or(after.len());
+    let question = find(b'?', after).unwrap_or(after.len());
     Ok(Uri {
         scheme,
         user,
@@ -206,12 +207,12 @@ fn sip(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, Fault> {
 }
 
 fn opaque(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, Fault> {
-    let end = memchr2(b';', b'?', rest).unwrap_or(rest.len());
+    let end = find2(b';', b'?', rest).unwrap_or(rest.len());
     if end == 0 {
         return Err(Fault::MalformedUri);
     }
     let after = tail(rest, end);
-    let question = memchr(b'?', after).unwrap_or(after.len());
+    let question = find(b'?', after).unwrap_or(after.len());
     let empty = part(rest, 0..0);
     Ok(Uri {
         scheme,
@@ -280,7 +281,7 @@ const fn host_bytes() -> [bool; 256] {
 
 fn unescape(text: &[u8], out: &mut SmallVec<[u8; 32]>) {
     let mut rest = text;
-    while let Some(at) = memchr(b'%', rest) {
+    while let Some(at) = find(b'%', rest) {
         out.extend_from_slice(part(rest, 0..at));
         let pair = (
             rest.get(at + 1).copied().and_then(hex),
@@ -305,12 +306,11 @@ fn hex(digit: u8) -> Option<u8> {
 
 /// Whether the bytes hold what no URI has: blanks, control bytes, brackets or quotes.
 pub(super) fn has_illegal_byte(uri: &[u8]) -> bool {
-    let illegal = |byte| {
-        let bracket = u8::from(byte == b'<') | u8::from(byte == b'>');
-        u8::from(byte <= b' ') | bracket | u8::from(byte == b'"') | u8::from(byte == 0x7f)
-    };
-    let found = uri.iter().fold(0u8, |found, &byte| found | illegal(byte));
-    found != 0
+    scan::any(uri, |block| {
+        let bracket = block.is(b'<').or(block.is(b'>'));
+        let quote = block.is(b'"').or(block.is(0x7f));
+        bracket.or(quote).or(block.is_at_most(b' '))
+    })
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use super::fault::Fault;
 use super::lexeme::{Params, is_space, is_token, part, port, skip_space, tail, trimmed};
 use super::remembered::{Field, Place};
+use super::scan::find;
 use super::uri;
-use memchr::memchr;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
@@ -48,7 +48,7 @@ impl<'a> Via<'a> {
         let transport_end = transport_at + transport_end.ok_or(Fault::MalformedVia)?;
         let sent_by_at = skip_space(bytes, transport_end);
         let sent_by = tail(bytes, sent_by_at);
-        let params_at = sent_by_at + memchr(b';', sent_by).unwrap_or(sent_by.len());
+        let params_at = sent_by_at + find(b';', sent_by).unwrap_or(sent_by.len());
         let (host, port) = sent_by_parts(part(bytes, sent_by_at..params_at))?;
         let mut via = Self {
             transport: part(bytes, transport_at..transport_end),
@@ -220,8 +220,8 @@ fn transport_offset(bytes: &[u8]) -> Option<usize> {
     if bytes.starts_with(USUAL) {
         return Some(skip_space(bytes, USUAL.len()));
     }
-    let first = memchr(b'/', bytes)?;
-    let second = first + 1 + memchr(b'/', tail(bytes, first + 1))?;
+    let first = find(b'/', bytes)?;
+    let second = first + 1 + find(b'/', tail(bytes, first + 1))?;
     let named = !trimmed(part(bytes, 0..first)).is_empty();
     let versioned = !trimmed(part(bytes, first + 1..second)).is_empty();
     (named && versioned).then(|| skip_space(bytes, second + 1))

@@ -297,6 +297,11 @@ impl<'a> Message<'a> {
         self.index.fault
     }
 
+    /// Whether a CR before the body ends no line.
+    pub(super) fn has_bare_return(&self) -> bool {
+        self.index.has_bare_return
+    }
+
     pub(super) fn start_fault(&self) -> Option<Fault> {
         self.index.start.fault
     }

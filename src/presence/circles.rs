@@ -113,7 +113,7 @@ impl Search<'_> {
 
 fn to_oneself(language: Language) -> String {
     match language {
-        Language::De => "Du leitest an dich selbst weiter".to_owned(),
+        Language::De => "Sie leiten an sich selbst weiter".to_owned(),
         Language::En => "You forward to yourself".to_owned(),
     }
 }
@@ -122,11 +122,11 @@ fn comes_back(who: &Profile, occurs: &Occurs, language: Language) -> String {
     let name = who.display_name();
     match (occurs, language) {
         (Occurs::In(layer), Language::De) => {
-            format!("{name} leitet {} an dich weiter", german(*layer))
+            format!("{name} leitet {} an Sie weiter", german(*layer))
         }
         (Occurs::In(layer), Language::En) => format!("{name} forwards to you {}", english(*layer)),
         (Occurs::Under(rule), Language::De) => {
-            format!("{name} leitet in der Ausnahme „{rule}“ an dich weiter")
+            format!("{name} leitet in der Ausnahme „{rule}“ an Sie weiter")
         }
         (Occurs::Under(rule), Language::En) => {
             format!("{name} forwards to you in the exception “{rule}”")

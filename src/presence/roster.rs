@@ -661,7 +661,7 @@ mod tests {
         let dora = json!({"id": "dora", "language": "de",
                           "settings": {"all": {"busy": {"forward": "DORA"}}}});
         let warnings = house.put(dora).await.unwrap().warnings;
-        assert_eq!(warnings, ["Du leitest an dich selbst weiter"]);
+        assert_eq!(warnings, ["Sie leiten an sich selbst weiter"]);
     }
 
     #[tokio::test]

@@ -436,9 +436,9 @@ impl Proxy {
             return;
         };
         if invite.is_over() {
-            if let Some(invite) = self.invites.remove(key) {
-                self.servers.remove(&invite.server_key);
-            }
+            let server_key = invite.server_key;
+            self.invites.remove(key);
+            self.servers.remove(&server_key);
             return;
         }
         if let Some(deadline) = invite.deadline().filter(|at| *at < invite.armed) {
@@ -446,6 +446,7 @@ impl Proxy {
             self.wheel
                 .insert(deadline.max(self.now.ms), Owner::Invite(key));
         }
+        self.invites.pack(key);
     }
 }
 

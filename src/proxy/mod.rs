@@ -5,6 +5,7 @@
 //! [`Outbox`]. It must not read a clock, open a socket or decide about presence. Entry points:
 //! [`Proxy::handle_request`], [`Proxy::handle_response`], [`Proxy::handle_timeouts`].
 
+mod accepted;
 mod answered;
 mod authenticate;
 mod best;
@@ -85,7 +86,6 @@ use crate::call::{CallId, Calls, Identity};
 use crate::message::{Edits, Index};
 use crate::store::{Journal, OpenCalls};
 use crate::transaction::{Ms, Wheel};
-use invite::Invite;
 use relay::Relay;
 
 new_key_type! {
@@ -146,8 +146,8 @@ pub struct Proxy {
     /// The configuration of the batch being handled.
     policy: Arc<Policy>,
     keys: Keys,
-    /// Each in memory of its own: a table of slots never shrinks, and grows by moving all of them.
-    invites: SlotMap<InviteKey, Box<Invite>>,
+    invites: accepted::Invites,
+    /// Each in memory of its own, as the INVITEs are.
     relays: SlotMap<RelayKey, Box<Relay>>,
     answers: SlotMap<AnswerKey, Box<answered::Answered>>,
     /// How many of these are to requests that we answered ourselves.
@@ -210,7 +210,7 @@ impl Proxy {
             shard,
             policy: shared.policy.load_full(),
             keys: Keys::new(&shared.secret).for_run(now.unix_ms),
-            invites: SlotMap::with_key(),
+            invites: accepted::Invites::default(),
             relays: SlotMap::with_key(),
             answers: SlotMap::with_key(),
             own_answers: 0,
@@ -272,6 +272,7 @@ impl Proxy {
             parked: self.parked.len(),
             probes: self.probes.len(),
             codes: self.codes.len(),
+            timers: self.wheel.len(),
         }
     }
 
@@ -340,7 +341,10 @@ impl Proxy {
             counters.timers.set(self.wheel.len() as u64);
             counters.oc_percent.set(self.gate.excess_percent().into());
             if self.shared.is_draining() {
-                let pending = self.invites.values().filter(|i| i.server.is_proceeding());
+                let pending = self
+                    .invites
+                    .iter()
+                    .filter(|(_, i)| i.server.is_proceeding());
                 counters.invites_pending.set(pending.count() as u64);
             }
         }
@@ -366,4 +370,6 @@ pub struct Load {
     pub probes: usize,
     /// Calls to feature codes.
     pub codes: usize,
+    /// Entries of the timer wheel, those for what is over included.
+    pub timers: usize,
 }

@@ -14,7 +14,6 @@
 
 use std::net::SocketAddr;
 
-use memchr::memchr_iter;
 use slotmap::KeyData;
 
 use super::hop::Hop;
@@ -22,7 +21,7 @@ use super::overload::{Class, draw};
 use super::target::Targets;
 use super::{Arrival, InviteKey, Outbox, Proxy, RelayKey};
 use crate::message::forward::write_number;
-use crate::message::{Edits, Index, Message, Name, Via};
+use crate::message::{Edits, Index, Message, Name, Via, scan};
 use crate::transaction::{BranchId, BranchKind, Ms};
 
 /// What our Via says: we do as we are told, in the loss-based way (§4.1, §4.2).
@@ -370,9 +369,9 @@ fn is_loss_based(via: &Via<'_>) -> bool {
 fn may_mention(response: &[u8]) -> bool {
     let mut is_via = false;
     let mut rest = response;
-    while let Some(end) = memchr::memchr(b'\n', rest) {
+    while let Some(end) = scan::find(b'\n', rest) {
         rest = rest.get(end + 1..).unwrap_or_default();
-        let line = rest.get(..memchr::memchr(b'\n', rest).unwrap_or(rest.len()));
+        let line = rest.get(..scan::find(b'\n', rest).unwrap_or(rest.len()));
         let line = line.unwrap_or_default();
         let is_folded = matches!(line.first(), Some(b' ' | b'\t'));
         let starts = line.get(..4).is_some_and(|start| {
@@ -383,15 +382,18 @@ fn may_mention(response: &[u8]) -> bool {
             return false;
         }
         is_via |= starts;
-        let mut semicolons = memchr_iter(b';', line).map(|at| line.get(at + 1..));
-        let is_ours = |after: Option<&[u8]>| {
-            let after = after.unwrap_or_default().trim_ascii_start();
-            after.is_empty()
-                || after
-                    .get(..2)
-                    .is_some_and(|name| name.eq_ignore_ascii_case(b"oc"))
-        };
-        if is_via && semicolons.any(is_ours) {
+        if is_via && has_parameter_of_ours(line) {
+            return true;
+        }
+    }
+    false
+}
+
+fn has_parameter_of_ours(mut line: &[u8]) -> bool {
+    while let Some(at) = scan::find(b';', line) {
+        line = line.get(at + 1..).unwrap_or_default().trim_ascii_start();
+        let name = line.get(..2);
+        if line.is_empty() || name.is_some_and(|name| name.eq_ignore_ascii_case(b"oc")) {
             return true;
         }
     }

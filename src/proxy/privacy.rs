@@ -211,6 +211,17 @@ impl Proxy {
     }
 }
 
+/// Whether a message has anything that a border may take off.
+pub(super) fn concerns(message: &Message<'_>) -> bool {
+    let names = [
+        Name::PAssertedIdentity,
+        Name::PPreferredIdentity,
+        Name::HistoryInfo,
+        Name::Privacy,
+    ];
+    names.iter().any(|name| message.count(*name) > 0)
+}
+
 /// Who is at the other end of a hop, by its address or its certificate.
 fn peer_at<'p>(policy: &'p Policy, shared: &Shared, hop: &Hop) -> (&'p Peer, bool) {
     let flow = hop.flow.connection().and_then(|id| shared.flows.get(id));

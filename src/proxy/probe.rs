@@ -61,6 +61,16 @@ impl Probes {
         self.open.len()
     }
 
+    /// Whether the timer wheel is to wake a check that waits for its answer at `at`.
+    pub(super) fn is_armed(&self, key: ProbeKey, at: Ms) -> bool {
+        self.open.get(key).is_some_and(|probe| probe.armed == at)
+    }
+
+    /// Whether the next check is planned for `at`.
+    pub(super) fn is_planned(&self, at: Ms) -> bool {
+        self.armed == Some(at)
+    }
+
     fn is_open(&self, name: &str, target: TargetKey) -> bool {
         let same = |probe: &Probe| probe.target == target && *probe.name == *name;
         self.open.values().any(same)

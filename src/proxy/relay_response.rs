@@ -5,7 +5,7 @@ use super::best::{Best, upstream_edits};
 use super::failover::received;
 use super::forward::{Origin, complete_length};
 use super::health::{Heard, heard};
-use super::privacy::Passage;
+use super::privacy::{self, Passage};
 use super::relay::{Relay, Relayed};
 use super::route::Routed;
 use super::{Arrival, Proxy, RelayKey};
@@ -135,9 +135,11 @@ impl Proxy {
         let Some(relay) = relay.filter(|relay| relay.server.is_open()) else {
             return;
         };
-        let hops = relay.branches.iter().map(|branch| &branch.hop);
-        let way = Passage::of_response(&self.policy, &self.shared, hops, &relay.upstream);
-        way.edit(message, edits);
+        if privacy::concerns(message) {
+            let hops = relay.branches.iter().map(|branch| &branch.hop);
+            let way = Passage::of_response(&self.policy, &self.shared, hops, &relay.upstream);
+            way.edit(message, edits);
+        }
         let transport = self.policy.transport(relay.upstream.listener);
         complete_length(message, transport, edits);
         relay.response = self

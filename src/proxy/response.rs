@@ -10,7 +10,7 @@ use super::forward::complete_length;
 use super::handle::send_stored;
 use super::health::{Heard, heard};
 use super::note::Final;
-use super::privacy::Passage;
+use super::privacy::{self, Passage};
 use super::route::Routed;
 use super::{Arrival, InviteKey, Proxy, RelayKey};
 use crate::message::{Index, Message, Method, check};
@@ -37,8 +37,9 @@ impl Proxy {
             BranchId::read(via.branch).filter(|_| self.policy.is_our_address(via.host, via.port));
         let is_ours = match branch {
             Some(branch) if branch.kind == BranchKind::Invite => {
-                self.heed_overload(arrival, &via, &branch);
                 let key = InviteKey::from(slotmap::KeyData::from_ffi(branch.context));
+                self.invites.unpack_for(key, &branch);
+                self.heed_overload(arrival, &via, &branch);
                 match cseq.method {
                     Method::Cancel if self.knows_branch(key, &branch) => {
                         self.on_cancel_response(key, branch.leg, status);
@@ -385,9 +386,11 @@ impl Proxy {
         let Some(invite) = self.invites.get_mut(key) else {
             return;
         };
-        let hops = invite.branches.iter().map(|branch| &branch.hop);
-        let way = Passage::of_response(&self.policy, &self.shared, hops, &invite.upstream);
-        way.edit(message, edits);
+        if privacy::concerns(message) {
+            let hops = invite.branches.iter().map(|branch| &branch.hop);
+            let way = Passage::of_response(&self.policy, &self.shared, hops, &invite.upstream);
+            way.edit(message, edits);
+        }
         let transport = self.policy.transport(invite.upstream.listener);
         complete_length(message, transport, edits);
         let sent = self

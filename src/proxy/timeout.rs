@@ -1,5 +1,6 @@
 //! Timers fire: the wheel wakes a context, the context says what is due (RFC 3261 §16.8, §17).
 
+use super::accepted::Packed;
 use super::cancel::CancelReason;
 use super::health::{Heard, heard};
 use super::hop::Unreachable;
@@ -17,6 +18,12 @@ impl Proxy {
                 due.push((at, owner))
             });
         for (at, owner) in due {
+            if at > self.now.ms {
+                if self.still_waits(owner, at) {
+                    self.wheel.insert(at, owner);
+                }
+                continue;
+            }
             match owner {
                 Owner::Invite(key) => self.wake_invite(key, at),
                 Owner::Confirmed(key) => self.end_confirmed(key),
@@ -31,8 +38,27 @@ impl Proxy {
         }
     }
 
+    /// Whether somebody still wants to be woken at a time that is to come.
+    fn still_waits(&self, owner: Owner, at: Ms) -> bool {
+        match owner {
+            Owner::Invite(key) => self.invites.armed(key) == Some(at),
+            Owner::Confirmed(server_key) => self.servers.get(&server_key) == Some(&owner),
+            Owner::Relay(key) => self.relays.get(key).is_some_and(|relay| relay.armed == at),
+            Owner::Answer(key) => self.answers.contains_key(key),
+            Owner::Call(id) => self.calls.deadline(id) == Some(at),
+            Owner::Probe(key) => self.probes.is_armed(key, at),
+            Owner::Code(call_key) => self.codes.contains_key(&call_key),
+            Owner::Probes => self.probes.is_planned(at),
+            Owner::Parked => true,
+        }
+    }
+
     /// An entry of the wheel is stale when the context has been armed for something sooner since.
     fn wake_invite(&mut self, key: InviteKey, at: Ms) {
+        if let Some(packed) = self.invites.packed(key) {
+            self.wake_accepted(key, packed, at);
+            return;
+        }
         let policy = std::sync::Arc::clone(&self.policy);
         let Some(invite) = self
             .invites
@@ -50,6 +76,20 @@ impl Proxy {
             self.on_invite_due(key, due);
         }
         self.settle_invite(key);
+    }
+
+    /// Timers L and M: what a 2xx has answered ends (RFC 6026 §7.1, §7.2).
+    fn wake_accepted(&mut self, key: InviteKey, packed: Packed, at: Ms) {
+        if packed.armed != at {
+            return;
+        }
+        if packed.ends > self.now.ms {
+            self.invites.arm(key, packed.ends);
+            self.wheel.insert(packed.ends, Owner::Invite(key));
+            return;
+        }
+        self.invites.remove(key);
+        self.servers.remove(&packed.server_key);
     }
 
     fn on_invite_due(&mut self, key: InviteKey, due: InviteDue) {

@@ -71,14 +71,23 @@ impl BranchId {
 
 /// Appends the lowest `digits` hexadecimal digits of `value`.
 pub fn write_hex(out: &mut Vec<u8>, value: u64, digits: u32) {
-    let mut text = [0_u8; 16];
-    for (at, byte) in text.iter_mut().enumerate() {
-        let nibble = (value >> (60 - 4 * at)) as u8 & 15;
-        // Without a branch: the letters stand 39 places behind the digits.
-        *byte = b'0' + nibble + (u8::from(nibble > 9) * 39);
-    }
+    let text = u128::from(eight_digits((value >> 32) as u32)) << 64
+        | u128::from(eight_digits(value as u32));
+    let text = text.to_be_bytes();
     let start = text.len().saturating_sub(digits as usize);
     out.extend_from_slice(text.get(start..).unwrap_or_default());
+}
+
+/// Eight hexadecimal digits at once, the first in the highest byte.
+#[inline]
+fn eight_digits(value: u32) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let pairs = (u64::from(value) << 16 | u64::from(value)) & 0x0000_ffff_0000_ffff;
+    let bytes = (pairs << 8 | pairs) & 0x00ff_00ff_00ff_00ff;
+    let nibbles = (bytes << 4 | bytes) & (ONES * 0x0f);
+    // The letters stand 39 places behind the digits.
+    let letters = ((nibbles + ONES * 6) >> 4) & ONES;
+    nibbles + ONES * u64::from(b'0') + letters * 39
 }
 
 /// Reads lower-case hexadecimal digits, at most 16.

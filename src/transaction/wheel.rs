@@ -1,16 +1,18 @@
-//! A hashed timer wheel: one entry per sleeping context, inserting and firing cost the same at any
-//! fill, and a timer that moved or stopped is found out when its entry comes up.
+//! A hashed timer wheel of one turn: inserting and firing cost the same at any fill. A timer that
+//! moved or stopped is found out when its entry comes up, which is within a turn: what was given up
+//! long before its time (timer C, a call's last end) takes no memory until then.
 
 use super::Ms;
 
 /// Milliseconds per slot: timers fire at most this late.
 const TICK: Ms = 4;
-/// Slots; with [`TICK`] a turn is 32.8 s, just above 64*T1, so most entries never wait a turn.
+/// Slots; with [`TICK`] a turn is 32.8 s, just above 64*T1, so most entries come up once.
 const SLOTS: usize = 8_192;
 const WORDS: usize = SLOTS / 64;
 
-/// Deadlines of contexts `T`. Entries are never removed early: the owner compares the deadline it
-/// is woken for with the one it has (lazy cancellation).
+/// Deadlines of contexts `T`. Entries are never removed: the owner compares the deadline it is
+/// asked about with the one it has (lazy cancellation), and inserts it anew where that is still to
+/// come.
 #[derive(Debug)]
 pub struct Wheel<T> {
     slots: Vec<Vec<(Ms, T)>>,
@@ -43,9 +45,11 @@ impl<T: Copy> Wheel<T> {
         self.entries == 0
     }
 
-    /// Wakes `item` at `at` (rounded up to a tick); at once where that is past.
+    /// Wakes `item` at `at` (rounded up to a tick), at once where that is past; after a turn where
+    /// it is further away.
     pub fn insert(&mut self, at: Ms, item: T) {
-        let tick = at.div_ceil(TICK).max(self.tick);
+        let farthest = self.tick + SLOTS as u64 - 1;
+        let tick = at.div_ceil(TICK).clamp(self.tick, farthest);
         let slot = (tick % SLOTS as u64) as usize;
         if let (Some(entries), Some(word)) =
             (self.slots.get_mut(slot), self.occupied.get_mut(slot / 64))
@@ -56,7 +60,7 @@ impl<T: Copy> Wheel<T> {
         }
     }
 
-    /// The moment of the next slot with entries; some may be meant for a later turn.
+    /// The moment of the next slot with entries.
     pub fn next(&self) -> Option<Ms> {
         if self.entries == 0 {
             return None;
@@ -80,8 +84,8 @@ impl<T: Copy> Wheel<T> {
         None
     }
 
-    /// Calls `wake` for every entry due at `now`, with the deadline it was inserted for. `wake`
-    /// gets the wheel to insert into.
+    /// Calls `wake` for every entry that has come up by `now`, with the deadline it was inserted
+    /// for, which may be later. `wake` gets the wheel to insert into.
     pub fn fire(&mut self, now: Ms, mut wake: impl FnMut(&mut Self, Ms, T)) {
         let last = now / TICK;
         while self.tick <= last {
@@ -95,25 +99,17 @@ impl<T: Copy> Wheel<T> {
                 return;
             }
             self.tick = next + 1;
-            self.fire_slot((next % SLOTS as u64) as usize, now, &mut wake);
+            self.fire_slot((next % SLOTS as u64) as usize, &mut wake);
         }
     }
 
-    fn fire_slot(&mut self, slot: usize, now: Ms, wake: &mut impl FnMut(&mut Self, Ms, T)) {
+    fn fire_slot(&mut self, slot: usize, wake: &mut impl FnMut(&mut Self, Ms, T)) {
         let mut due = std::mem::take(&mut self.scratch);
         if let (Some(entries), Some(word)) =
             (self.slots.get_mut(slot), self.occupied.get_mut(slot / 64))
         {
-            entries.retain(|entry| {
-                let is_due = entry.0 <= now;
-                if is_due {
-                    due.push(*entry);
-                }
-                !is_due
-            });
-            if entries.is_empty() {
-                *word &= !(1 << (slot % 64));
-            }
+            due.append(entries);
+            *word &= !(1 << (slot % 64));
         }
         self.entries -= due.len();
         for (at, item) in due.drain(..) {
@@ -136,14 +132,20 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_beyond_one_turn_waits_for_its_turn() {
+    fn an_entry_beyond_one_turn_comes_up_once_a_turn() {
         let mut wheel = Wheel::new(0);
         wheel.insert(185_000, 'c');
-        let mut fired = None;
-        while let Some(at) = wheel.next() {
-            wheel.fire(at, |_, _, item| fired = Some((at, item)));
+        let mut fired = Vec::new();
+        while let Some(now) = wheel.next() {
+            wheel.fire(now, |wheel, at, item| {
+                fired.push(now);
+                if at > now {
+                    wheel.insert(at, item);
+                }
+            });
         }
-        assert_eq!(fired, Some((185_000, 'c')));
+        assert_eq!(fired.last(), Some(&185_000));
+        assert_eq!(fired.len(), 6, "{fired:?}");
     }
 
     #[test]
@@ -165,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_entry_fires_once_and_within_a_tick(
+        fn each_entry_is_woken_once_and_within_a_tick(
             delays in prop::collection::vec(0u64..100_000, 1..60), start in 0u64..1_000_000
         ) {
             let mut wheel = Wheel::new(start);
@@ -174,9 +176,12 @@ mod tests {
             }
             let mut fired = vec![None; delays.len()];
             while let Some(at) = wheel.next() {
-                wheel.fire(at, |_, _, i| {
+                wheel.fire(at, |wheel, deadline, i| {
                     assert!(fired[i].is_none());
-                    fired[i] = Some(at);
+                    match deadline <= at {
+                        true => fired[i] = Some(at),
+                        false => wheel.insert(deadline, i),
+                    }
                 });
             }
             for (delay, at) in delays.iter().zip(fired) {

@@ -294,3 +294,18 @@ fn the_journal_says_who_answered_and_why_the_call_came() {
     assert_eq!((entry.kind, entry.talk_s), (EntryKind::Answered, 61));
     assert_eq!(entry.reasons, b"available");
 }
+
+#[test]
+fn what_is_over_waits_in_the_wheel_for_a_turn_at_most() {
+    let mut world = World::new(policy(), &[BOB]);
+    for number in 0..50 {
+        let (ok, _) = answered(&mut world, &format!("w{number}"));
+        world.receive(CALLER, in_dialog(&ok, "ACK", 1, false, ""));
+        let bye = world.receive(CALLER, in_dialog(&ok, "BYE", 2, false, ""));
+        let bye = find(&bye, PBX, "BYE");
+        world.receive(PBX, respond(&bye, "200 OK", ""));
+    }
+    // The last end of a call is twelve hours away, timer C three minutes.
+    world.advance(64_000);
+    assert_eq!(world.engine.load(), Default::default());
+}

@@ -24,3 +24,4 @@ mod server;
 #[path = "../../src/api/tests/signer.rs"]
 mod signer;
 mod uses;
+mod words;

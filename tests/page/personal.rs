@@ -34,10 +34,10 @@ async fn a_delegate_is_named_and_sets_the_status_which_tells_who_it_was() {
     bob.click(".option:has([value=away])").await;
     bob.fill("input[name=message]", "Ill until Monday").await;
     bob.click("dialog .primary").await;
-    bob.wait_for_text("li[data-id=anna]", "ordered by Bob Bauer")
+    bob.wait_for_text("li[data-id=anna]", "set by Bob Bauer")
         .await;
     anna.show("status").await;
-    anna.wait_for_text(".sentence", "angeordnet von Bob Bauer")
+    anna.wait_for_text(".sentence", "gesetzt von Bob Bauer")
         .await;
     anna.wait_for_text(".hero", "Ill until Monday").await;
     bob.click("li[data-id=anna] .tool").await;
@@ -75,7 +75,7 @@ async fn what_becomes_of_messages_is_set_for_each_status() {
     anna.show("settings/away").await;
     anna.wait_for_text(
         "[data-field=chat] option:first-child",
-        "As all statuses: refused",
+        "As “All statuses”: refused",
     )
     .await;
     anna.close().await;
@@ -160,8 +160,11 @@ async fn a_status_of_the_houses_own_is_chosen_seen_and_has_settings() {
         .await;
     anna.fill("[data-field=immediate] input", "0900 1234").await;
     anna.click(".bar .primary").await;
-    anna.wait_for_text("[data-field=immediate] .fault", "forwarding.deny")
-        .await;
+    anna.wait_for_text(
+        "[data-field=immediate] .fault",
+        "darf nicht weitergeleitet werden",
+    )
+    .await;
     anna.fill("[data-field=immediate] input", "102").await;
     anna.click(".bar .primary").await;
     anna.wait_for_text("#toasts", "Gespeichert").await;

@@ -279,7 +279,7 @@ async fn an_automatic_status_is_explained_and_dismissed() {
     assert_eq!(server.status("anna")["status"], "available");
     let order = json!({"status": "away", "message": "Ill"});
     server.send("PUT", "subscribers/anna/override", &order);
-    anna.wait_for_text(".sentence", "Away, ordered by the administrator")
+    anna.wait_for_text(".sentence", "Away, set by the administrator")
         .await;
     let admin = driver.open("en").await;
     admin.administer(&server.page, ADMIN).await;

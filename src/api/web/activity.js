@@ -33,8 +33,10 @@ class Reporter {
     this.detector = null;
     this.moved = () => this.touch();
     this.hidden = () => this.vanish();
+    this.shown = (event) => event.persisted && this.report();
     MOVES.forEach((kind) => addEventListener(kind, this.moved, { passive: true, capture: true }));
     addEventListener('pagehide', this.hidden);
+    addEventListener('pageshow', this.shown);
     this.timer = setInterval(() => this.report(), EVERY_MS);
     this.report();
     permission().then((state) => state === 'granted' && this.detect());
@@ -86,6 +88,7 @@ class Reporter {
   stop() {
     MOVES.forEach((kind) => removeEventListener(kind, this.moved, { capture: true }));
     removeEventListener('pagehide', this.hidden);
+    removeEventListener('pageshow', this.shown);
     clearInterval(this.timer);
     clearInterval(this.watch);
     this.detector?.abort();

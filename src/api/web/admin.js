@@ -7,7 +7,7 @@ import { reasonWords } from './journal.js';
 /** A table that a phone shows as cards. */
 export const table = (caption, heads, rows) => h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': caption }, h('table', null,
   h('thead', null, h('tr', null, heads.map((text) => h('th', { scope: 'col' }, text)))),
-  h('tbody', null, rows.map((cells) => h('tr', null, cells.map((cell, at) => h('td', { 'data-head': heads[at] }, cell)))))));
+  h('tbody', null, rows.map((cells) => h('tr', null, cells.map((cell, at) => h('td', { 'data-head': heads[at] }, h('div', null, cell))))))));
 
 const whom = (id, address) => h('span', { title: address }, id ?? party(address));
 
@@ -36,7 +36,7 @@ export const decisions = (room) => live(room, t('view.decisions'), {
   draw: ({ decisions: list }) => (list.length ? card('', table(t('view.decisions'), [t('time'), t('from'), t('to'), t('decisions.what'), t('decisions.why'), t('decisions.took')], list.map((one) => [
     h('time', { datetime: one.at }, clock(one.at)), h('span', { title: `${one.from} (${one.source})` }, party(one.from), h('small', null, ` ${t('class.' + one.caller_class)}`)), whom(one.callee, one.to),
     [h('strong', null, t('plan.' + one.decision)), one.target && ` → ${party(one.target)}`, h('small', null, ` ${one.status || ''}`)],
-    reasonWords(one.reasons), `${one.setup_ms} ms`]))) : empty(t('decisions.none'))),
+    reasonWords(one.reasons), h('span', { class: 'unit' }, `${one.setup_ms} ms`)]))) : empty(t('decisions.none'))),
 });
 
 const STATES = { up: 'good', down: 'bad', penalised: 'warn', unknown: '', unresolved: 'warn' };

@@ -3,7 +3,7 @@
 /** What a request met: the problem document of the server. */
 export class Problem extends Error {
   constructor(status, document, wait) {
-    super(document?.detail ?? document?.title ?? `HTTP ${status}`);
+    super(document?.detail ?? `HTTP ${status}`);
     this.status = status;
     this.problems = document?.problems ?? [];
     this.wait = wait;
@@ -28,11 +28,22 @@ export async function ask(method, path, body, etag) {
   const text = await answer.text();
   const isJson = /json/.test(answer.headers.get('Content-Type') ?? '');
   const document = isJson && text ? JSON.parse(text) : text;
+  if (isJson && document && (document.warnings?.length || (!answer.ok && answer.status !== 401))) await translate(document);
   if (!answer.ok) {
     if (answer.status === 401 && path !== 'session') dispatchEvent(new Event('signed-out'));
     throw new Problem(answer.status, isJson ? document : null, Number(answer.headers.get('Retry-After')));
   }
   return { data: document, etag: answer.headers.get('ETag') };
+}
+
+/** Puts what the server says into the words of the page. */
+async function translate(document) {
+  try {
+    const { said, saidOf } = await import('./said.js');
+    document.detail = saidOf(document);
+    document.problems = document.problems?.map((one) => ({ ...one, text: said(one.text) }));
+    document.warnings = document.warnings?.map(said);
+  } catch { /* as the server said it */ }
 }
 
 export const get = (path) => ask('GET', path);

@@ -29,10 +29,12 @@ let session = null;
 let stop = () => {};
 let stops = [];
 
+const plainPart = (part) => { try { return decodeURIComponent(part); } catch { return ''; } };
+
 /** `#/settings/away`, or for the administrator `#/of/anna/settings/away`. */
 function place() {
-  const parts = location.hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
-  const isOf = parts[0] === 'of' && parts[1];
+  const parts = location.hash.replace(/^#\/?/, '').split('/').map(plainPart);
+  const isOf = session.role === 'administrator' && parts[0] === 'of' && parts[1];
   const [view, ...rest] = isOf ? parts.slice(2) : parts;
   const allowed = isOf ? OF_PERSON : session.role === 'administrator' ? OF_ADMIN : OF_SUBSCRIBER;
   return { of: isOf ? parts[1] : session.id, isOf: Boolean(isOf), view: allowed.includes(view) ? view : allowed[0], rest };
@@ -54,14 +56,19 @@ async function start() {
   }
 }
 
+/** What lies over a view goes with it. */
+const closeDialogs = () => document.querySelectorAll('dialog[open]').forEach((box) => box.close());
+
 function showSignIn(machine, failed) {
   leave();
+  closeDialogs();
   session = null;
   signIn(app, { machine, failed, enter: (data) => { sessionStorage.removeItem('left'); return enter(data); }, languages: languageChoice });
 }
 
 async function enter(data) {
   session = data;
+  document.getElementById('toasts').replaceChildren();
   await Promise.all([speak(preferred(data.language)), learnStatuses()]);
   frame();
   listen();
@@ -140,12 +147,15 @@ function showOwn(news) {
 
 async function show(isFirst = false) {
   if (!session) return;
+  closeDialogs();
   const at = place();
   const list = session.role === 'administrator' ? OF_ADMIN : OF_SUBSCRIBER;
   fill(menu, h('ul', null, list.map((view) => h('li', null, h('a', {
     href: `#/${view}`, 'aria-current': (at.isOf ? view === 'people' : view === at.view) ? 'page' : null,
-  }, icon(ICON_OF[view] ?? view), h('span', null, t('view.' + view)))))));
-  fill(tabs, at.isOf && h('nav', { 'aria-label': at.of }, h('a', { href: '#/people', class: 'back' }, t('view.people')), h('strong', null, at.of),
+  }, icon(ICON_OF[view] ?? view), h('span', null, t((view === 'whatif' ? 'menu.' : 'view.') + view)))))));
+  const whose = h('strong', null, at.of);
+  if (at.isOf) get(`subscribers/${encodeURIComponent(at.of)}/status`).then(({ data }) => { whose.textContent = data.display_name; }, () => {});
+  fill(tabs, at.isOf && h('nav', { 'aria-label': at.of }, h('a', { href: '#/people', class: 'back' }, t('view.people')), whose,
     OF_PERSON.map((view) => h('a', { href: `#/of/${encodeURIComponent(at.of)}/${view}`, 'aria-current': view === at.view ? 'page' : null }, view === 'status' ? t('status') : t('view.' + view)))));
   stop();
   stop = () => {};
@@ -175,6 +185,9 @@ document.addEventListener('visibilitychange', () => {
   if (document.hidden) rest = setTimeout(hangUp, 20000);
   else wake();
 });
+// One that was left is kept by the browser for the way back, and would keep its connection, too.
+addEventListener('pagehide', () => { if (session) hangUp(); });
+addEventListener('pageshow', (event) => { if (event.persisted && session) wake(); });
 addEventListener('signed-out', () => {
   if (!session) return;
   showSignIn();

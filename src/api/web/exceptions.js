@@ -6,12 +6,24 @@ import { actionChoice, actionWord } from './settings.js';
 
 const DAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'];
 
-const callerWord = (word) => (['internal', 'external', 'anonymous'].includes(word) ? t('class.' + word) : word);
+const CLASSES = ['internal', 'external', 'anonymous'];
+const callerWord = (word) => (CLASSES.includes(word) ? t('class.' + word) : word);
+
+/** "Mon–Fri, Sun": three and more in a row are named by their ends. */
+function daysWord(days) {
+  const rows = [];
+  DAYS.forEach((one, at) => {
+    if (!days.includes(one)) return;
+    if (at > 0 && days.includes(DAYS[at - 1])) rows.at(-1).push(one); else rows.push([one]);
+  });
+  const word = (one) => t('day.' + one);
+  return rows.map((row) => (row.length > 2 ? `${word(row[0])}–${word(row.at(-1))}` : row.map(word).join(', '))).join(', ');
+}
 
 /** "Mon–Fri, 08:00 to 17:00". */
 function hoursWord(hours) {
   if (!hours) return t('rule.always');
-  const days = hours.days?.length ? hours.days.map((one) => t('day.' + one)).join(', ') : t('rule.every_day');
+  const days = hours.days?.length ? daysWord(hours.days) : t('rule.every_day');
   const times = hours.from || hours.to ? t('rule.times', { from: hours.from ?? '00:00', to: hours.to ?? '24:00' }) : '';
   const holidays = hours.holidays === true ? t('rule.holidays_only') : hours.holidays === false ? t('rule.holidays_not') : '';
   return [days, times, holidays, hours.zone].filter(Boolean).join(', ');
@@ -87,7 +99,9 @@ export async function exceptions(room, { of }) {
 
   function edit(rule, at) {
     const name = h('input', { value: rule?.name ?? '', maxlength: 128, autocomplete: 'off' });
-    const callers = h('textarea', { rows: 3, spellcheck: 'false', value: (rule?.callers ?? []).join('\n') });
+    const named = (rule?.callers ?? []).filter((one) => !CLASSES.includes(one));
+    const callers = h('textarea', { rows: 3, spellcheck: 'false', value: named.join('\n') });
+    const classes = CLASSES.map((one) => check(t('class.' + one), rule?.callers?.includes(one), { value: one }));
     const days = DAYS.map((one) => check(t('day.' + one), rule?.when?.days?.includes(one), { value: one }));
     const from = h('input', { type: 'time', value: rule?.when?.from ?? '' });
     const to = h('input', { type: 'time', value: rule?.when?.to ?? '' });
@@ -95,9 +109,10 @@ export async function exceptions(room, { of }) {
     const zone = h('input', { value: rule?.when?.zone ?? '', placeholder: t('rule.zone_server'), autocomplete: 'off', spellcheck: 'false' });
     const action = actionChoice(rule?.action ?? 'connect', null, t('rule.action'), { name: 'action' });
     const until = h('input', { type: 'datetime-local', value: rule?.until ? toLocal(rule.until) : '' });
-    dialog(rule ? t('rule.edit', { name: rule.name }) : t('rule.new'), [
+    dialog(t(rule ? 'rule.change' : 'rule.new'), [
       field(t('rule.name'), name, { name: 'name' }),
-      field(t('callers'), callers, { name: 'callers', hint: t('callers.hint') }),
+      h('fieldset', { class: 'days' }, h('legend', null, t('callers')), classes),
+      field(t('callers.named'), callers, { name: 'callers', hint: t('callers.hint') }),
       h('fieldset', { class: 'plain-set' }, h('legend', null, t('rule.action')), action),
       h('fieldset', { class: 'days', 'data-field': 'when' }, h('legend', null, t('rule.days')), days, h('p', { class: 'fault', hidden: true })),
       h('div', { class: 'pair' }, field(t('rule.from'), from, { name: 'from' }), field(t('rule.to'), to, { name: 'to' })),
@@ -112,7 +127,7 @@ export async function exceptions(room, { of }) {
         if (holidays.value) hours.holidays = holidays.value === 'true';
         if (zone.value.trim()) hours.zone = zone.value.trim();
         if (!hours.days.length) delete hours.days;
-        const made = { name: name.value.trim(), callers: linesOf(callers), action: action.read(), until: fromLocal(until.value) };
+        const made = { name: name.value.trim(), callers: [...classes.map((one) => one.input).filter((input) => input.checked).map((input) => input.value), ...linesOf(callers)], action: action.read(), until: fromLocal(until.value) };
         if (Object.keys(hours).length) made.when = hours;
         const all = [...seen.data.rules ?? []];
         if (rule) all[at] = made; else all.push(made);

@@ -21,13 +21,19 @@ const read = (of, query) => get(`subscribers/${encodeURIComponent(of)}/journal?$
 export const reasonWords = (reasons) => reasons.map((code) => {
   if (has(`reason.${code}`)) return t('reason.' + code);
   const [, condition, action] = /^(.+?)_(connect|reject|missed|voicemail|forward)$/.exec(code) ?? [];
-  return condition && has(`condition.${condition}`) ? t('reason.rule', { condition: t('condition.' + condition), action: t('action.' + action) }) : code;
+  return condition && has(`condition.${condition}`) ? t('reason.rule', { condition: t('condition.' + condition), action: t(action === 'forward' ? 'reason.forward' : 'action.' + action) }) : code;
 }).join(' → ');
+
+/** Kinds that say their reason themselves. */
+const SAID = { rejected_dnd: 'dnd' };
+/** Who it is, as people know them: a colleague's name, else the number. */
+const caller = (one) => one.from_name ?? (/^sips?:anonymous@/i.test(one.from) ? t('class.anonymous') : party(one.from));
+const reached = (one) => one.target_name ?? (one.kind === 'voicemail' ? '' : one.target && party(one.target));
 
 const entry = (one) => h('li', { class: `call kind-${one.kind}` }, icon(DRAWN[one.kind] ?? 'calls'),
   h('div', { class: 'words' },
-    h('p', { class: 'name', title: one.from }, party(one.from), h('span', { class: 'hint' }, t('kind.' + one.kind), one.target && ` → ${party(one.target)}`)),
-    h('small', null, reasonWords(one.reasons))),
+    h('p', { class: 'name', title: one.from }, caller(one), h('span', { class: 'hint' }, t('kind.' + one.kind), reached(one) && ` → ${reached(one)}`)),
+    one.reasons.join() !== SAID[one.kind] && h('small', null, reasonWords(one.reasons))),
   h('div', { class: 'when' }, h('time', { datetime: one.at }, clock(one.at)),
     h('small', null, one.talk_s ? t('journal.talked', { time: lasting(one.talk_s) }) : one.ring_ms ? t('journal.rang', { time: lasting(Math.round(one.ring_ms / 1000)) }) : '')));
 
@@ -42,7 +48,7 @@ export async function digest(place, of) {
   const close = () => { try { localStorage.setItem(`digest:${of}`, held[0].at); } catch { /* shown again */ } fill(place); };
   fill(place, h('section', { class: 'card digest', 'aria-label': t('digest.title') },
     h('div', { class: 'heading' }, h('h2', null, `${t('digest.title')}: ${count('calls', held.length)}`), tool('close', t('digest.close'), close)),
-    h('ul', null, held.slice(0, 5).map((one) => h('li', null, h('strong', null, party(one.from)), ` ${when(one.at)}`))),
+    h('ul', null, held.slice(0, 5).map((one) => h('li', null, h('strong', null, caller(one)), ` ${when(one.at)}`))),
     held.length > 5 && h('p', { class: 'hint' }, t('digest.more', { n: held.length - 5 })),
     h('a', { href: '#/journal/rejected' }, t('digest.show'))));
 }
@@ -54,10 +60,12 @@ export async function journal(room, { of, isOf, rest }) {
   const list = h('div', { class: 'journal' });
   const more = button(t('more'), () => load(true).catch(wrong));
   const news = h('div');
+  const kept = h('p', { class: 'hint' });
   async function load(isMore = false) {
     const page = await read(of, isMore ? { limit: PAGE, before: next } : { limit: PAGE });
     entries = isMore ? [...entries, ...page.entries] : page.entries;
     next = page.next;
+    kept.textContent = t('journal.kept', { time: count('days', page.kept_days) });
     draw();
   }
   function draw() {
@@ -70,7 +78,7 @@ export async function journal(room, { of, isOf, rest }) {
   await load();
   fill(room, heading(t('view.journal')),
     h('nav', { class: 'tabs', 'aria-label': t('view.journal') }, Object.keys(GROUPS).map((name) => h('a', { href: `${hash}/${name}`, 'aria-current': name === group ? 'page' : null }, t('group.' + name)))),
-    news, list, more);
+    news, list, more, kept);
   if (!isOf) digest(news, of).catch(() => {});
   const again = calmly(() => load().catch(() => {}), 300);
   const timer = setInterval(again, 15000);

@@ -192,7 +192,7 @@ async function delegatesCard(base, { of, session, names, stops }) {
     fill(known, [...names].filter(([id]) => id !== of && !delegates.includes(id)).map(([id, name]) => h('option', { value: id }, name)));
     const isMe = of === session.id;
     fill(mine, others.length > 0 && [h('h3', null, t(isMe ? 'delegates.of_me' : 'delegates.of')), h('ul', { class: 'chosen' }, others.map((one) => h('li', null,
-      avatar(one.display_name, null, 'small'), h('span', { class: 'name' }, one.display_name), isMe && button(t('status.set'), () => choose(one.id), 'quiet', { 'aria-label': t('override.for', { name: one.display_name }) }))))]);
+      avatar(one.display_name, null, 'small'), h('span', { class: 'name' }, one.display_name), isMe && button(t('status.change'), () => choose(one.id), 'quiet', { 'aria-label': t('override.for', { name: one.display_name }) }))))]);
   }
 
   async function choose(id) {

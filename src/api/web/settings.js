@@ -42,13 +42,16 @@ const inheritedWord = ({ action, from, base }) => {
   return t(from === 'all' ? 'settings.unset_all' : from === 'default' ? 'settings.unset' : 'settings.unset_as', { what, condition: from in { busy: 1, no_answer: 1 } ? t('condition.' + from) : '' });
 };
 
+let actions = 0;
 /** Choosing an action, with a target where it needs one. */
 export function actionChoice(action, unset, label, { name } = {}) {
   const kind = action === undefined || action === null ? '' : typeof action === 'object' ? 'forward' : action;
   const choices = ACTIONS.map((one) => [one, t('action.' + one)]);
   const choice = select(unset ? [['', unset], ...choices] : choices, kind, { 'aria-label': label });
   const target = h('input', { value: action?.forward ?? '', 'aria-label': t('action.target_for', { label }), placeholder: t('action.target'), autocomplete: 'off', spellcheck: 'false' });
-  const box = h('div', { class: 'action', 'data-field': name }, choice, target, h('p', { class: 'fault', hidden: true }));
+  const fault = h('p', { class: 'fault', id: `a${actions += 1}`, hidden: true });
+  [choice, target].forEach((input) => input.setAttribute('aria-describedby', fault.id));
+  const box = h('div', { class: 'action', 'data-field': name }, choice, target, fault);
   const draw = () => { target.hidden = choice.value !== 'forward'; };
   choice.addEventListener('change', () => { draw(); if (!target.hidden) target.focus(); });
   draw();
@@ -64,7 +67,7 @@ function unsetChat(settings, part) {
   const all = part === 'all' ? undefined : settings.all?.chat;
   const lifts = (base ?? part) === 'dnd' && all === 'deliver';
   if (all && !lifts) return t('settings.unset_all', { what: t('chat.' + all), condition: '' });
-  return t('settings.unset_as', { what: t('chat.as_calls'), condition: t('condition.immediate') });
+  return t('settings.unset', { what: t('chat.as_calls'), condition: '' });
 }
 
 const tabs = (hash, part) => h('nav', { class: 'tabs', 'aria-label': t('status') }, [...PARTS, ...ownStatuses().map((one) => one.id), PERSONAL].map((name) => h('a', { href: `${hash}/${name}`, 'aria-current': name === part ? 'page' : null },

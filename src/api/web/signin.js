@@ -44,7 +44,6 @@ export async function signIn(app, { machine, enter, languages, failed }) {
     try {
       const body = byToken ? { token: token.value.trim() } : { id: id.value.trim(), password: password.value };
       const { data } = await ask('POST', 'session', body);
-      location.hash = '';
       await enter(data);
       document.querySelector('h1')?.focus();
     } catch (problem) {
@@ -69,6 +68,7 @@ export async function changePassword(id) {
   const fresh = h('input', { type: 'password', autocomplete: 'new-password' });
   const again = h('input', { type: 'password', autocomplete: 'new-password' });
   dialog(t('password.change'), [
+    h('input', { name: 'username', autocomplete: 'username', value: id, readonly: true, hidden: true }),
     field(t(data.is_set ? 'password.old' : 'password.old_phone'), old, { name: 'old' }),
     field(t('password.new'), fresh, { name: 'password', hint: t('password.hint') }),
     field(t('password.again'), again, { name: 'again' }),

@@ -124,7 +124,7 @@ export function toast(text, kind = 'good') {
   if (kind !== 'bad') setTimeout(close, 5000);
 }
 
-export const wrong = (problem) => toast(problem.status === 0 ? t('error.line') : problem.message, 'bad');
+export const wrong = (problem) => { if (problem.status !== 401) toast(problem.status === 0 ? t('error.line') : problem.message, 'bad'); };
 
 let ids = 0;
 /** An input under its label, with a place for what is wrong with it. */
@@ -147,9 +147,10 @@ export const check = (label, checked, properties = {}) => {
 export const select = (choices, value, properties = {}) =>
   h('select', { ...properties }, choices.map(([key, text]) => h('option', { value: key, selected: key === value }, text)));
 
-/** Shows a refusal at the fields it is about, the rest as a message. */
+/** Shows a refusal at the fields it is about, the rest as a message; that a session is over the frame says. */
 export function showFaults(form, problem) {
   clearFaults(form);
+  if (problem.status === 401) return;
   let first = null;
   const rest = [];
   for (const { field: path, text } of problem.problems ?? []) {
@@ -160,10 +161,10 @@ export function showFaults(form, problem) {
       ?? fields.find((one) => path.endsWith(`.${one.dataset.field}`))
       ?? fields.findLast((one) => parts.includes(one.dataset.field));
     const place = found?.querySelector('.fault');
-    if (!place) { rest.push(`${path}: ${text}`); continue; }
+    if (!place) { rest.push(text); continue; }
     place.textContent = text;
     place.hidden = false;
-    const input = found.querySelector('input,select,textarea');
+    const input = found.querySelector('input:not([hidden])') ?? found.querySelector('select,textarea');
     input?.setAttribute('aria-invalid', 'true');
     first ??= input;
   }

@@ -23,6 +23,7 @@ export async function whatIf(room, { of, isAdmin }) {
   form.addEventListener('submit', async (event) => {
     event.preventDefault();
     clearFaults(form);
+    if (!from.value.trim()) { showFaults(form, { problems: [{ field: 'from', text: t('whatif.nobody') }] }); return; }
     try {
       const query = new URLSearchParams({ from: from.value.trim(), to: isAdmin ? to.value.trim() : of, lang: language });
       if (at.value) query.set('at', fromLocal(at.value));

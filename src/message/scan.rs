@@ -1,0 +1,247 @@
+//! Searches in what is short: a header line, a parameter, a URI. A call to `memchr` costs more
+//! there than the search does; these are built into their callers and look at sixteen bytes at once.
+
+/// Sixteen bytes; or, once they were compared, sixteen answers.
+pub(crate) use self::block::Block;
+
+/// So many bytes are looked at at once.
+const WIDTH: usize = 16;
+
+/// The offset of the first byte that `wanted` marks in its block.
+#[inline]
+pub(crate) fn position(bytes: &[u8], wanted: impl Fn(Block) -> Block) -> Option<usize> {
+    let (blocks, rest) = bytes.as_chunks::<WIDTH>();
+    for (number, block) in blocks.iter().enumerate() {
+        if let Some(at) = wanted(Block::new(block)).first(0) {
+            return Some(number * WIDTH + at);
+        }
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let before = bytes.len() - rest.len();
+    // The last block ends where the bytes do: what of it was looked at before is passed over.
+    let at = match bytes.last_chunk::<WIDTH>() {
+        Some(block) => wanted(Block::new(block)).first(WIDTH - rest.len()),
+        None => in_few(bytes, wanted),
+    };
+    at.map(|at| before + at)
+}
+
+/// Whether `wanted` marks any byte.
+#[inline]
+pub(crate) fn any(bytes: &[u8], wanted: impl Fn(Block) -> Block) -> bool {
+    position(bytes, wanted).is_some()
+}
+
+/// The offset of a byte.
+#[inline]
+pub(crate) fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
+    position(bytes, |block| block.is(byte))
+}
+
+/// The offset of the first of two bytes.
+#[inline]
+pub(crate) fn find2(one: u8, two: u8, bytes: &[u8]) -> Option<usize> {
+    position(bytes, |block| block.is(one).or(block.is(two)))
+}
+
+/// The offset of the first of three bytes.
+#[inline]
+pub(crate) fn find3(one: u8, two: u8, three: u8, bytes: &[u8]) -> Option<usize> {
+    let wanted = |block: Block| block.is(one).or(block.is(two)).or(block.is(three));
+    position(bytes, wanted)
+}
+
+/// The same among fewer bytes than a block has: their first and their last half, which overlap.
+#[inline]
+fn in_few(bytes: &[u8], wanted: impl Fn(Block) -> Block) -> Option<usize> {
+    let (words, width) = if let (Some(head), Some(tail)) = (bytes.first_chunk(), bytes.last_chunk())
+    {
+        ((u64::from_le_bytes(*head), u64::from_le_bytes(*tail)), 8)
+    } else if let (Some(head), Some(tail)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
+        ((u64::from(tail) << 32 | u64::from(head), 0), 4)
+    } else {
+        let pair = |at: usize| bytes.get(at).copied().map_or(0, u64::from);
+        ((pair(2) << 16 | pair(1) << 8 | pair(0), 0), 0)
+    };
+    let at = wanted(Block::of_words(words.0, words.1)).first(0)?;
+    let is_tail = width > 0 && at >= width;
+    let at = if is_tail {
+        at + bytes.len() - 2 * width
+    } else {
+        at
+    };
+    (at < bytes.len()).then_some(at)
+}
+
+/// With the instructions that every x86-64 processor has.
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "SSE2 is part of x86-64, and these instructions touch no memory"
+)]
+mod block {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
+        _mm_set1_epi8,
+    };
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Block(__m128i);
+
+    impl Block {
+        #[inline(always)]
+        pub(super) fn new(bytes: &[u8; super::WIDTH]) -> Self {
+            let both = u128::from_le_bytes(*bytes);
+            Self::of_words(both as u64, (both >> 64) as u64)
+        }
+
+        #[inline(always)]
+        pub(super) fn of_words(low: u64, high: u64) -> Self {
+            // SAFETY: x86-64 has SSE2.
+            Self(unsafe { _mm_set_epi64x(high.cast_signed(), low.cast_signed()) })
+        }
+
+        /// Marks the bytes that are this one.
+        #[inline(always)]
+        pub(crate) fn is(self, byte: u8) -> Self {
+            // SAFETY: x86-64 has SSE2.
+            Self(unsafe { _mm_cmpeq_epi8(self.0, _mm_set1_epi8(byte.cast_signed())) })
+        }
+
+        /// Marks the bytes that are this one or less.
+        #[inline(always)]
+        pub(crate) fn is_at_most(self, byte: u8) -> Self {
+            // SAFETY: x86-64 has SSE2.
+            Self(unsafe {
+                _mm_cmpeq_epi8(
+                    self.0,
+                    _mm_min_epu8(self.0, _mm_set1_epi8(byte.cast_signed())),
+                )
+            })
+        }
+
+        /// What either marks.
+        #[inline(always)]
+        pub(crate) fn or(self, other: Self) -> Self {
+            // SAFETY: x86-64 has SSE2.
+            Self(unsafe { _mm_or_si128(self.0, other.0) })
+        }
+
+        /// The place of the first mark from a place on, counted from there.
+        #[inline(always)]
+        pub(super) fn first(self, from: usize) -> Option<usize> {
+            // SAFETY: x86-64 has SSE2.
+            let marks = unsafe { _mm_movemask_epi8(self.0) }.cast_unsigned() >> from;
+            (marks != 0).then(|| marks.trailing_zeros() as usize)
+        }
+    }
+}
+
+/// With the arithmetic of words, for all other processors.
+#[cfg(any(not(target_arch = "x86_64"), test))]
+#[cfg_attr(target_arch = "x86_64", allow(dead_code, reason = "compared in tests"))]
+mod words {
+    const ONES: u128 = u128::MAX / 0xff;
+    const TOPS: u128 = ONES << 7;
+
+    #[derive(Clone, Copy)]
+    pub(crate) struct Block(u128);
+
+    impl Block {
+        #[inline]
+        pub(super) fn new(bytes: &[u8; super::WIDTH]) -> Self {
+            Self(u128::from_le_bytes(*bytes))
+        }
+
+        #[inline]
+        pub(super) fn of_words(low: u64, high: u64) -> Self {
+            Self(u128::from(high) << 64 | u128::from(low))
+        }
+
+        /// Marks the bytes that are this one.
+        #[inline]
+        pub(crate) fn is(self, byte: u8) -> Self {
+            let other = self.0 ^ (ONES * u128::from(byte));
+            Self(!(((other & !TOPS) + !TOPS) | other) & TOPS)
+        }
+
+        /// Marks the bytes that are this one, which is below 128, or less.
+        #[inline]
+        pub(crate) fn is_at_most(self, byte: u8) -> Self {
+            let above = (self.0 & !TOPS) + ONES * u128::from(0x7f - byte);
+            Self(!(above | self.0) & TOPS)
+        }
+
+        /// What either marks.
+        #[inline]
+        pub(crate) fn or(self, other: Self) -> Self {
+            Self(self.0 | other.0)
+        }
+
+        /// The place of the first mark from a place on, counted from there.
+        #[inline]
+        pub(super) fn first(self, from: usize) -> Option<usize> {
+            let marks = self.0 >> (8 * from);
+            (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+use words as block;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_wanted_byte_is_found_at_every_length_and_place() {
+        let is_wanted = |block: Block| block.is(b';').or(block.is_at_most(b' '));
+        for length in 0..70 {
+            let mut bytes = vec![b'x'; length];
+            assert_eq!(position(&bytes, is_wanted), None);
+            for at in (0..length).rev() {
+                bytes[at] = if at % 2 == 0 { b';' } else { b'\t' };
+                assert_eq!(position(&bytes, is_wanted), Some(at), "{at} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_beside_the_bytes_is_not_looked_at() {
+        let bytes = [b' '; 64];
+        for length in 1..40 {
+            let mut bytes = bytes;
+            bytes[8..8 + length].fill(b'x');
+            assert!(!any(&bytes[8..8 + length], |block| block.is_at_most(b' ')));
+        }
+    }
+
+    #[test]
+    fn every_byte_is_told_from_every_other_on_every_processor() {
+        let all: Vec<u8> = (0..=255).collect();
+        for byte in 0..=255 {
+            assert_eq!(find(byte, &all), Some(usize::from(byte)));
+            let without: Vec<u8> = all.iter().copied().filter(|other| *other != byte).collect();
+            assert_eq!(find(byte, &without), None);
+        }
+        for (block, at) in all.as_chunks::<WIDTH>().0.iter().zip((0..).step_by(WIDTH)) {
+            let (block, words) = (Block::new(block), words::Block::new(block));
+            for byte in 0..128 {
+                for from in 0..WIDTH {
+                    let first = block.is_at_most(byte).first(from);
+                    assert_eq!(
+                        first,
+                        words.is_at_most(byte).first(from),
+                        "{at} {byte} {from}"
+                    );
+                    let first = block.is(byte).first(from);
+                    assert_eq!(first, words.is(byte).first(from), "{at} {byte} {from}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What the page says to people: in their language, by their names, and no more than is theirs.
+
+use fantoccini::key::Key;
+use serde_json::json;
+
+use crate::browser::Driver;
+use crate::server::{ADMIN, Server};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_and_warnings_speak_the_language_of_the_page() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let server = Server::start_with("[forwarding]\ndeny = [\"+49900*\"]\n");
+    let anna = driver.open("de").await;
+    anna.sign_in(&server.page, "anna").await;
+    anna.show("settings/away").await;
+    let immediate = "[data-field=immediate]";
+    anna.click(&format!("{immediate} option[value=forward]"))
+        .await;
+    anna.fill(&format!("{immediate} input"), "0900 1234").await;
+    anna.click(".bar .primary").await;
+    let fault = format!("{immediate} .fault");
+    anna.wait_for_text(&fault, "darf nicht weitergeleitet werden")
+        .await;
+    // What is wrong is typed, so that is where the focus goes and what is described by the fault.
+    let focused = "document.activeElement.matches('[data-field=immediate] input[aria-invalid]')";
+    anna.wait_until(focused).await;
+    anna.fill(&format!("{immediate} input"), "no number!").await;
+    anna.click(".bar .primary").await;
+    anna.wait_for_text(&fault, "weder eine Nummer noch").await;
+    anna.fill(&format!("{immediate} input"), "101").await;
+    anna.fill("[data-field=ring_for_s] input", "3").await;
+    anna.click(".bar .primary").await;
+    anna.wait_for_text("[data-field=ring_for_s] .fault", "5 bis 120 Sekunden")
+        .await;
+    anna.fill("[data-field=ring_for_s] input", "30").await;
+    anna.click(".bar .primary").await;
+    anna.wait_for_text(".warn", "Sie leiten an sich selbst weiter")
+        .await;
+    anna.close().await;
+    let admin = driver.open("de").await;
+    admin.administer(&server.page, ADMIN).await;
+    admin.click(".heading .primary").await;
+    admin.fill("dialog [data-field=id] input", "anna").await;
+    admin.click("dialog footer .primary").await;
+    admin.wait_for_text("dialog", "schon vergeben").await;
+    admin.fill("dialog [data-field=id] input", "jörg b").await;
+    admin.click("dialog footer .primary").await;
+    admin
+        .wait_for_text("dialog [data-field=id] .fault", "keine Leerzeichen")
+        .await;
+    admin.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_names_people_and_says_how_long_it_is_kept() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let server = Server::start();
+    let settings = json!({"available": {"immediate": {"forward": "102"}}});
+    server.send("PUT", "subscribers/anna/settings", &settings);
+    let wish = json!({"status": "away"});
+    server.send("PUT", "subscribers/bob/status", &wish);
+    server.call("101");
+    let read = server.until("the call is noted", "subscribers/anna/journal", |found| {
+        found["entries"][0]["kind"] == "forwarded"
+    });
+    assert_eq!(read["entries"][0]["target_name"], "Bob Bauer", "{read}");
+    let reasons = json!(["available", "immediate_forward"]);
+    assert_eq!(
+        read["entries"][0]["reasons"], reasons,
+        "Bob's status is his"
+    );
+    let anna = driver.open("de").await;
+    anna.sign_in(&server.page, "anna").await;
+    anna.show("journal").await;
+    anna.wait_for_text(".journal", "weitergeleitet → Bob Bauer")
+        .await;
+    anna.wait_for_text(".view-journal", "90 Tage lang aufbewahrt")
+        .await;
+    anna.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_the_page_often_comes_back_to_it() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let server = Server::start();
+    let anna = driver.open("en").await;
+    anna.sign_in(&server.page, "anna").await;
+    // More often than a browser has connections to one server.
+    for _ in 0..8 {
+        anna.client.goto("about:blank").await.unwrap();
+        anna.client.goto(&server.page).await.unwrap();
+        anna.find(".view-status #pick").await;
+    }
+    // The way back shows the page that was left; it follows what happens again.
+    anna.client.goto("about:blank").await.unwrap();
+    anna.client.back().await.unwrap();
+    let wish = json!({"status": "break"});
+    server.send("PUT", "subscribers/anna/status", &wish);
+    anna.wait_for_text("#pick", "On a break").await;
+    anna.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_is_made_for_kinds_of_callers_with_the_keyboard() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let server = Server::start();
+    let anna = driver.open("en").await;
+    anna.sign_in(&server.page, "anna").await;
+    anna.show("exceptions").await;
+    anna.click(".card > .primary").await;
+    anna.find("dialog[open]").await;
+    let focused = anna.client.active_element().await.unwrap();
+    focused.send_keys("Nobody unknown").await.unwrap();
+    // Past internal and external to anonymous, and on to the numbers.
+    anna.press(&[Key::Tab, Key::Tab, Key::Tab]).await;
+    let focused = anna.client.active_element().await.unwrap();
+    focused.send_keys(" ").await.unwrap();
+    anna.press(&[Key::Tab]).await;
+    let focused = anna.client.active_element().await.unwrap();
+    focused.send_keys("+4940*").await.unwrap();
+    anna.click("dialog .action option[value=reject]").await;
+    for day in ["mon", "tue", "wed", "sat"] {
+        anna.click(&format!("dialog input[value={day}]")).await;
+    }
+    anna.click("dialog footer .primary").await;
+    anna.wait_for_text(".rules", "Mon–Wed, Sat").await;
+    anna.wait_for_text(".rules", "Anonymous, +4940* → refuse")
+        .await;
+    let saved = server.get("subscribers/anna/exceptions");
+    let callers = json!(["anonymous", "+4940*"]);
+    assert_eq!(saved["rules"][0]["callers"], callers, "{saved}");
+    anna.close().await;
+}
