@@ -579,12 +579,13 @@ fn a_pbx_sends_a_feature_code_and_everybody_sees_it() {
     assert!(settings().contains("\"forward\":\"102\""), "{}", settings());
     assert_eq!(dial(&phone, server.sip, "*720900223344", "d"), 403);
     assert_eq!(dial(&phone, server.sip, "*72", "e"), 484);
+    assert_eq!(dial(&phone, server.sip, "*72101", "g"), 403, "to oneself");
     assert_eq!(dial(&phone, server.sip, "%2321%23", "f"), 200);
     assert!(!settings().contains("forward"), "{}", settings());
     let journal = server.http("GET /api/v1/subscribers/anna/journal", "");
     assert_eq!(
         journal.matches("\"kind\":\"feature_code\"").count(),
-        5,
+        6,
         "{journal}"
     );
 }

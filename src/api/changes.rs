@@ -66,7 +66,8 @@ pub(super) async fn put(
     Ok(written.warned(is_short))
 }
 
-/// Deletes a subscriber and the subscriber's tokens.
+/// Deletes a subscriber with tokens, sessions, phones and journal: whoever is given the id later
+/// inherits nothing.
 pub(super) async fn delete(
     state: &ApiState,
     id: &str,
@@ -84,12 +85,15 @@ pub(super) async fn delete(
         // What the store refuses now, the sweep does later: nobody is found under the id.
         let _ = state.shared().locations.remove(callee, &id, None);
     }
+    let key = state.journal_key(&id);
     state
         .blocking(move |state| {
             state.tokens().delete_all_of(&id)?;
-            state.sessions().delete_all_of(&id)
+            state.sessions().delete_all_of(&id)?;
+            state.store().erase_journal(key)
         })
         .await?
+        .map(|_| ())
         .map_err(|error| Failure::new(Kind::Storage, error.to_string()))
 }
 

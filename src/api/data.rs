@@ -72,7 +72,7 @@ pub(super) async fn give_out(
 
 /// Erase everything that is kept about a person
 ///
-/// Deletes the subscriber with tokens, sessions and bindings, and writes over the journal; also what is
+/// Deletes the subscriber with tokens, sessions, bindings, journal and recent decisions; also what is
 /// left of somebody who was deleted before. For the administrator. What others' journals say of calls
 /// with the person is theirs, and stays for the configured time; the log is not touched.
 #[utoipa::path(

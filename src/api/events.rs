@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::body::Bytes;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use utoipa::ToSchema;
 
 use super::colleagues::mask;
-use crate::presence::Level;
+use crate::presence::{Level, Profile};
 
 /// How many events are kept for listeners that are behind or come back.
 pub const BACKLOG: usize = 1_024;
@@ -28,6 +28,9 @@ pub enum EventKind {
     Call,
     /// A system that calls are sent to went up or down.
     Peer,
+    /// A subscriber's document changed in what no `status` tells: settings, exceptions, layers
+    /// beneath the status in force.
+    Document,
 }
 
 /// Something that changed.
@@ -41,19 +44,22 @@ pub struct Event {
     pub subscribers: Vec<String>,
     /// The JSON document.
     pub document: Value,
+    /// The subscriber before, where that says who must hear that they see nothing any more.
+    pub regrouped: Option<Arc<Profile>>,
     /// The name on the wire.
     id: String,
-    /// As it is sent to those who see everything, and to those of each level.
-    frames: [OnceLock<Option<Bytes>>; 4],
+    /// As it is sent to those who see everything, to those of each level, and to those who see
+    /// nothing any more.
+    frames: [OnceLock<Option<Bytes>>; 5],
 }
 
 impl Event {
     /// As it is sent to those who see so much of whom it is about; everything with `None`. Written
-    /// once, and shared by all. Nobody is told where they see nothing.
+    /// once, and shared by all. Who sees nothing is told just that.
     pub(super) fn frame(&self, level: Option<Level>) -> Option<Bytes> {
         let place = match level {
             None => 0,
-            Some(Level::None) => return None,
+            Some(Level::None) => 4,
             Some(Level::FreeBusy) => 1,
             Some(Level::Status) => 2,
             Some(Level::Full) => 3,
@@ -61,6 +67,10 @@ impl Event {
         let written = self.frames.get(place)?.get_or_init(|| {
             let seen = match level {
                 None => self.document.to_string(),
+                Some(Level::None) => {
+                    json!({"id": self.subscribers.first()?, "shows": Level::None.name()})
+                        .to_string()
+                }
                 Some(level) => mask(self.document.clone(), level)?.to_string(),
             };
             let (kind, id) = (self.kind.name(), &self.id);
@@ -77,6 +87,7 @@ impl EventKind {
             Self::Status => "status",
             Self::Call => "call",
             Self::Peer => "peer",
+            Self::Document => "document",
         }
     }
 }
@@ -109,12 +120,24 @@ impl Events {
 
     /// Tells all listeners; the oldest event kept is forgotten.
     pub fn publish(&self, kind: EventKind, subscribers: Vec<String>, document: Value) {
+        self.publish_regrouped(kind, subscribers, document, None);
+    }
+
+    /// The same of a subscriber whom others saw before.
+    pub fn publish_regrouped(
+        &self,
+        kind: EventKind,
+        subscribers: Vec<String>,
+        document: Value,
+        regrouped: Option<Arc<Profile>>,
+    ) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let event = Arc::new(Event {
             number: recent.next,
             kind,
             subscribers,
             document,
+            regrouped,
             id: format!("{}-{}", self.epoch, recent.next),
             frames: Default::default(),
         });
@@ -341,7 +364,8 @@ mod tests {
         assert!(text(Level::Full).contains("Lunch"));
         assert!(!text(Level::Status).contains("Lunch"));
         assert!(!text(Level::FreeBusy).contains("away"));
-        assert_eq!(event.frame(Some(Level::None)), None);
+        let nothing = r#"{"id":"anna","shows":"none"}"#;
+        assert!(text(Level::None).contains(nothing), "{}", text(Level::None));
         let again = event.frame(Some(Level::Full)).unwrap();
         assert_eq!(
             again.as_ptr(),

@@ -1,5 +1,6 @@
 //! What the shards and the roster tell becomes what listeners hear.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::events::EventKind;
 use super::serve::ended;
 use super::state::ApiState;
 use crate::call::CallRecord;
+use crate::presence::{Profile, StatusChanged};
 use crate::proxy::{CallEvent, Standing};
 
 /// How often traces are collected and the readers are counted.
@@ -34,7 +36,7 @@ pub async fn run(state: ApiState, mut ending: watch::Receiver<bool>) {
                 tell_peers(&state);
             }
             change = changes.recv() => match change {
-                Ok(changed) => tell_status_of(&state, &changed.id),
+                Ok(changed) => tell_changed(&state, changed),
                 Err(RecvError::Lagged(_)) => state.events().skip(),
                 Err(RecvError::Closed) => return,
             },
@@ -122,15 +124,33 @@ fn tell_call(state: &ApiState, event: &CallEvent) {
     }
 }
 
+/// Publishes what a change of a document means, if anybody listens: to all what they see, to the
+/// subscriber what only they see.
+fn tell_changed(state: &ApiState, changed: StatusChanged) {
+    if changed.is_shown {
+        publish_status_of(state, &changed.id, changed.regrouped);
+    }
+    if changed.is_inward && state.shared().watchers.load(Relaxed) > 0 {
+        let at = state.now().to_string();
+        let document = json!({"id": changed.id, "version": changed.version, "at": at});
+        let whose = vec![changed.id];
+        state.events().publish(EventKind::Document, whose, document);
+    }
+}
+
 /// Publishes how a subscriber is now, if anybody listens.
 fn tell_status_of(state: &ApiState, id: &str) {
+    publish_status_of(state, id, None);
+}
+
+fn publish_status_of(state: &ApiState, id: &str, regrouped: Option<Arc<Profile>>) {
     if id.is_empty() || state.shared().watchers.load(Relaxed) == 0 {
         return;
     }
     if let Some(profile) = state.directory().get(id) {
         let status = StatusDocument::of(state, &profile, false);
         let document = serde_json::to_value(&status).unwrap_or_default();
-        publish_status(state, status.id, document);
+        publish_status(state, status.id, document, regrouped);
     }
 }
 
@@ -139,14 +159,20 @@ pub(super) fn tell_deleted(state: &ApiState, id: &str) {
     if state.shared().watchers.load(Relaxed) == 0 {
         return;
     }
-    publish_status(state, id.to_owned(), json!({ "id": id, "deleted": true }));
+    let document = json!({ "id": id, "deleted": true });
+    publish_status(state, id.to_owned(), document, None);
 }
 
-fn publish_status(state: &ApiState, id: String, mut document: Value) {
+fn publish_status(
+    state: &ApiState,
+    id: String,
+    mut document: Value,
+    regrouped: Option<Arc<Profile>>,
+) {
     if let Some(map) = document.as_object_mut() {
         map.insert("at".to_owned(), state.now().to_string().into());
     }
     state
         .events()
-        .publish(EventKind::Status, vec![id], document);
+        .publish_regrouped(EventKind::Status, vec![id], document, regrouped);
 }

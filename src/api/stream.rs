@@ -21,6 +21,7 @@ use super::problem::{Failure, Kind};
 use super::serve::ended;
 use super::session;
 use super::state::ApiState;
+use crate::presence::{Level, Profile};
 
 /// How often a stream without events says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -34,9 +35,11 @@ const ALIVE: Bytes = Bytes::from_static(b":\n\n");
 /// Server-sent events. `status` has the subscriber's `id`, `effective_status`, `status`, `message`,
 /// `until`, `calls` and `at`; `call` has `state` (`began` or `ended`), the call as in `GET /calls`,
 /// and `at`; `peer` has the `name`, `transport` and `address` of a system that is `up` or `down` by
-/// `state`, the `status` that decided, and `at`. A reader that falls behind or comes back too late (`Last-Event-ID`) gets `lagged` with
+/// `state`, the `status` that decided, and `at`; `document` has the `id` and `version` of a
+/// subscriber who changed in what no `status` tells (settings, exceptions, layers beneath the
+/// status in force), and `at`. A reader that falls behind or comes back too late (`Last-Event-ID`) gets `lagged` with
 /// the number it missed, and should read afresh. Subscribers see of everybody's
-/// status what they may (`shows`), calls of their own only, and no peers.
+/// status what they may (`shows`; `none`: from now on nothing), calls and documents of their own only, and no peers.
 #[utoipa::path(
     get, path = "/events", tag = "calls",
     params(("Last-Event-ID" = Option<String>, Header,
@@ -137,8 +140,11 @@ fn frame(state: &ApiState, caller: &Caller, event: &Event) -> Option<Bytes> {
             let Some(profile) = state.directory().get(about) else {
                 return event.frame(None);
             };
-            let level = Viewer::of(state, caller).level(state, &profile);
-            event.frame(Some(level))
+            let viewer = Viewer::of(state, caller);
+            let level = viewer.level(state, &profile);
+            let saw = |before: &Profile| viewer.level(state, before) > Level::None;
+            let is_told = level > Level::None || event.regrouped.as_deref().is_some_and(saw);
+            is_told.then(|| event.frame(Some(level))).flatten()
         }
         (Caller::Subscriber(id), _) => {
             let mut named = event.subscribers.iter();

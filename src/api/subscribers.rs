@@ -158,7 +158,8 @@ pub(super) async fn replace(
 
 /// Delete a subscriber
 ///
-/// Calls in progress go on.
+/// With tokens, sessions, registered phones and journal; what others granted to the id ends. Calls in
+/// progress go on.
 #[utoipa::path(
     delete, path = "/subscribers/{id}", tag = "subscribers",
     params(("id" = String, Path, description = "Id of the subscriber"),

@@ -62,6 +62,9 @@ impl Codes {
         let action = wish.code.action.label();
         let outcome = match &wish.code.action {
             CodeAction::Status(name) => self.choose(&profile, name).await,
+            CodeAction::Forward(_) if self.is_own(wish) => {
+                Err((403, "You would forward to yourself".to_owned()))
+            }
             CodeAction::Forward(moment) => {
                 let rule = Rule::All(Action::Forward(wish.code.number.clone()));
                 let set = |part: &mut StatusSettings| *slot(part, *moment) = Some(rule.clone());
@@ -97,6 +100,13 @@ impl Codes {
             ),
         }
         outcome
+    }
+
+    /// Whether the number is the one of who dials it. The page warns of that; a phone shows a 200 only.
+    fn is_own(&self, wish: &CodeWish) -> bool {
+        let (directory, policy) = (&self.shared.directory, self.shared.policy.load());
+        let target = directory.find_dialled(wish.code.number.as_bytes(), &policy.plan);
+        target == Some(wish.subscriber)
     }
 
     async fn choose(

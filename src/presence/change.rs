@@ -213,7 +213,7 @@ pub enum Conflict {
     },
 }
 
-/// A subscriber's status has changed, or what is shown with it.
+/// A subscriber's status has changed, or what is shown with it, or another part of the document.
 #[derive(Clone, PartialEq, Debug)]
 pub struct StatusChanged {
     /// Whose.
@@ -234,6 +234,13 @@ pub struct StatusChanged {
     pub version: u64,
     /// Whether the subscriber has been removed.
     pub is_removed: bool,
+    /// Whether colleagues may see a difference.
+    pub is_shown: bool,
+    /// Whether something differs that only the subscriber and the administrator see: settings,
+    /// exceptions, layers beneath the status in force.
+    pub is_inward: bool,
+    /// The subscriber before, where now others see them than before, or see more or less.
+    pub regrouped: Option<Arc<Profile>>,
 }
 
 impl Change {
@@ -297,6 +304,9 @@ impl StatusChanged {
             source: standing.source,
             version: profile.version(),
             is_removed,
+            is_shown: true,
+            is_inward: false,
+            regrouped: None,
         }
     }
 }

@@ -12,6 +12,7 @@
 
 mod admit;
 mod applied;
+mod bequest;
 pub mod calendar;
 mod change;
 mod circles;
@@ -31,10 +32,12 @@ pub mod own;
 mod password;
 mod profile;
 mod record;
+mod reported;
 mod roster;
 #[cfg(test)]
 pub(crate) mod sample;
 mod settings;
+mod shown;
 mod standing;
 mod stored;
 pub mod targets;

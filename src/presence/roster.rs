@@ -665,6 +665,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_client_that_reports_again_is_no_news() {
+        let house = House::new();
+        house.put(json!({"id": "anna"})).await.unwrap();
+        let report = |until_s: i64| {
+            let second = |at: i64| Timestamp::from_second(at).unwrap().to_string();
+            let signal = json!({"kind": "client", "id": "desk", "idle_since": second(100),
+                                "until": second(until_s), "source": "trigger"});
+            house.roster.change(Change::Report {
+                id: "anna".into(),
+                signal: Box::new(serde_json::from_value(signal).unwrap()),
+            })
+        };
+        let mut events = house.roster.events();
+        report(1_200).await.unwrap();
+        let told = events.try_recv().unwrap();
+        assert_eq!((told.status, told.until), (Status::Away, None));
+        report(1_300).await.unwrap();
+        assert!(events.try_recv().is_err(), "away, as before");
+    }
+
+    #[tokio::test]
     async fn settings_of_one_status_are_replaced_alone() {
         let house = House::new();
         house

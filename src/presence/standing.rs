@@ -194,7 +194,9 @@ impl Claim {
             status: self.status,
             own: self.own,
             message: self.message.as_deref(),
-            until_unix_s: Some(self.until_s).filter(|at| *at != i64::MAX),
+            // When a silent client is forgotten is not the end that anybody waits for.
+            until_unix_s: Some(self.until_s)
+                .filter(|at| *at != i64::MAX && self.layer != StatusLayer::Idle),
             since_unix_s: Some(self.from_s).filter(|at| *at != i64::MIN),
             source: Some(self.source),
             cause: &self.cause,

@@ -7,17 +7,20 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::{broadcast, mpsc};
 
+use super::bequest::Bequest;
 use super::change::{Change, ChangeError, Changed, Conflict, StatusChanged};
 use super::circles;
 use super::directory::Directory;
 use super::hours::HOURS_SIGNAL;
 use super::house::HouseRules;
-use super::layers::{Override, SIGNALS_LIMIT, Signal, SignalKind};
+use super::layers::{Override, SignalKind};
 use super::model::{Source, Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::profile::Profile;
 use super::record::SUBSCRIBER_LIMIT;
+use super::reported::{dismiss_hours, report, report_calendar};
 use super::roster::{Clock, Job};
+use super::shown;
 use super::stored::{store_key, to_stored};
 use crate::auth::Hashing;
 use crate::store::{Store, Write};
@@ -138,6 +141,7 @@ impl Writer {
             Outcome::Gone(profile) => {
                 pending.writes.push(Write::Delete { key: key.clone() });
                 pending.note(key, current, None);
+                self.end_grants(profile.id(), now, pending)?;
                 Ok(Changed {
                     profile,
                     is_new: true,
@@ -156,15 +160,7 @@ impl Writer {
             Outcome::Next(mut next) => {
                 self.refuse_taken(&next, &key, pending)?;
                 self.refuse_beyond_limit(current.as_deref(), pending)?;
-                next.version = self.version.saturating_add(1);
-                let value = to_stored(&next).map_err(ChangeError::Store)?;
-                self.version = next.version;
-                let profile = self.compile(&next, now);
-                pending.writes.push(Write::Put {
-                    key: key.clone(),
-                    value,
-                });
-                pending.note(key, current, Some(Arc::clone(&profile)));
+                let profile = self.put(&mut next, (key, current), now, pending)?;
                 Ok(Changed {
                     profile,
                     is_new: true,
@@ -172,6 +168,57 @@ impl Writer {
                 })
             }
         }
+    }
+
+    /// Notes a new version of a document, to be written.
+    fn put(
+        &mut self,
+        next: &mut Subscriber,
+        (key, current): (String, Option<Arc<Profile>>),
+        now: Timestamp,
+        pending: &mut Pending,
+    ) -> Result<Arc<Profile>, ChangeError> {
+        next.version = self.version.saturating_add(1);
+        let value = to_stored(next).map_err(ChangeError::Store)?;
+        self.version = next.version;
+        let profile = self.compile(next, now);
+        pending.writes.push(Write::Put {
+            key: key.clone(),
+            value,
+        });
+        pending.note(key, current, Some(Arc::clone(&profile)));
+        Ok(profile)
+    }
+
+    /// What others granted to the id of somebody who is gone ends in the same write.
+    fn end_grants(
+        &mut self,
+        id: &str,
+        now: Timestamp,
+        pending: &mut Pending,
+    ) -> Result<(), ChangeError> {
+        let house = self.house.load_full();
+        let bequest = Bequest {
+            id,
+            domains: &house.domains,
+        };
+        let in_batch = pending.documents.values().flatten().cloned();
+        let kept = self.directory.profiles();
+        let kept = kept.filter(|profile| {
+            let key = store_key(profile.id());
+            bequest.is_in(profile) && !pending.documents.contains_key(&key)
+        });
+        let granting: Vec<Arc<Profile>> = in_batch
+            .filter(|profile| bequest.is_in(profile))
+            .chain(kept)
+            .collect();
+        for profile in granting {
+            let mut next = profile.to_subscriber();
+            bequest.take_out_of(&mut next);
+            let key = store_key(profile.id());
+            self.put(&mut next, (key, Some(profile)), now, pending)?;
+        }
+        Ok(())
     }
 
     fn compile(&self, subscriber: &Subscriber, now: Timestamp) -> Arc<Profile> {
@@ -227,21 +274,18 @@ impl Writer {
     /// Shows what is on disk to readers and tells who listens.
     fn show(&self, steps: Vec<Step>, now_unix_s: i64) {
         for Step { before, after } in steps {
-            match (&before, &after) {
-                (_, Some(after)) => {
+            match (before, &after) {
+                (before, Some(after)) => {
                     // `prepare` has refused whatever the directory would refuse.
                     let put = self.directory.put_profile(Arc::clone(after));
                     debug_assert!(put.is_ok(), "{put:?}");
-                    let was = before.as_deref().map(|before| shown(before, now_unix_s));
-                    let has_turned = before.as_ref().is_some_and(|b| b.is_due(now_unix_s));
-                    if has_turned || was != Some(shown(after, now_unix_s)) {
-                        let changed = StatusChanged::of(after, now_unix_s, false);
+                    if let Some(changed) = shown::compare(before.as_ref(), after, now_unix_s) {
                         self.events.send(changed).ok();
                     }
                 }
                 (Some(before), None) => {
                     self.directory.remove(before.id());
-                    let changed = StatusChanged::of(before, now_unix_s, true);
+                    let changed = StatusChanged::of(&before, now_unix_s, true);
                     self.events.send(changed).ok();
                 }
                 (None, None) => {}
@@ -501,67 +545,6 @@ fn overrule(next: &mut Subscriber, order: Option<Box<Override>>, now: Timestamp)
     });
 }
 
-/// What was dismissed stays dismissed while the event lasts.
-fn report(next: &mut Subscriber, signal: Signal) -> Result<(), ChangeError> {
-    let is_full = next.signals.len() >= SIGNALS_LIMIT;
-    let mut signals = next.signals.iter_mut();
-    let known = signals.find(|other| other.kind == signal.kind && other.id == signal.id);
-    match known {
-        Some(known) => {
-            let dismissed = known.dismissed || signal.dismissed;
-            *known = Signal {
-                dismissed,
-                ..signal
-            };
-        }
-        None if is_full => {
-            return Err(ChangeError::Refused(format!(
-                "there are {SIGNALS_LIMIT} signals already; withdraw some, or give them an end"
-            )));
-        }
-        None => next.signals.push(signal),
-    }
-    Ok(())
-}
-
-/// Hours that are dismissed stay so until their next boundary.
-fn dismiss_hours(
-    next: &mut Subscriber,
-    current: Option<Signal>,
-    dismissed: bool,
-) -> Result<(), ChangeError> {
-    let current = current.ok_or_else(|| {
-        ChangeError::Refused("there is nothing that the hours say now".to_owned())
-    })?;
-    next.signals.retain(|signal| !signal.is_of_hours());
-    if dismissed {
-        let dismissed = Signal {
-            dismissed,
-            ..current
-        };
-        report(next, dismissed)?;
-    }
-    Ok(())
-}
-
-/// What the calendars say no more is gone; what other clients report stays.
-fn report_calendar(next: &mut Subscriber, signals: Vec<Signal>) {
-    let is_of_calendar = |signal: &Signal| signal.source == Source::Calendar;
-    let before = std::mem::take(&mut next.signals);
-    let (known, others): (Vec<_>, Vec<_>) = before.into_iter().partition(is_of_calendar);
-    next.signals = others;
-    let room = SIGNALS_LIMIT.saturating_sub(next.signals.len());
-    next.signals
-        .extend(signals.into_iter().take(room).map(|signal| {
-            let mut known = known.iter();
-            let before = known.find(|other| other.kind == signal.kind && other.id == signal.id);
-            Signal {
-                dismissed: before.is_some_and(|before| before.dismissed),
-                ..signal
-            }
-        }));
-}
-
 /// Drops every layer whose time is over.
 fn end_what_is_over(next: &mut Subscriber, now: Timestamp) {
     let now_s = now.as_second();
@@ -579,19 +562,6 @@ fn compared(current: &Arc<Profile>, mut next: Subscriber) -> Outcome {
     } else {
         Outcome::Next(Box::new(next))
     }
-}
-
-/// What colleagues see of a profile, calls aside.
-fn shown(profile: &Profile, now_unix_s: i64) -> impl PartialEq + '_ {
-    let standing = profile.standing(now_unix_s);
-    (
-        standing.base(),
-        profile.message_at(now_unix_s, standing.status),
-        standing.until_unix_s,
-        standing.source,
-        profile.is_in_meeting(now_unix_s),
-        profile.display_name(),
-    )
 }
 
 fn whole(now: Timestamp) -> Timestamp {

@@ -43,6 +43,24 @@ async fn everything_about_a_person_is_given_out_to_them_and_the_administrator() 
 }
 
 #[tokio::test]
+async fn the_journal_of_somebody_deleted_is_nobodys() {
+    let world = world().await;
+    let mut journal = world.store.journals(1).unwrap().remove(0);
+    note(&world, &mut journal, ("anna", "sip:bob@example.com"));
+    note(&world, &mut journal, ("bob", "sip:anna@example.com"));
+    let entries = async |id: &str| {
+        let path = format!("/api/v1/subscribers/{id}/journal");
+        let journal = world.get(&path).await.json();
+        journal["entries"].as_array().unwrap().len()
+    };
+    assert_eq!(entries("anna").await, 1);
+    assert_eq!(world.delete("/api/v1/subscribers/anna").await.status, 204);
+    let anna = json!({"id": "anna"});
+    world.send(Method::POST, "/api/v1/subscribers", anna).await;
+    assert_eq!((entries("anna").await, entries("bob").await), (0, 1));
+}
+
+#[tokio::test]
 async fn a_journal_is_erased_by_whose_it_is_and_all_else_by_the_administrator() {
     let world = world().await;
     let mut journal = world.store.journals(1).unwrap().remove(0);

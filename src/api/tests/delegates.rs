@@ -1,6 +1,8 @@
 //! Who may order whose status, and what they see of it.
 
 use super::*;
+use crate::presence::HouseRules;
+use crate::store::Store as _;
 
 const DELEGATES: &str = "/api/v1/subscribers/anna/delegates";
 const OVERRIDE: &str = "/api/v1/subscribers/anna/override";
@@ -81,4 +83,56 @@ async fn a_delegate_is_a_colleague_whom_one_may_see() {
     let body = json!({"delegates": []}).to_string();
     let answer = anna.call(stale.body(body.into()).unwrap()).await;
     assert_problem(&answer, 412, "version-mismatch");
+}
+
+#[tokio::test]
+async fn who_gets_the_id_of_somebody_deleted_inherits_nothing() {
+    let world = world().await;
+    let anna = as_subscriber(&world, "anna").await;
+    let mut house = HouseRules::clone(&world.state.roster().house());
+    house.domains = ["example.com".into()].into();
+    world.state.roster().set_house(house).await;
+    let named = json!({"delegates": ["bob"]});
+    assert_eq!(anna.send(Method::PUT, DELEGATES, named).await.status, 200);
+    let path = "/api/v1/subscribers/anna/exceptions";
+    let written = json!({
+        "blocked": ["+4930*"], "vips": ["BOB", "+491701234567", "sip:bob@example.com", "bobby"],
+        "rules": [
+            {"name": "Bob only", "callers": ["bob"], "action": "connect"},
+            {"name": "Both", "callers": ["bob", "bobby"], "action": "connect"},
+            {"name": "All", "action": "voicemail", "when": {"from": "20:00"}}]});
+    let put = anna.send(Method::PUT, path, written).await;
+    assert_eq!(put.status, 200, "{}", put.text());
+    let before = anna.get(path).await;
+    let gone = world.delete("/api/v1/subscribers/bob").await;
+    assert_eq!(gone.status, 204, "{}", gone.text());
+    world
+        .send(Method::POST, "/api/v1/subscribers", json!({"id": "bob"}))
+        .await;
+    let bob = as_subscriber(&world, "bob").await;
+    let order = json!({"status": "away"});
+    assert_problem(
+        &bob.send(Method::PUT, OVERRIDE, order).await,
+        403,
+        "forbidden",
+    );
+    let after = anna.get(path).await;
+    let rules = json!([
+        {"name": "Both", "callers": ["bobby"], "action": "connect"},
+        {"name": "All", "action": "voicemail", "when": {"from": "20:00"}}]);
+    assert_eq!(after.json()["vips"], json!(["+491701234567", "bobby"]));
+    assert_eq!(after.json()["rules"], rules);
+    assert_ne!(after.headers["etag"], before.headers["etag"]);
+    // What is in force is on disk.
+    let mut stored = String::new();
+    let mut each = |key: &str, value: &[u8]| {
+        if key.contains("anna") {
+            stored = String::from_utf8_lossy(value).into_owned();
+        }
+    };
+    world.store.load(&mut each).unwrap();
+    assert!(
+        stored.contains("bobby") && !stored.contains("Bob only"),
+        "{stored}"
+    );
 }

@@ -2,6 +2,7 @@
 
 use super::calls::open_call;
 use super::*;
+use crate::presence::{Change, StatusSettings};
 
 /// Reads the stream until an event of that name has come.
 async fn next_event(body: &mut axum::body::BodyDataStream, name: &str) -> Value {
@@ -17,6 +18,19 @@ async fn next_event(body: &mut axum::body::BodyDataStream, name: &str) -> Value 
                 .find_map(|line| line.strip_prefix("data: "))
                 .unwrap();
             return serde_json::from_str(data).unwrap();
+        }
+    }
+}
+
+/// The next event as it is on the wire.
+async fn any_event(body: &mut axum::body::BodyDataStream) -> String {
+    use tokio_stream::StreamExt as _;
+    loop {
+        let wait = tokio::time::timeout(std::time::Duration::from_secs(5), body.next());
+        let chunk = wait.await.expect("an event in time").unwrap().unwrap();
+        let text = String::from_utf8(chunk.to_vec()).unwrap();
+        if text.starts_with("event: ") {
+            return text;
         }
     }
 }
@@ -88,4 +102,52 @@ async fn subscribers_hear_of_their_own_calls_only() {
     told(&["bob", "carol"]);
     let call = next_event(&mut events, "call").await;
     assert_eq!(call["parties"], json!(["bob", "carol"]));
+}
+
+#[tokio::test]
+async fn what_only_the_person_sees_is_told_to_them_alone() {
+    let world = world().await;
+    let mut own = listen(&world.with_token(Some(&world.token_of("anna").await))).await;
+    let mut other = listen(&world.with_token(Some(&world.token_of("bob").await))).await;
+    let (stop, ending) = watch::channel(false);
+    let gazette = tokio::spawn(crate::api::gazette::run(world.state.clone(), ending));
+    tokio::task::yield_now().await;
+    // As a feature code writes it: a forwarding in every status.
+    let put = Change::PutSettings {
+        id: "anna".into(),
+        part: "all".into(),
+        settings: Box::new(
+            StatusSettings::from_json(&json!({"immediate": {"forward": "bob"}})).unwrap(),
+        ),
+        if_version: None,
+    };
+    let changed = world.state.roster().change(put).await.unwrap();
+    let told = next_event(&mut own, "document").await;
+    assert_eq!(
+        (&told["id"], &told["version"]),
+        (&json!("anna"), &json!(changed.profile.version()))
+    );
+    let seen = "/api/v1/subscribers/anna/visibility";
+    for (others, shows) in [("status", "status"), ("none", "none")] {
+        world
+            .send(Method::PUT, seen, json!({"others": others}))
+            .await;
+        let told = next_event(&mut other, "status").await;
+        assert_eq!(
+            (&told["id"], &told["shows"]),
+            (&json!("anna"), &json!(shows))
+        );
+        assert_eq!(told.get("status").is_some(), shows == "status");
+    }
+    // Who sees nothing hears nothing of it, and never of another's document.
+    for path in ["anna/status", "bob/status"] {
+        let path = format!("/api/v1/subscribers/{path}");
+        world
+            .send(Method::PUT, &path, json!({"status": "away"}))
+            .await;
+    }
+    let told = any_event(&mut other).await;
+    assert!(told.contains("\"id\":\"bob\""), "{told}");
+    stop.send(true).unwrap();
+    gazette.await.unwrap();
 }

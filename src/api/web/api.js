@@ -95,6 +95,12 @@ export function on(kind, then) {
   return () => listeners.get(kind).delete(then);
 }
 
+/** Calls `then` where something of one person changed, whether colleagues see it or not. */
+export function onChange(id, then) {
+  const stops = ['status', 'document'].map((kind) => on(kind, (news) => news.id === id && then()));
+  return () => stops.forEach((stop) => stop());
+}
+
 const tell = (kind, data) => listeners.get(kind)?.forEach((then) => then(data));
 
 /** Follows the server's events until `hangUp`. */
@@ -108,7 +114,7 @@ export function listen() {
     pause = 1000;
     tell('line', true);
   };
-  for (const kind of ['status', 'call', 'peer']) {
+  for (const kind of ['status', 'call', 'peer', 'document']) {
     source.addEventListener(kind, (event) => tell(kind, JSON.parse(event.data)));
   }
   source.addEventListener('lagged', () => tell('resync'));

@@ -99,7 +99,7 @@ export async function colleagues(room, { isAdmin, session }) {
   team.addEventListener('change', again);
   only.addEventListener('change', () => { draw(); if (only.value && next) load(true).catch(wrong); });
   const heard = (news) => {
-    if (news.deleted) found.delete(news.id);
+    if (news.deleted || news.shows === 'none') found.delete(news.id);
     else if (found.has(news.id)) {
       const { teams: own, may_order, order: ordered } = found.get(news.id);
       found.set(news.id, { teams: own, may_order, order: ordered, ...news });
@@ -108,6 +108,6 @@ export async function colleagues(room, { isAdmin, session }) {
     draw();
   };
   const calmAgain = calmly(again, 1000);
-  const stops = [on('status', heard), on('resync', again)];
+  const stops = [on('status', heard), on('document', (news) => news.id === session.id && calmAgain()), on('resync', again)];
   return () => stops.forEach((stop) => stop());
 }

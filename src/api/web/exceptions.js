@@ -1,5 +1,5 @@
 // Who is treated otherwise than the status says.
-import { get, on, replace, same, Overtaken } from './api.js';
+import { get, on, onChange, replace, same, Overtaken } from './api.js';
 import { t, when } from './words.js';
 import { button, card, check, dialog, empty, field, fill, fromLocal, h, heading, linesOf, select, showFaults, toast, tool, toLocal, warnings, say } from './ui.js';
 import { actionChoice, actionWord } from './settings.js';
@@ -146,6 +146,6 @@ export async function exceptions(room, { of }) {
     seen = fresh;
     draw();
   };
-  const stops = [on('status', (news) => news.id === of && again().catch(() => {})), on('resync', () => again().catch(() => {}))];
+  const stops = [onChange(of, () => again().catch(() => {})), on('resync', () => again().catch(() => {}))];
   return () => stops.forEach((stop) => stop());
 }

@@ -113,7 +113,7 @@ export async function people(room) {
   const again = () => load().catch(() => {});
   search.addEventListener('input', calmly(again));
   const later = calmly(again, 500);
-  const stops = [on('resync', again), on('status', (news) => {
+  const stops = [on('resync', again), on('document', later), on('status', (news) => {
     const at = found.findIndex((one) => one.id === news.id);
     if (at < 0 || news.deleted) { later(); return; }
     found[at] = { ...found[at], effective_status: news.effective_status, own_status: news.own_status, display_name: news.display_name ?? found[at].display_name };

@@ -1,5 +1,5 @@
 // What belongs to a person whatever the status: who may order it, hours, calendars, who sees what, and the data.
-import { ask, get, on, replace, same, Overtaken } from './api.js';
+import { ask, get, on, onChange, replace, same, Overtaken } from './api.js';
 import { t, when } from './words.js';
 import { avatar, button, card, empty, field, fill, h, heading, linesOf, ownStatuses, reveal, select, showFaults, clearFaults, statusWord, sure, toast, tool, wrong } from './ui.js';
 import { readColleagues } from './colleagues.js';
@@ -53,7 +53,7 @@ async function whole(path, { of, stops }, draw, { part = (all) => all } = {}) {
     seen = fresh;
     show();
   };
-  stops.push(on('status', (news) => news.id === of && again().catch(() => {})), on('resync', () => again().catch(() => {})));
+  stops.push(onChange(of, () => again().catch(() => {})), on('resync', () => again().catch(() => {})));
   show();
   return form;
 }
@@ -213,7 +213,7 @@ async function delegatesCard(base, { of, session, names, stops }) {
     seen = fresh;
     draw();
   };
-  stops.push(on('status', (news) => news.id === of && again().catch(() => {})), on('resync', () => again().catch(() => {})));
+  stops.push(onChange(of, () => again().catch(() => {})), on('resync', () => again().catch(() => {})));
   draw();
   return card(t('people.delegates'), h('p', { class: 'hint' }, t('delegates.hint')), list, none, form, mine);
 }

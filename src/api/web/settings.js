@@ -1,5 +1,5 @@
 // What happens to calls in each status, and what changes the status by itself.
-import { ask, get, on, replace, same, Overtaken } from './api.js';
+import { ask, get, on, onChange, replace, same, Overtaken } from './api.js';
 import { t, has } from './words.js';
 import { button, card, check, field, fill, h, heading, linesOf, mark, ownStatuses, reveal, select, statusWord, showFaults, clearFaults, toast, warnings, wrong } from './ui.js';
 
@@ -208,6 +208,6 @@ export async function settings(room, view) {
     triggers = now;
     if (isOther && !room.contains(document.activeElement?.closest?.('form'))) draw();
   };
-  const stops = [on('status', (news) => news.id === of && again().catch(() => {})), on('resync', () => again().catch(() => {}))];
+  const stops = [onChange(of, () => again().catch(() => {})), on('resync', () => again().catch(() => {}))];
   return () => stops.forEach((stop) => stop());
 }

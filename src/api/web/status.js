@@ -1,5 +1,5 @@
 // One's own status: how it is, why, and the menu that changes it.
-import { ask, get, on, replace, Overtaken } from './api.js';
+import { ask, get, on, onChange, replace, Overtaken } from './api.js';
 import { clock, t, when, count } from './words.js';
 import { avatar, baseOf, button, card, check, dialog, ending, field, fill, fromLocal, h, heading, icon, mark, ownStatuses, shownOf, statusWord, toast, toLocal, wrong } from './ui.js';
 import * as activity from './activity.js';
@@ -120,7 +120,7 @@ export async function status(room, { of, isOf, isAdmin, session }) {
   tellDigest();
   const again = () => load().then(tellDigest, () => {});
   const timer = setInterval(again, 30000);
-  const stops = [on('status', (told) => told.id === of && again()), on('resync', again), on('line', (isUp) => isUp && again())];
+  const stops = [onChange(of, again), on('resync', again), on('line', (isUp) => isUp && again())];
   return () => { clearInterval(timer); stops.forEach((stop) => stop()); };
 }
 
