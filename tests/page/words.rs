@@ -139,3 +139,69 @@ async fn a_rule_is_made_for_kinds_of_callers_with_the_keyboard() {
     assert_eq!(saved["rules"][0]["callers"], callers, "{saved}");
     anna.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_into_the_page_survives_signing_in_and_back_closes_what_lies_over() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let server = Server::start();
+    let anna = driver.open("en").await;
+    let link = format!("{}/#/journal/missed", server.page);
+    anna.client.goto(&link).await.unwrap();
+    anna.fill("input[name=id]", "anna").await;
+    anna.fill("input[name=password]", "anna-secret").await;
+    anna.click(".signin .primary").await;
+    anna.find(".view-journal h1").await;
+    anna.show("status").await;
+    anna.click("#pick").await;
+    anna.find("dialog[open]").await;
+    anna.client.back().await.unwrap();
+    anna.find(".view-journal h1").await;
+    anna.wait_until("!document.querySelector('dialog')").await;
+    // What nobody can read leads to the first view, and so does what is not one's own.
+    for hash in ["#/%E0%A4%A", "#/of/bob/settings"] {
+        let script = "location.hash = arguments[0]";
+        let arguments = vec![json!(hash)];
+        anna.client.execute(script, arguments).await.unwrap();
+        anna.wait_for_text(".view-status .name", "Anna Arndt").await;
+        anna.show("journal").await;
+    }
+    // A session that is over is told once, and one goes on where one was.
+    anna.show("settings/away").await;
+    anna.client.delete_all_cookies().await.unwrap();
+    anna.click(".bar .primary").await;
+    anna.find(".signin h1").await;
+    anna.wait_for_text("#toasts", "The session is over").await;
+    let toasts = "document.querySelectorAll('.toast').length";
+    assert_eq!(anna.value(toasts).await, 1);
+    anna.fill("input[name=id]", "anna").await;
+    anna.fill("input[name=password]", "anna-secret").await;
+    anna.click(".signin .primary").await;
+    anna.find(".view-settings [data-field=immediate]").await;
+    assert_eq!(anna.value(toasts).await, 0);
+    anna.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_colleagues_are_counted_and_a_status_is_sought_among_all() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let server = Server::start();
+    for number in 0..204 {
+        let document =
+            json!({"id": format!("p{number:03}"), "display_name": format!("Person {number}")});
+        server.send("POST", "subscribers", &document);
+    }
+    server.send("PUT", "subscribers/p203/status", &json!({"status": "dnd"}));
+    let anna = driver.open("en").await;
+    anna.sign_in(&server.page, "anna").await;
+    anna.show("colleagues").await;
+    anna.wait_for_text(".view [role=status]", "200 of 208 people")
+        .await;
+    anna.click("select option[value=dnd]").await;
+    anna.wait_for_text(".people", "Person 203").await;
+    anna.wait_for_text(".view [role=status]", "1 person").await;
+    anna.close().await;
+}

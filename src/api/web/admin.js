@@ -1,6 +1,6 @@
 // What the administrator sees of the server: calls, decisions, systems.
 import { get, on } from './api.js';
-import { clock, count, lasting, t, when } from './words.js';
+import { clock, count, language, lasting, t, when } from './words.js';
 import { calmly, card, empty, fill, h, heading, icon, party } from './ui.js';
 import { reasonWords } from './journal.js';
 
@@ -62,7 +62,7 @@ export const systems = (room) => live(room, t('view.systems'), {
   },
   draw: (all) => [
     card(t('systems.health'), h('p', null, h('span', { class: `badge ${all.isReady ? 'good' : 'bad'}` }, t(all.isReady ? 'systems.ready' : 'systems.not_ready')), ' ', h('a', { href: '/metrics' }, t('systems.metrics'))),
-      h('dl', { class: 'numbers' }, all.numbers.map(([name, value]) => h('div', null, h('dt', null, t('number.' + name)), h('dd', null, value.toLocaleString()))))),
+      h('dl', { class: 'numbers' }, all.numbers.map(([name, value]) => h('div', null, h('dt', null, t('number.' + name)), h('dd', null, value.toLocaleString(language)))))),
     card(t('systems.targets'), all.systems.length ? table(t('systems.targets'), [t('name'), t('systems.role'), t('address'), t('systems.state'), t('systems.rtt')], all.systems.flatMap((system) => (system.targets.length ? system.targets : [{}]).map((target) => [
       system.name, t('role.' + system.role), target.address ? `${target.transport}:${target.address}` : system.uri, [state(target.state ?? system.state), target.since && h('small', null, ` ${t('since', { time: when(target.since) })}`)], target.rtt_ms !== undefined ? `${target.rtt_ms} ms` : '–']))) : empty(t('systems.none'))),
     all.peers.length > 0 && card(t('systems.peers'), table(t('systems.peers'), [t('name'), t('address'), t('systems.connections')], all.peers.map((peer) => [peer.name, peer.addresses.join(', '), peer.connections]))),

@@ -5,6 +5,7 @@ import { avatar, button, calmly, empty, ending, fill, h, heading, icon, mark, ow
 import { order as orderStatus } from './status.js';
 
 const PAGE = 200;
+const MOST = 5000;
 /** What is known of somebody: the status, or only whether calls are welcome. */
 const shownAs = (one) => (one.effective_status ? shownOf(one) : undefined) ?? (one.free === undefined ? null : one.free ? 'free' : 'busy');
 const RANK = ['available', 'in_call', 'break', 'away', 'dnd'];
@@ -24,7 +25,7 @@ export async function readColleagues(query, isAdmin) {
 
 export async function colleagues(room, { isAdmin, session }) {
   let found = new Map();
-  let next; let order = 0;
+  let next; let order = 0; let all = 0;
   const teams = new Set();
   const search = h('input', { type: 'search', 'aria-label': t('search'), placeholder: t('colleagues.search'), autocomplete: 'off' });
   const team = h('select', { 'aria-label': t('team') });
@@ -44,7 +45,10 @@ export async function colleagues(room, { isAdmin, session }) {
     if (!isMore) found = new Map();
     page.colleagues.forEach((one) => { found.set(one.id, one); one.teams?.forEach((name) => teams.add(name.name ?? name)); });
     next = page.next;
+    all = page.total ?? 0;
     draw();
+    // Who looks for a status means everybody's.
+    if (only.value && next && found.size < MOST) await load(true);
   }
 
   function draw() {
@@ -60,7 +64,7 @@ export async function colleagues(room, { isAdmin, session }) {
       if (before?.isEqualNode(item)) return before;
       return item;
     }));
-    total.textContent = shown.length ? count('colleagues', shown.length) : '';
+    total.textContent = !shown.length ? '' : next && !only.value ? t('colleagues.some', { n: shown.length, total: all }) : count('colleagues', shown.length);
     nobody.hidden = shown.length > 0;
     more.hidden = !next;
   }
@@ -93,7 +97,7 @@ export async function colleagues(room, { isAdmin, session }) {
   const again = () => load().catch(() => {});
   search.addEventListener('input', calmly(again));
   team.addEventListener('change', again);
-  only.addEventListener('change', draw);
+  only.addEventListener('change', () => { draw(); if (only.value && next) load(true).catch(wrong); });
   const heard = (news) => {
     if (news.deleted || news.shows === 'none') found.delete(news.id);
     else if (found.has(news.id)) {

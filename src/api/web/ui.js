@@ -202,8 +202,12 @@ export function dialog(title, body, { className = '', done, submit, close } = {}
   return box;
 }
 
-/** Asks before something that cannot be taken back. */
-export const sure = (title, text, yes, then) => dialog(title, h('p', null, text), { done: yes, submit: then, className: 'small' });
+/** Asks before something that cannot be taken back; Enter alone does nothing of it. */
+export const sure = (title, text, yes, then) => {
+  const box = dialog(title, h('p', null, text), { done: yes, submit: then, className: 'small' });
+  box.querySelector('footer .quiet').focus();
+  return box;
+};
 
 /** The title of a view, to which the focus goes. */
 export const heading = (text, ...tools) => h('div', { class: 'heading' }, h('h1', { tabindex: -1 }, text), ...tools);
