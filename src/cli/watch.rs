@@ -203,6 +203,7 @@ pub(super) fn line(event: &str, data: &Value) -> String {
             let what = text(data, "state");
             printable(&format!("{at}  call {what}: {from} -> {to}"))
         }
+        "document" => format!("{at}  {} has other settings or layers", text(data, "id")),
         "lagged" => "some changes were missed".to_owned(),
         other => printable(&format!("{at}  {other}: {data}")),
     }
@@ -243,5 +244,7 @@ mod tests {
         );
         let call = json!({"state": "began", "caller": "bob", "callee": "anna", "from": "x"});
         assert!(line("call", &call).ends_with("call began: bob -> anna"));
+        let document = line("document", &json!({"id": "anna", "version": 3}));
+        assert!(document.ends_with("anna has other settings or layers"));
     }
 }
