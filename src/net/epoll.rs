@@ -1,7 +1,7 @@
-//! Waiting for sockets and for other threads: epoll and eventfd, behind safe calls.
+//! Waiting for sockets, for other threads and for a time: epoll, eventfd and timerfd, behind safe calls.
 #![expect(
     unsafe_code,
-    reason = "epoll and eventfd have no safe wrapper in the standard library"
+    reason = "epoll, eventfd and timerfd have no safe wrapper in the standard library"
 )]
 
 use std::io;
@@ -45,7 +45,7 @@ impl Epoll {
         self.control(descriptor, token, libc::EPOLLIN)
     }
 
-    /// Adds a descriptor that is ready once each time it is written.
+    /// Adds a descriptor that is ready once each time it is written, or rings.
     pub(super) fn add_edge(&self, descriptor: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         self.control(descriptor, token, libc::EPOLLIN | libc::EPOLLET)
     }
@@ -141,6 +141,62 @@ impl Waker {
     }
 }
 
+/// Ends a wait at a time. It goes on running while other things end waits before: to start and stop
+/// a timer that is due before the processor's next tick costs several microseconds each time.
+pub(super) struct Alarm {
+    timer: OwnedFd,
+    /// When it rings, on the clock of whoever waits.
+    rings_ms: Option<u64>,
+}
+
+impl Alarm {
+    /// One that does not run.
+    pub(super) fn new() -> io::Result<Self> {
+        let flags = libc::TFD_CLOEXEC | libc::TFD_NONBLOCK;
+        // SAFETY: a plain call; the descriptor it returns is owned by nobody yet.
+        let timer = unsafe { owned(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags))? };
+        Ok(Self {
+            timer,
+            rings_ms: None,
+        })
+    }
+
+    /// Rings at `at_ms`, which is after `now_ms`; sooner if it was to ring sooner already.
+    pub(super) fn ring_by(&mut self, at_ms: u64, now_ms: u64) -> io::Result<()> {
+        if self.rings_ms.is_some_and(|rings_ms| rings_ms <= at_ms) {
+            return Ok(());
+        }
+        let wait_ms = at_ms.saturating_sub(now_ms).max(1);
+        let once = libc::itimerspec {
+            it_interval: libc::timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value: libc::timespec {
+                tv_sec: i64::try_from(wait_ms / 1_000).unwrap_or(i64::MAX),
+                tv_nsec: (wait_ms % 1_000 * 1_000_000) as i64,
+            },
+        };
+        // SAFETY: the descriptor is open, and the time is read during the call only.
+        checked(unsafe {
+            libc::timerfd_settime(self.timer.as_raw_fd(), 0, &once, std::ptr::null_mut())
+        })?;
+        self.rings_ms = Some(at_ms);
+        Ok(())
+    }
+
+    /// It was found ready.
+    pub(super) fn has_rung(&mut self) {
+        self.rings_ms = None;
+    }
+}
+
+impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.timer.as_fd()
+    }
+}
+
 impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
@@ -167,6 +223,23 @@ unsafe fn owned(descriptor: libc::c_int) -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
     use std::sync::Arc;
+
+    #[test]
+    fn an_alarm_rings_once_for_each_time_it_is_set() {
+        let (mut alarm, mut epoll) = (Alarm::new().unwrap(), Epoll::new().unwrap());
+        epoll.add_edge(alarm.as_fd(), 9).unwrap();
+        for now_ms in [1_000, 2_000, 3_000] {
+            alarm.ring_by(now_ms + 60_000, now_ms).unwrap();
+            alarm.ring_by(now_ms + 5, now_ms).unwrap();
+            alarm.ring_by(now_ms + 60_000, now_ms).unwrap();
+            epoll.wait(Some(10_000)).unwrap();
+            let tokens: Vec<_> = epoll.ready().map(|ready| ready.token).collect();
+            assert_eq!(tokens, [9]);
+            alarm.has_rung();
+            epoll.wait(Some(0)).unwrap();
+            assert_eq!(epoll.ready().count(), 0);
+        }
+    }
 
     #[test]
     fn a_waker_ends_a_wait_once_and_costs_nothing_while_awake() {

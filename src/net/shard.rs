@@ -16,7 +16,7 @@ use self::core::{Core, undeliverable};
 use super::batch::{BATCH, Receiver, Sender, backlog, kernel_drops, read_errors};
 use super::clock::Clock;
 use super::counters::HostCounters;
-use super::epoll::Epoll;
+use super::epoll::{Alarm, Epoll};
 use super::gauges::Gauges;
 use super::handler::Handler;
 use super::post::{Handed, Post, posts};
@@ -27,6 +27,8 @@ use crate::engine::{Input, Now, Outbox, Source};
 
 /// The token of the waker among those of the listeners.
 const WAKER: u64 = u64::MAX;
+/// The token of the alarm.
+const ALARM: u64 = u64::MAX - 1;
 /// How many batches are taken before all sockets are looked at again.
 const PASSES: usize = 16;
 /// After a batch of so many datagrams the next ones have mostly come while it was handled: they are
@@ -146,6 +148,8 @@ struct Host {
     connections: Option<Arc<Connections>>,
     stop: Arc<AtomicBool>,
     epoll: Epoll,
+    /// Rings when a timer is due.
+    alarm: Alarm,
     clock: Clock,
 }
 
@@ -164,7 +168,7 @@ struct Shard<H> {
 impl Host {
     fn new(number: u16, shards: &Shards, sockets: Sockets, clock: Clock) -> io::Result<Self> {
         let (posts, stop) = (Arc::clone(&shards.posts), Arc::clone(&shards.stop));
-        let epoll = Epoll::new()?;
+        let (epoll, alarm) = (Epoll::new()?, Alarm::new()?);
         let host = Self {
             number,
             sockets,
@@ -172,8 +176,10 @@ impl Host {
             connections: shards.connections.clone(),
             stop,
             epoll,
+            alarm,
             clock,
         };
+        host.epoll.add_edge(host.alarm.as_fd(), ALARM)?;
         for (token, socket) in (0..).zip(&host.sockets) {
             if let Some(socket) = socket {
                 host.epoll.add(socket.as_fd(), token)?;
@@ -212,16 +218,18 @@ impl Host {
     }
 
     /// Sleeps until a socket is ready, another shard hands something over, or a timer is due.
-    /// A short poll before sleeping belongs here.
     /// `now_ms` is when the last batch was handled, just before.
     fn wait(&mut self, next_timeout: Option<u64>, now_ms: u64) -> io::Result<()> {
         let Some(post) = self.posts.get(usize::from(self.number)) else {
             return Ok(());
         };
-        let timeout = next_timeout.map(|at| at.saturating_sub(now_ms));
+        let is_due = next_timeout.is_some_and(|at| at <= now_ms);
+        if let Some(at) = next_timeout.filter(|_| !is_due) {
+            self.alarm.ring_by(at, now_ms)?;
+        }
         post.waker.about_to_sleep();
-        let has_work = !post.is_empty() || self.stop.load(Ordering::Relaxed);
-        let result = self.epoll.wait(if has_work { Some(0) } else { timeout });
+        let has_work = is_due || !post.is_empty() || self.stop.load(Ordering::Relaxed);
+        let result = self.epoll.wait(has_work.then_some(0));
         post.waker.awake();
         post.counters.wakeups.inc();
         result
@@ -279,7 +287,13 @@ impl<H: Handler> Shard<H> {
     /// Notes which listeners are ready, and reads the error queues that have something.
     fn look(&mut self, exchange: &mut Exchange) {
         exchange.ready.clear();
-        for ready in self.host.epoll.ready().filter(|ready| ready.token != WAKER) {
+        for ready in self.host.epoll.ready() {
+            if matches!(ready.token, WAKER | ALARM) {
+                if ready.token == ALARM {
+                    self.host.alarm.has_rung();
+                }
+                continue;
+            }
             let listener = ready.token as u8;
             exchange.ready.push(listener);
             if let Some(socket) = self.host.socket(listener).filter(|_| ready.has_error) {
