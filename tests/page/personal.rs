@@ -212,7 +212,7 @@ async fn hours_calendars_and_who_sees_what_are_set_by_the_person() {
     anna.show("settings/personal").await;
     anna.fill("[data-field=mon] input", "9-5").await;
     anna.click(".week ~ .bar .primary").await;
-    anna.find(".toast.bad").await;
+    anna.wait_for_text("[data-field=mon] .fault", "9-5").await;
     anna.fill("[data-field=mon] input", "09:00-12:30, 13:00 – 17:00")
         .await;
     anna.fill("[data-field=zone] input", "Europe/Vienna").await;
