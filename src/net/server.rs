@@ -79,8 +79,7 @@ impl Server {
         let policy = compile(&config, &surveyed).map_err(StartError::Config)?;
         in_force::warn(&config, &policy);
         let tls = Tls::load(&config, unix_s(clock)).map_err(StartError::Config)?;
-        let store = open_store(&config)?;
-        store.maintain(unix_s(clock)).map_err(StartError::Store)?;
+        let store = open_store(&config, clock)?;
         let directory = Arc::new(Directory::new(random_u64()?));
         let roster = start_roster(&store, &directory, &policy, clock)?;
         let bound = bind(&config)?;
@@ -325,7 +324,8 @@ fn start_names(in_force: &Arc<InForce>, shards: &Shards) -> io::Result<NameServi
     })
 }
 
-fn open_store(config: &Config) -> Result<Arc<Timed<Embedded>>, StartError> {
+/// The store, without what it keeps no longer.
+fn open_store(config: &Config, clock: Clock) -> Result<Arc<Timed<Embedded>>, StartError> {
     let options = Options {
         calls_per_shard: config.limits.calls.div_ceil(config.shards()),
         bindings: config.limits.bindings,
@@ -335,10 +335,12 @@ fn open_store(config: &Config) -> Result<Arc<Timed<Embedded>>, StartError> {
     };
     let config::StoreEngine::Embedded = config.store.engine;
     let inner = Embedded::open(&config.store.path, options).map_err(StartError::Store)?;
-    Ok(Arc::new(Timed {
+    let store = Timed {
         inner,
         writes: Latency::default(),
-    }))
+    };
+    store.maintain(unix_s(clock)).map_err(StartError::Store)?;
+    Ok(Arc::new(store))
 }
 
 fn start_roster(
