@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Caller;
+use super::colleagues::Viewer;
 use super::extract::Query;
 use super::problem::Failure;
 use super::state::ApiState;
 use super::{Refusals, list};
 use crate::call::CallRecord;
-use crate::presence::Directory;
 use crate::proxy::Trace;
 
 /// A call in progress.
@@ -32,12 +32,21 @@ pub(super) struct Call {
     /// The calling subscriber.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller: Option<String>,
+    /// Their name for people, in listings and where the reader may see them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller_name: Option<String>,
     /// The subscriber who answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callee: Option<String>,
+    /// Their name for people, in listings and where the reader may see them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callee_name: Option<String>,
     /// The subscriber who was called first, where somebody else answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_called: Option<String>,
+    /// Their name for people, in listings and where the reader may see them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_called_name: Option<String>,
     /// When the INVITE came.
     #[schema(value_type = String, format = DateTime)]
     pub invited_at: Timestamp,
@@ -84,6 +93,9 @@ pub(super) struct DecisionTrace {
     pub call_id: String,
     /// The caller's address.
     pub from: String,
+    /// Whose address that is now, by the name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_name: Option<String>,
     /// The address that was called.
     pub to: String,
     /// Where the INVITE came from.
@@ -93,6 +105,9 @@ pub(super) struct DecisionTrace {
     /// The subscriber who was called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callee: Option<String>,
+    /// Their name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callee_name: Option<String>,
     /// `connect`, `redirect`, `forward`, `redirect_voicemail`, `forward_voicemail`, `reject`,
     /// `pass_on`.
     pub decision: &'static str,
@@ -101,6 +116,9 @@ pub(super) struct DecisionTrace {
     /// Where it was diverted to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
+    /// Whose address or voicemail that is now, by the name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_name: Option<String>,
     /// The final status that the caller got.
     pub status: u16,
     /// From the INVITE to the final response, in milliseconds.
@@ -147,7 +165,14 @@ pub(super) async fn calls(
     }
     let limit = list::limit(query.limit)?;
     let listed = state
-        .blocking(move |state| newest_calls(state, limit, query.subscriber.as_deref()))
+        .blocking(move |state| {
+            let viewer = Viewer::of(state, &caller);
+            let mut listed = newest_calls(state, limit, query.subscriber.as_deref());
+            for call in &mut listed.calls {
+                call.name_parties(state, &viewer);
+            }
+            listed
+        })
         .await?;
     Ok(Json(listed))
 }
@@ -221,7 +246,7 @@ pub(super) async fn decisions(
     });
     let decisions = traces
         .iter()
-        .map(|t| DecisionTrace::of(t, directory))
+        .map(|trace| DecisionTrace::of(trace, &state))
         .collect();
     Ok(Json(DecisionList { decisions }))
 }
@@ -235,8 +260,11 @@ impl Call {
             from: text(record.from),
             to: text(record.to),
             caller: named(record.caller),
+            caller_name: None,
             callee: named(record.callee),
+            callee_name: None,
             first_called: named(record.first_called),
+            first_called_name: None,
             invited_at: instant(record.invited_unix_ms),
             answered_at: instant(record.answered_unix_ms),
             ring_ms: record.ring_ms,
@@ -244,22 +272,36 @@ impl Call {
             session_expires_s: record.session_expires_s,
         }
     }
+
+    /// Adds the names of those whom this one may see.
+    fn name_parties(&mut self, state: &ApiState, viewer: &Viewer) {
+        let name = |id: &Option<String>| viewer.name_of(state, &*state.directory().get(id.as_ref()?)?);
+        self.caller_name = name(&self.caller);
+        self.callee_name = name(&self.callee);
+        self.first_called_name = name(&self.first_called);
+    }
 }
 
 impl DecisionTrace {
-    fn of(trace: &Trace, directory: &Directory) -> Self {
-        let callee = trace.callee.and_then(|handle| directory.profile(handle));
+    fn of(trace: &Trace, state: &ApiState) -> Self {
+        let callee = trace
+            .callee
+            .and_then(|handle| state.directory().profile(handle));
+        let behind = |address: &str| Viewer::Administrator.name_behind(state, address);
         Self {
             at: instant(trace.at_unix_ms),
             call_id: trace.texts.call_id().into_owned(),
             from: trace.texts.from().into_owned(),
+            from_name: behind(&trace.texts.from()),
             to: trace.texts.to().into_owned(),
             source: trace.source.to_string(),
             caller_class: trace.class.name(),
-            callee: callee.map(|profile| profile.id().to_owned()),
+            callee: callee.as_ref().map(|profile| profile.id().to_owned()),
+            callee_name: callee.map(|profile| profile.display_name().to_owned()),
             decision: trace.outcome.label(),
             reasons: trace.reasons.iter().map(|reason| reason.label()).collect(),
             target: trace.texts.target().into_owned(),
+            target_name: behind(&trace.texts.target()),
             status: trace.status,
             setup_ms: trace.setup_ms,
             ring_ms: trace.ring_ms,

@@ -12,6 +12,7 @@ use super::extract::Query;
 use super::problem::Failure;
 use super::state::ApiState;
 use super::{Refusals, list};
+use crate::message::{Scheme, Uri};
 use crate::presence::{Level, Profile, Status};
 
 /// Which colleagues are wanted.
@@ -114,6 +115,24 @@ impl Viewer {
             }
             Self::Subscriber(None) => Level::None,
         }
+    }
+
+    /// The name for people of somebody whom this one may see.
+    pub(super) fn name_of(&self, state: &ApiState, seen: &Profile) -> Option<String> {
+        (self.level(state, seen) > Level::None).then(|| seen.display_name().to_owned())
+    }
+
+    /// The same of the subscriber behind an address, as subscribers are now.
+    pub(super) fn name_behind(&self, state: &ApiState, address: &str) -> Option<String> {
+        let uri = Uri::parse(address.as_bytes()).ok()?;
+        let policy = state.shared().policy.load();
+        if uri.scheme != Scheme::Tel && !policy.is_ours(uri.host) {
+            return None;
+        }
+        let user = uri.unescaped_user();
+        let directory = state.directory();
+        let profile = directory.profile(directory.find_dialled(&user, &policy.plan)?)?;
+        self.name_of(state, &profile)
     }
 
     /// Somebody's status as this one sees it; `None` where that is nothing.

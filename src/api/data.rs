@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::Refusals;
 use super::auth::Caller;
+use super::colleagues::Viewer;
 use super::bindings::{BindingDocument, bindings_of};
 use super::changes;
 use super::document::{SubscriberDocument, find};
@@ -59,7 +60,7 @@ pub(super) async fn give_out(
     );
     let (key, of) = (state.journal_key(&id), id.clone());
     let journal = state
-        .blocking(move |state| whole_journal(state, key))
+        .blocking(move |state| whole_journal(state, &Viewer::of(state, &caller), key))
         .await??;
     Ok(Json(PersonalRecord {
         at: state.now(),

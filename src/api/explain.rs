@@ -11,11 +11,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Refusals;
 use super::auth::Caller;
+use super::colleagues::Viewer;
 use super::extract::Query;
 use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use crate::message::{Scheme, Uri};
-use crate::presence::{CallerClass, Directory, Handle, Language, OwnName};
+use crate::presence::{CallerClass, Directory, Handle, Language, OwnName, Profile};
 use crate::proxy::Neighbourhood;
 use crate::proxy::policy::{Peer, Policy, UnknownCallee};
 use crate::routing::{
@@ -51,9 +52,15 @@ pub(super) struct Explanation {
     /// The calling subscriber.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller: Option<String>,
+    /// Their name for people, where the reader may see them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller_name: Option<String>,
     /// The subscriber who is called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callee: Option<String>,
+    /// Their name for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callee_name: Option<String>,
     /// What happens.
     #[serde(flatten)]
     pub outcome: ExplainedPlan,
@@ -110,7 +117,8 @@ pub(super) struct Afterwards {
 /// Explain a call without making it
 ///
 /// Answers by the very function that routes calls, with the settings and statuses of now and the
-/// time given. Subscribers may ask about calls to themselves.
+/// time given. Subscribers may ask about calls to themselves; where a call goes on to a colleague,
+/// what that one has set is not told.
 #[utoipa::path(
     get, path = "/explain", tag = "calls",
     params(ExplainQuery, ("Accept-Language" = Option<String>, Header, description = "en or de")),
@@ -123,10 +131,14 @@ pub(super) async fn explain(
     Query(query): Query<ExplainQuery>,
 ) -> Result<Json<Explanation>, Failure> {
     let policy = state.shared().policy.load_full();
+    let viewer = Viewer::of(&state, &caller);
+    let name = |profile: &Profile| viewer.name_of(&state, profile);
     let scene = Scene {
         directory: state.directory(),
         policy: &policy,
         language: language(query.lang.as_deref(), &headers)?,
+        is_open: matches!(caller, Caller::Administrator),
+        name: &name,
     };
     let at = match &query.at {
         Some(text) => instant(text)?,
@@ -148,7 +160,9 @@ pub(super) async fn explain(
         at,
         caller_class: from.class.name(),
         caller: from.handle.and_then(|handle| scene.id(handle)),
+        caller_name: from.handle.and_then(|handle| scene.name(handle)),
         callee: callee_id,
+        callee_name: to.handle.and_then(|handle| scene.name(handle)),
         outcome,
         afterwards,
     }))
@@ -159,6 +173,10 @@ struct Scene<'a> {
     directory: &'a Directory,
     policy: &'a Policy,
     language: Language,
+    /// Whether the settings of everybody may be told; else only those of who is called.
+    is_open: bool,
+    /// The name of somebody, where the reader may see them.
+    name: &'a (dyn Fn(&Profile) -> Option<String> + Sync),
 }
 
 /// One side of the call as the question names it.
@@ -259,7 +277,7 @@ impl<'a> Scene<'a> {
         let around = self.around();
         let decision = decide(&question, &around);
         let afterwards = self.afterwards(&question, &decision.plan);
-        (self.plan(&decision), afterwards)
+        (self.plan(&decision, callee), afterwards)
     }
 
     /// The directory as the call path sees it.
@@ -275,6 +293,9 @@ impl<'a> Scene<'a> {
         let Some((connect, history)) = rung(question, plan) else {
             return Vec::new();
         };
+        if !self.is_open && connect.callee != question.callee {
+            return Vec::new();
+        }
         let question = Question {
             callee: connect.callee,
             history: &history,
@@ -284,7 +305,7 @@ impl<'a> Scene<'a> {
         failures
             .map(|failure| {
                 let outcome = match decide_after(&question, failure, &self.around()) {
-                    Some(decision) => self.plan(&decision),
+                    Some(decision) => self.plan(&decision, question.callee),
                     None => self.passed_back(),
                 };
                 let when = self.when(failure, self.ring_for_s(&connect));
@@ -297,7 +318,10 @@ impl<'a> Scene<'a> {
             .collect()
     }
 
-    fn plan(&self, decision: &Decision) -> ExplainedPlan {
+    fn plan(&self, decision: &Decision, callee: Handle) -> ExplainedPlan {
+        if let Some(beyond) = self.beyond(decision, callee) {
+            return beyond;
+        }
         let names = DisplayNames(self.directory, self.policy);
         let plan = &decision.plan;
         let mut explained = self.explained(plan.label(), plan.describe(self.language, &names));
@@ -325,6 +349,37 @@ impl<'a> Scene<'a> {
             None => {}
         }
         explained
+    }
+
+    /// A call that goes on to somebody else, up to there: what a colleague has set, and how they are,
+    /// is theirs to tell.
+    fn beyond(&self, decision: &Decision, callee: Handle) -> Option<ExplainedPlan> {
+        if self.is_open {
+            return None;
+        }
+        let mut reasons = decision.reasons.iter().enumerate();
+        let (at, other) = reasons.find_map(|(at, reason)| {
+            let other = reason.subscriber().filter(|other| *other != callee)?;
+            Some((at, other))
+        })?;
+        let summary = match (self.name(other), self.language) {
+            (Some(name), Language::En) => format!("The call goes on to {name}"),
+            (Some(name), Language::De) => format!("Der Anruf geht weiter an {name}"),
+            (None, _) => self.say("The call goes on to a colleague", "Der Anruf geht im Haus weiter"),
+        };
+        let told = ExplainedReason {
+            code: "elsewhere",
+            sentence: self.say(
+                "From there on it depends on what is set there",
+                "Von da an kommt es darauf an, was dort eingestellt ist",
+            ),
+        };
+        let mut explained = self.explained("forward", summary);
+        explained.target = self.name(other).and_then(|_| self.id(other));
+        explained.reasons = self.reasons(&decision.reasons);
+        explained.reasons.truncate(at);
+        explained.reasons.push(told);
+        Some(explained)
     }
 
     /// How long it rings before the no-answer action, where there is one.
@@ -425,6 +480,11 @@ impl<'a> Scene<'a> {
             Language::En => english.to_owned(),
             Language::De => german.to_owned(),
         }
+    }
+
+    /// The name for people, where the reader may see them.
+    fn name(&self, handle: Handle) -> Option<String> {
+        (self.name)(&*self.directory.profile(handle)?)
     }
 
     fn id(&self, handle: Handle) -> Option<String> {

@@ -8,12 +8,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Caller;
 use super::calls::{instant, text};
+use super::colleagues::Viewer;
 use super::extract::{Path, Query};
 use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use super::{Refusals, list};
 use crate::call::Entry;
-use crate::message::{Scheme, Uri};
 use crate::presence::Status;
 use crate::store::Position;
 
@@ -31,13 +31,13 @@ pub(super) struct JournalEntry {
     pub at: Timestamp,
     /// The caller's address.
     pub from: String,
-    /// Who that is, where it is a subscriber.
+    /// Who that is, where it is a subscriber whom the reader may see.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_name: Option<String>,
     /// The target of a forwarding, or who answered.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub target: String,
-    /// Who that is, where it is a subscriber.
+    /// Who that is, where it is a subscriber whom the reader may see.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_name: Option<String>,
     /// The Call-ID, possibly cut.
@@ -103,25 +103,29 @@ pub(super) async fn journal(
         Some((position, _)) if found.len() == limit => Some(position.0.to_string()),
         _ => None,
     };
+    let viewer = Viewer::of(&state, &caller);
     let entries = found.iter();
     Ok(Json(JournalPage {
         entries: entries
-            .filter_map(|(_, bytes)| entry(&state, bytes))
+            .filter_map(|(_, bytes)| entry(&state, &viewer, bytes))
             .collect(),
         next,
         kept_days: state.journal_days(),
     }))
 }
 
-/// Every entry of a subscriber, the newest first.
-pub(super) fn whole_journal(state: &ApiState, key: u64) -> Result<Vec<JournalEntry>, Failure> {
+/// Every entry of a subscriber, the newest first, with the names that `viewer` may see.
+pub(super) fn whole_journal(state: &ApiState, viewer: &Viewer, key: u64) -> Result<Vec<JournalEntry>, Failure> {
     let mut entries = Vec::new();
     let mut before = None;
     loop {
         let read = state.store().read_journal(key, before, PAGE);
         let read = read.map_err(|error| Failure::new(Kind::Storage, error.to_string()))?;
         before = read.last().map(|(position, _)| *position);
-        entries.extend(read.iter().filter_map(|(_, bytes)| entry(state, bytes)));
+        entries.extend(
+            read.iter()
+                .filter_map(|(_, bytes)| entry(state, viewer, bytes)),
+        );
         if read.len() < PAGE {
             return Ok(entries);
         }
@@ -138,15 +142,15 @@ fn position(text: &str) -> Result<Position, Failure> {
     })
 }
 
-fn entry(state: &ApiState, bytes: &[u8]) -> Option<JournalEntry> {
+fn entry(state: &ApiState, viewer: &Viewer, bytes: &[u8]) -> Option<JournalEntry> {
     let entry = Entry::decode(bytes)?;
     let (from, target) = (text(entry.from), text(entry.target));
     Some(JournalEntry {
         kind: entry.kind.name(),
         at: instant(entry.at_unix_ms),
-        from_name: name_of(state, &from),
+        from_name: viewer.name_behind(state, &from),
         from,
-        target_name: name_of(state, &target),
+        target_name: viewer.name_behind(state, &target),
         target,
         call_id: text(entry.call_id),
         ring_ms: entry.ring_ms,
@@ -154,19 +158,6 @@ fn entry(state: &ApiState, bytes: &[u8]) -> Option<JournalEntry> {
         status: entry.status,
         reasons: own_reasons(&text(entry.reasons)),
     })
-}
-
-/// The subscriber behind an address, by the name of now.
-fn name_of(state: &ApiState, address: &str) -> Option<String> {
-    let uri = Uri::parse(address.as_bytes()).ok()?;
-    let policy = state.shared().policy.load();
-    if uri.scheme != Scheme::Tel && !policy.is_ours(uri.host) {
-        return None;
-    }
-    let user = uri.unescaped_user();
-    let directory = state.directory();
-    let profile = directory.profile(directory.find_dialled(&user, &policy.plan)?)?;
-    Some(profile.display_name().to_owned())
 }
 
 /// The labels without the statuses of those to whom the call went on: no journal is a history of a

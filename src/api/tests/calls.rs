@@ -43,9 +43,63 @@ async fn calls_in_progress_are_listed() {
     );
     assert_eq!(call["answered_at"], "1970-01-01T00:00:01Z");
     assert_eq!(
+        (&call["caller_name"], &call["callee_name"]),
+        (&json!("Bob Bauer"), &json!("Anna Arndt"))
+    );
+    assert_eq!(
         world.get("/api/v1/calls?subscriber=carol").await.json()["total"],
         0
     );
+}
+
+/// Bob shows nothing to anybody.
+async fn hide_bob(world: &World) {
+    let hidden = json!({"team": "none", "others": "none"});
+    let path = "/api/v1/subscribers/bob/visibility";
+    let put = world.send(Method::PUT, path, hidden).await;
+    assert_eq!(put.status, 200, "{}", put.text());
+}
+
+#[tokio::test]
+async fn who_may_not_see_somebody_reads_no_name_of_theirs() {
+    let world = world().await;
+    open_call(&world);
+    hide_bob(&world).await;
+    let anna = world.with_token(Some(&world.token_of("anna").await));
+    let listed = anna.get("/api/v1/calls?subscriber=anna").await.json();
+    let call = &listed["calls"][0];
+    assert_eq!(call.get("caller_name"), None, "{call}");
+    assert_eq!(call["callee_name"], "Anna Arndt");
+    let asked = "/api/v1/explain?from=bob&to=anna";
+    let explained = anna.get(asked).await.json();
+    assert_eq!(explained.get("caller_name"), None, "{explained}");
+    let to_admin = world.get(asked).await.json();
+    assert_eq!(to_admin["caller_name"], "Bob Bauer");
+}
+
+#[tokio::test]
+async fn explain_tells_no_colleagues_settings() {
+    let world = world().await;
+    let settings = json!({"all": {"immediate": {"forward": "102"}}});
+    let path = "/api/v1/subscribers/anna/settings";
+    world.send(Method::PUT, path, settings).await;
+    let private = json!({"away": {"immediate": {"forward": "+491709999999"}}});
+    let path = "/api/v1/subscribers/bob/settings";
+    world.send(Method::PUT, path, private).await;
+    let path = "/api/v1/subscribers/bob/status";
+    world.send(Method::PUT, path, json!({"status": "away"})).await;
+    let anna = world.with_token(Some(&world.token_of("anna").await));
+    let asked = "/api/v1/explain?from=%2B493099&to=anna";
+    let told = anna.get(asked).await;
+    assert_eq!(told.json()["summary"], "The call goes on to Bob Bauer");
+    assert_eq!(told.json()["target"], "bob");
+    assert!(!told.text().contains("1709999999"), "{}", told.text());
+    assert!(!told.text().contains("Bob Bauer is"), "{}", told.text());
+    hide_bob(&world).await;
+    let told = anna.get(asked).await;
+    assert!(!told.text().contains("Bob"), "{}", told.text());
+    let to_admin = world.get(asked).await;
+    assert_eq!(to_admin.json()["target"], "+491709999999");
 }
 
 #[tokio::test]
@@ -93,6 +147,11 @@ async fn decisions_are_listed_by_call_and_by_subscriber() {
         (&json!("redirect"), &json!("anna"))
     );
     assert_eq!(decision["reasons"], json!(["no_voicemail"]));
+    assert_eq!(
+        (&decision["from_name"], &decision["callee_name"]),
+        (&json!("Bob Bauer"), &json!("Anna Arndt"))
+    );
+    assert_eq!(decision.get("target_name"), None, "{decision}");
     let nobody = world.get("/api/v1/decisions?subscriber=x").await;
     assert_problem(&nobody, 404, "not-found");
 }
