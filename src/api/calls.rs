@@ -275,7 +275,8 @@ impl Call {
 
     /// Adds the names of those whom this one may see.
     fn name_parties(&mut self, state: &ApiState, viewer: &Viewer) {
-        let name = |id: &Option<String>| viewer.name_of(state, &*state.directory().get(id.as_ref()?)?);
+        let name =
+            |id: &Option<String>| viewer.name_of(state, &*state.directory().get(id.as_ref()?)?);
         self.caller_name = name(&self.caller);
         self.callee_name = name(&self.callee);
         self.first_called_name = name(&self.first_called);

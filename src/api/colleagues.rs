@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Caller;
-use super::document::StatusDocument;
+use super::document::{StatusDocument, presence};
 use super::extract::Query;
-use super::problem::Failure;
+use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use super::{Refusals, list};
 use crate::message::{Scheme, Uri};
-use crate::presence::{Level, Profile, Status};
+use crate::presence::{Level, OwnName, Profile, Status};
 
 /// Which colleagues are wanted.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -28,6 +28,9 @@ pub(super) struct ColleagueQuery {
     search: Option<String>,
     /// Only members of this team
     team: Option<String>,
+    /// Only those who are seen in this status, by the id of `GET /statuses`; `free` or `busy` finds
+    /// those of whom no more is seen
+    status: Option<String>,
 }
 
 /// Some colleagues, in the order of their ids.
@@ -55,6 +58,9 @@ pub(super) async fn colleagues(
     Query(query): Query<ColleagueQuery>,
 ) -> Result<Json<ColleaguePage>, Failure> {
     let limit = list::limit(query.limit)?;
+    if let Some(status) = query.status.as_deref().filter(|text| !text.is_empty()) {
+        check_status(&state, status)?;
+    }
     let page = state
         .blocking(move |state| page(state, &caller, &query, limit))
         .await?;
@@ -66,8 +72,13 @@ fn page(state: &ApiState, caller: &Caller, query: &ColleagueQuery, limit: usize)
     let (after, search) = (query.after.as_deref(), query.search.as_deref());
     let search = search.filter(|text| !text.is_empty());
     let team = query.team.as_deref().filter(|team| !team.is_empty());
+    let status = query.status.as_deref().filter(|text| !text.is_empty());
     let page = state.directory().list_of(after, search, limit, |profile| {
-        team.is_none_or(|team| profile.is_in(team)) && viewer.level(state, profile) > Level::None
+        if !team.is_none_or(|team| profile.is_in(team)) {
+            return false;
+        }
+        let level = viewer.level(state, profile);
+        level > Level::None && status.is_none_or(|wanted| shown_as(state, profile, level) == wanted)
     });
     let shown = page.subscribers.iter().filter_map(|profile| {
         let mut shown = viewer.see(state, profile)?;
@@ -81,6 +92,35 @@ fn page(state: &ApiState, caller: &Caller, query: &ColleagueQuery, limit: usize)
         next: page.next,
         total: page.total,
     }
+}
+
+/// `free`, `busy`, or a status that there is.
+fn check_status(state: &ApiState, status: &str) -> Result<(), Failure> {
+    let is_own = state.roster().house().statuses.get(status).is_some();
+    if is_own || matches!(status, FREE | BUSY) || Status::from_name(status).is_some() {
+        return Ok(());
+    }
+    let text = format!("there is no status `{status}`; `GET /statuses` has them");
+    Err(Failure::field(Kind::Malformed, "status", text))
+}
+
+const FREE: &str = "free";
+const BUSY: &str = "busy";
+
+/// The status by its id, as it is seen at that level.
+fn shown_as(state: &ApiState, profile: &Profile, level: Level) -> &'static str {
+    let now_s = state.now_s();
+    let (effective, _) = presence(state, profile, now_s);
+    if level < Level::Status {
+        return if effective == Status::Available {
+            FREE
+        } else {
+            BUSY
+        };
+    }
+    let standing = profile.standing(now_s);
+    let own = standing.own.filter(|_| standing.status == effective);
+    own.map_or(effective.name(), OwnName::id)
 }
 
 /// Who looks.

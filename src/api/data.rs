@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 
 use super::Refusals;
 use super::auth::Caller;
-use super::colleagues::Viewer;
 use super::bindings::{BindingDocument, bindings_of};
 use super::changes;
+use super::colleagues::Viewer;
 use super::document::{SubscriberDocument, find};
 use super::extract::Path;
 use super::journal::{JournalEntry, whole_journal};

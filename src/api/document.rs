@@ -219,7 +219,7 @@ fn warnings(state: &ApiState, profile: &Profile) -> Vec<String> {
 }
 
 /// The effective status and the number of open calls.
-fn presence(state: &ApiState, profile: &Profile, now_s: i64) -> (Status, u16) {
+pub(super) fn presence(state: &ApiState, profile: &Profile, now_s: i64) -> (Status, u16) {
     match state.directory().handle_of_id(profile.id()) {
         Some(handle) => (
             state.directory().effective_status(handle, now_s),

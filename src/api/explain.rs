@@ -365,7 +365,10 @@ impl<'a> Scene<'a> {
         let summary = match (self.name(other), self.language) {
             (Some(name), Language::En) => format!("The call goes on to {name}"),
             (Some(name), Language::De) => format!("Der Anruf geht weiter an {name}"),
-            (None, _) => self.say("The call goes on to a colleague", "Der Anruf geht im Haus weiter"),
+            (None, _) => self.say(
+                "The call goes on to a colleague",
+                "Der Anruf geht im Haus weiter",
+            ),
         };
         let told = ExplainedReason {
             code: "elsewhere",

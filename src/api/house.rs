@@ -1,8 +1,6 @@
 //! What the administrator laid down for everybody, as it is in force: teams, who sees what, when
 //! people work, whereto may be forwarded.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -12,10 +10,8 @@ use super::Refusals;
 use super::auth::Caller;
 use super::problem::Failure;
 use super::state::ApiState;
+use super::teams::{TeamDocument, teams};
 use crate::presence::{Visibility, WorkWeek};
-
-/// How many teams are named.
-const TEAMS_LIMIT: usize = 1_000;
 
 /// The rules of the house.
 #[derive(Debug, Serialize, ToSchema)]
@@ -34,15 +30,6 @@ pub(super) struct HouseDocument {
     pub dnd_status: u16,
     /// How many calls somebody has before they count as busy (`sip.call_limit`).
     pub call_limit: u16,
-}
-
-/// A team.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TeamDocument {
-    /// As the first of its members writes it.
-    pub name: String,
-    /// How many belong to it.
-    pub members: usize,
 }
 
 /// Hours that are configured.
@@ -80,7 +67,7 @@ impl HouseDocument {
         });
         Self {
             visibility: policy.visibility,
-            teams: teams(state),
+            teams: teams(state, |_| true),
             hours: hours.collect(),
             forwarding: house.targets.told().map(str::to_owned).collect(),
             ring_for_s: policy.ring_for_s,
@@ -88,23 +75,4 @@ impl HouseDocument {
             call_limit: policy.call_limit,
         }
     }
-}
-
-/// Looks at every subscriber.
-fn teams(state: &ApiState) -> Vec<TeamDocument> {
-    let mut found: BTreeMap<String, TeamDocument> = BTreeMap::new();
-    for profile in state.directory().profiles() {
-        for name in profile.teams() {
-            let key = name.to_lowercase();
-            if found.len() >= TEAMS_LIMIT && !found.contains_key(&key) {
-                continue;
-            }
-            let team = found.entry(key).or_insert_with(|| TeamDocument {
-                name: name.clone(),
-                members: 0,
-            });
-            team.members += 1;
-        }
-    }
-    found.into_values().collect()
 }

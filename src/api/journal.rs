@@ -115,7 +115,11 @@ pub(super) async fn journal(
 }
 
 /// Every entry of a subscriber, the newest first, with the names that `viewer` may see.
-pub(super) fn whole_journal(state: &ApiState, viewer: &Viewer, key: u64) -> Result<Vec<JournalEntry>, Failure> {
+pub(super) fn whole_journal(
+    state: &ApiState,
+    viewer: &Viewer,
+    key: u64,
+) -> Result<Vec<JournalEntry>, Failure> {
     let mut entries = Vec::new();
     let mut before = None;
     loop {

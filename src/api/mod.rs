@@ -29,6 +29,7 @@ mod layers;
 mod list;
 pub mod metrics;
 pub mod oidc;
+mod pack;
 mod page;
 mod page_password;
 mod peers;
@@ -43,6 +44,7 @@ mod status;
 mod statuses;
 mod stream;
 mod subscribers;
+mod teams;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -141,6 +143,7 @@ pub fn router(state: ApiState) -> Router {
         .merge(page::routes())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn(pack::pack_documents))
         .layer(middleware::from_fn(limit_time))
         .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .layer(middleware::from_fn_with_state(state.clone(), seal))
@@ -164,6 +167,7 @@ fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(status::read, status::set, status::clear))
         .routes(routes!(statuses::statuses))
         .routes(routes!(colleagues::colleagues))
+        .routes(routes!(teams::list))
         .routes(routes!(layers::overrule, layers::take_back))
         .routes(routes!(delegates::read, delegates::replace))
         .routes(routes!(layers::signals, layers::report))

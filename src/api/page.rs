@@ -5,22 +5,21 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::io::Write as _;
 use std::sync::LazyLock;
 
 use axum::Router;
 use axum::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, REFERRER_POLICY, VARY,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    REFERRER_POLICY, VARY,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use flate2::Compression;
-use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 
 use super::auth::hex;
+use super::pack::{pack, takes_gzip};
 use super::problem::{Failure, Kind};
 use super::state::ApiState;
 
@@ -125,23 +124,11 @@ fn file(name: &str, headers: &HeaderMap) -> Response {
     answer
 }
 
-/// Whether the reader unpacks gzip (RFC 9110 §12.5.3); one that gives weights is not asked for more.
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT_ENCODING).into_iter();
-    let mut names = accepted.filter_map(|value| value.to_str().ok());
-    names.any(|list| list.split(',').any(|name| name.trim() == "gzip"))
-}
-
 /// The files as they were built in, packed once.
-static PACKED: LazyLock<Vec<Vec<u8>>> =
-    LazyLock::new(|| ASSETS.iter().map(|asset| pack(asset.content)).collect());
-
-/// A text in fewer bytes; none where that fails.
-fn pack(text: &str) -> Vec<u8> {
-    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
-    let written = packer.write_all(text.as_bytes());
-    written.and_then(|()| packer.finish()).unwrap_or_default()
-}
+static PACKED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let texts = ASSETS.iter().map(|asset| asset.content.as_bytes());
+    texts.map(|text| pack(text, Compression::best())).collect()
+});
 
 impl Asset {
     /// The content of the file, packed.
@@ -149,7 +136,7 @@ impl Asset {
         let at = ASSETS.iter().position(|asset| asset.name == self.name);
         match at.and_then(|at| PACKED.get(at)) {
             Some(bytes) if content == self.content => Cow::Borrowed(bytes),
-            _ => Cow::Owned(pack(content)),
+            _ => Cow::Owned(pack(content.as_bytes(), Compression::best())),
         }
     }
 
@@ -209,6 +196,7 @@ async fn operations() -> Html<String> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use axum::http::header::ACCEPT_ENCODING;
     use serde_json::{Map, Value};
 
     use super::*;

@@ -60,6 +60,7 @@ GET    200 403 401 401 /api/v1/subscribers/bob/journal
 GET    200 403 401 401 /api/v1/subscribers/anna/tokens
 POST   404 403 401 401 /api/v1/subscribers/nobody/tokens {}
 DELETE 404 403 401 401 /api/v1/subscribers/anna/tokens/x
+GET    200 200 401 401 /api/v1/teams
 GET    200 403 401 401 /api/v1/calls
 GET    200 200 401 401 /api/v1/calls?subscriber=anna
 GET    200 403 401 401 /api/v1/calls?subscriber=bob
@@ -214,6 +215,7 @@ const ROUTES: &[(&str, &str)] = &[
     ("/api/v1/statuses", "get"),
     ("/api/v1/subscribers/{id}/hours", "delete get put"),
     ("/api/v1/colleagues", "get"),
+    ("/api/v1/teams", "get"),
     ("/api/v1/subscribers/{id}/override", "delete put"),
     ("/api/v1/subscribers/{id}/delegates", "get put"),
     ("/api/v1/subscribers/{id}/visibility", "get put"),

@@ -87,7 +87,9 @@ async fn explain_tells_no_colleagues_settings() {
     let path = "/api/v1/subscribers/bob/settings";
     world.send(Method::PUT, path, private).await;
     let path = "/api/v1/subscribers/bob/status";
-    world.send(Method::PUT, path, json!({"status": "away"})).await;
+    world
+        .send(Method::PUT, path, json!({"status": "away"}))
+        .await;
     let anna = world.with_token(Some(&world.token_of("anna").await));
     let asked = "/api/v1/explain?from=%2B493099&to=anna";
     let told = anna.get(asked).await;

@@ -244,6 +244,17 @@ async fn colleagues_are_seen_as_far_as_configured_and_wanted() {
     assert_eq!(listed["total"], 1);
     assert_eq!(listed["colleagues"][0]["free"], false);
     assert_eq!(listed["colleagues"][0]["teams"], json!(["Sales"]));
+    for (status, found) in [("busy", 1), ("free", 0), ("away", 0), ("available", 1)] {
+        let asked = format!("/api/v1/colleagues?status={status}");
+        assert_eq!(bob.get(&asked).await.json()["total"], found, "{status}");
+    }
+    let to_admin = world.get("/api/v1/colleagues?status=away").await.json();
+    assert_eq!(to_admin["colleagues"][0]["id"], "anna");
+    let no_status = bob.get("/api/v1/colleagues?status=asleep").await;
+    assert_problem(&no_status, 400, "malformed");
+    let teams = bob.get("/api/v1/teams").await.json();
+    let sales = json!([{"name": "Sales", "members": 1}]);
+    assert_eq!(teams["teams"], sales);
 
     let team = json!({"id": "bob", "teams": ["sales"]});
     world
@@ -262,6 +273,8 @@ async fn colleagues_are_seen_as_far_as_configured_and_wanted() {
     assert_problem(&bob.get(STATUS).await, 404, "not-found");
     let listed = bob.get("/api/v1/colleagues").await.json();
     assert_eq!(listed["total"], 1, "oneself: {listed}");
+    let teams = bob.get("/api/v1/teams").await.json();
+    assert_eq!(teams["teams"], json!([{"name": "sales", "members": 1}]));
     let listed = world.get("/api/v1/colleagues?search=ANNA").await.json();
     assert_eq!(listed["colleagues"][0]["shows"], "full");
 }

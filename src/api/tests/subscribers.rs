@@ -3,6 +3,38 @@
 use super::*;
 
 #[tokio::test]
+async fn long_listings_are_packed_for_who_unpacks_them() {
+    let world = world().await;
+    for number in 0..40 {
+        let document = json!({"id": format!("p{number}")});
+        world
+            .send(Method::POST, "/api/v1/subscribers", document)
+            .await;
+    }
+    let path = "/api/v1/colleagues";
+    let plain = world.get(path).await;
+    assert_eq!(plain.headers.get("content-encoding"), None);
+    let asked = world
+        .request(Method::GET, path)
+        .header("accept-encoding", "gzip, br");
+    let packed = world.call(asked.body(Body::empty()).unwrap()).await;
+    assert_eq!(packed.headers["content-encoding"], "gzip");
+    assert!(packed.body.len() * 4 < plain.body.len());
+    let mut text = String::new();
+    std::io::Read::read_to_string(
+        &mut flate2::read::GzDecoder::new(&packed.body[..]),
+        &mut text,
+    )
+    .unwrap();
+    assert_eq!(text, plain.text());
+    let short = world
+        .request(Method::GET, "/api/v1/subscribers/anna/status")
+        .header("accept-encoding", "gzip");
+    let short = world.call(short.body(Body::empty()).unwrap()).await;
+    assert_eq!(short.headers.get("content-encoding"), None);
+}
+
+#[tokio::test]
 async fn a_subscriber_is_created_read_replaced_and_deleted() {
     let world = empty_world();
     let path = "/api/v1/subscribers/carol";
