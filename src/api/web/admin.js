@@ -9,10 +9,11 @@ export const table = (caption, heads, rows) => h('div', { class: 'scroll', tabin
   h('thead', null, h('tr', null, heads.map((text) => h('th', { scope: 'col' }, text)))),
   h('tbody', null, rows.map((cells) => h('tr', null, cells.map((cell, at) => h('td', { 'data-head': heads[at] }, h('div', null, cell))))))));
 
-/** Somebody as people know them: by name, with the id beneath; else the number. */
-const whom = (name, id, address) => (id
-  ? h('a', { class: 'whom', href: `#/of/${encodeURIComponent(id)}/status`, title: address }, name ?? id, name && name !== id && h('small', null, id))
-  : h('span', { class: 'whom', title: address }, name ?? party(address), name && h('small', null, party(address))));
+/** Somebody as people know them: by name, with what identifies them beneath. */
+const whom = (name, under, address, id) => h(id ? 'a' : 'span', { class: 'whom', href: id && `#/of/${encodeURIComponent(id)}/status`, title: address },
+  h('bdi', null, name), under && under !== name && h('small', null, under));
+/** One side of a call. */
+const side = (name, id, address) => whom(name ?? id ?? party(address), id ?? (name && party(address)), address, id);
 
 /** Shows what `read` gives, and again when something happens or time passes. */
 async function live(room, title, { read, draw, kinds, every, hint }) {
@@ -30,14 +31,14 @@ export const calls = (room) => live(room, t('view.calls'), {
   kinds: ['call'], every: 5000, read: () => get('calls?limit=200').then(({ data }) => data),
   draw: ({ calls: list, total }) => [h('p', { class: 'big', role: 'status' }, count('calls.open', total)),
     total ? card('', table(t('view.calls'), [t('from'), t('to'), t('calls.answered'), t('calls.lasts')], list.map((call) => [
-      whom(call.caller_name, call.caller, call.from), [whom(call.callee_name, call.callee, call.to), call.first_called && call.first_called !== call.callee && h('small', null, t('calls.for', { name: call.first_called_name ?? call.first_called }))],
+      side(call.caller_name, call.caller, call.from), [side(call.callee_name, call.callee, call.to), call.first_called && call.first_called !== call.callee && h('small', null, t('calls.for', { name: call.first_called_name ?? call.first_called }))],
       when(call.answered_at), lasting(Math.max(0, Math.round((Date.now() - Date.parse(call.answered_at)) / 1000)))]))) : empty(t('calls.none'))],
 });
 
 export const decisions = (room) => live(room, t('view.decisions'), {
   kinds: ['call'], every: 5000, hint: t('decisions.hint'), read: () => get('decisions?limit=200').then(({ data }) => data),
   draw: ({ decisions: list }) => (list.length ? card('', table(t('view.decisions'), [t('time'), t('from'), t('to'), t('decisions.what'), t('decisions.why'), t('decisions.took')], list.map((one) => [
-    h('time', { datetime: one.at }, clock(one.at)), h('span', { class: 'whom', title: `${one.from} (${one.source})` }, one.from_name ?? party(one.from), h('small', null, one.from_name && `${party(one.from)} · `, t('class.' + one.caller_class))), whom(one.callee_name, one.callee, one.to),
+    h('time', { datetime: one.at }, clock(one.at)), whom(one.from_name ?? party(one.from), [one.from_name && party(one.from), t('class.' + one.caller_class)].filter(Boolean).join(' · '), `${one.from} (${one.source})`), side(one.callee_name, one.callee, one.to),
     [h('strong', null, t('plan.' + one.decision)), one.target && ` → ${one.target_name ?? party(one.target)}`, h('small', null, ` ${one.status || ''}`)],
     reasonWords(one.reasons), h('span', { class: 'unit' }, `${one.setup_ms} ms`)]))) : empty(t('decisions.none'))),
 });

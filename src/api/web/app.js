@@ -2,7 +2,7 @@
 import { get, ask, on, listen, hangUp, wake } from './api.js';
 import { LANGUAGES, language, preferred, speak, t } from './words.js';
 import { avatar, fill, h, icon, learnStatuses, say, shownOf, statusWord, toast, button, wrong } from './ui.js';
-import { signIn, changePassword } from './signin.js';
+import { signIn, signInAgain, changePassword } from './signin.js';
 import * as activity from './activity.js';
 
 /** What is not shown first is loaded when it is. */
@@ -111,22 +111,21 @@ function frame() {
   main = h('main', { id: 'main', tabindex: -1 });
   menu = h('nav', { 'aria-label': t('menu') });
   tabs = h('div', { class: 'person' });
-  own = h('span', { class: 'own' });
+  own = h('button', { type: 'button', id: 'own', class: 'own', 'aria-haspopup': 'dialog', hidden: true, onclick: () => import('./menu.js').then(({ statusMenu }) => statusMenu(session.id, own)).catch(wrong) });
   line = h('p', { class: 'line', role: 'status', hidden: true }, t('line.lost'));
   const isAdmin = session.role === 'administrator';
   const name = isAdmin ? t('role.administrator') : session.display_name;
   const more = h('details', { class: 'more' },
-    h('summary', null, own, h('span', { class: 'name' }, name), icon('down')),
+    h('summary', null, h('span', { class: 'unseen' }, `${t('account')}: `), isAdmin && avatar(name, null, 'small'), h('span', { class: 'name' }, name), icon('down')),
     h('div', { class: 'sheet' }, languageChoice(),
       session.role === 'subscriber' && button([icon('key'), t('password.change')], () => { more.open = false; changePassword(session.id); }),
       h('a', { href: '/api' }, icon('systems'), t('api')),
       button([icon('out'), t(session.via === 'page' ? 'sign_out' : 'sign_in_as')], signOut)));
   more.addEventListener('keydown', (event) => { if (event.key === 'Escape') { more.open = false; more.querySelector('summary').focus(); } });
   document.addEventListener('click', (event) => { if (!more.contains(event.target)) more.open = false; });
-  fill(own, avatar(name, null, 'small'));
   fill(app,
     h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); main.focus(); } }, t('skip')),
-    h('header', { class: 'top' }, h('a', { class: 'brand', href: '#/' }, h('img', { src: '/assets/icon.svg', alt: '', width: 28, height: 28 }), 'pointsman'), line, more),
+    h('header', { class: 'top' }, h('a', { class: 'brand', href: '#/' }, h('img', { src: '/assets/icon.svg', alt: '', width: 28, height: 28 }), 'pointsman'), line, own, more),
     menu, h('div', { class: 'stage' }, tabs, main));
   const frameStops = [
     on('line', (isUp) => { line.hidden = isUp; }),
@@ -141,8 +140,11 @@ function showOwn(news) {
   const before = own.dataset.status;
   const now = shownOf(news);
   own.dataset.status = now;
-  fill(own, avatar(session.display_name, now, 'small'), h('span', { class: 'unseen' }, statusWord(now)));
-  if (before && before !== now) say(t('status.now', { status: statusWord(now) }));
+  own.hidden = false;
+  fill(own, avatar(session.display_name, now, 'small'), h('span', { class: 'unseen' }, `${t('status.change')}: `), h('span', { class: 'state' }, statusWord(now)));
+  // Who changed it here reads it already.
+  const isRead = () => document.getElementById('toasts').textContent.includes(statusWord(now));
+  if (before && before !== now) setTimeout(() => isRead() || say(t('status.now', { status: statusWord(now) })), 300);
 }
 
 async function show(isFirst = false) {
@@ -188,9 +190,21 @@ document.addEventListener('visibilitychange', () => {
 // One that was left is kept by the browser for the way back, and would keep its connection, too.
 addEventListener('pagehide', () => { if (session) hangUp(); });
 addEventListener('pageshow', (event) => { if (event.persisted && session) wake(); });
-addEventListener('signed-out', () => {
-  if (!session) return;
-  showSignIn();
-  toast(t('session.over'), 'bad');
+let isAsking = false;
+addEventListener('signed-out', async () => {
+  if (!session || isAsking) return;
+  isAsking = true;
+  hangUp();
+  const before = session;
+  const found = await signInAgain(before).catch(() => undefined);
+  isAsking = false;
+  if (session !== before) return;
+  if (!found) {
+    showSignIn();
+    toast(t('session.over'), 'bad');
+  } else if (found.id === before.id && found.role === before.role) {
+    session = found;
+    wake();
+  } else await enter(found);
 });
 start();

@@ -2,12 +2,12 @@
 import { get, on, onChange, replace, same, Overtaken } from './api.js';
 import { t, when } from './words.js';
 import { button, card, check, dialog, empty, field, fill, fromLocal, h, heading, linesOf, select, showFaults, toast, tool, toLocal, warnings, say } from './ui.js';
+import { namesOf } from './choice.js';
 import { actionChoice, actionWord } from './settings.js';
 
 const DAYS = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'];
 
 const CLASSES = ['internal', 'external', 'anonymous'];
-const callerWord = (word) => (CLASSES.includes(word) ? t('class.' + word) : word);
 
 /** "Mon–Fri, Sun": three and more in a row are named by their ends. */
 function daysWord(days) {
@@ -37,6 +37,11 @@ export async function exceptions(room, { of }) {
   const none = empty(t('rule.none'));
   const lists = h('form', { class: 'stack', novalidate: true });
   let isTouched = false;
+  let names = new Map();
+  const learn = async () => { names = await namesOf([seen.data.rules?.flatMap((rule) => rule.callers ?? []), seen.data.blocked, seen.data.vips].flat().filter((one) => one && !CLASSES.includes(one))); };
+  const callerWord = (word) => (CLASSES.includes(word) ? t('class.' + word) : names.get(word) ?? word);
+  /** Who is meant by the ids of a list. */
+  const meant = (list) => (list ?? []).filter((one) => names.has(one)).map((one) => `${one}: ${names.get(one)}`).join(', ');
 
   /** Saves a change of what was seen; shows what is odd about it. */
   async function save(change, place) {
@@ -46,6 +51,7 @@ export async function exceptions(room, { of }) {
       seen = { data: data.exceptions, etag };
       fill(told, warnings(data.warnings));
       toast(t('saved'));
+      await learn();
       draw();
       return true;
     } catch (problem) {
@@ -87,8 +93,8 @@ export async function exceptions(room, { of }) {
     const [blocked, vips] = [area(seen.data.blocked), area(seen.data.vips)];
     const through = check(t('exceptions.through'), seen.data.call_through_dnd ?? false);
     fill(lists, h('div', { class: 'columns' },
-      card(t('exceptions.blocked'), field(t('callers'), blocked, { name: 'blocked', hint: t('exceptions.blocked_hint') })),
-      card(t('exceptions.vips'), field(t('callers'), vips, { name: 'vips', hint: t('exceptions.vips_hint') }))),
+      card(t('exceptions.blocked'), field(t('callers'), blocked, { name: 'blocked', hint: t('exceptions.blocked_hint') }), meant(seen.data.blocked) && h('p', { class: 'hint' }, meant(seen.data.blocked))),
+      card(t('exceptions.vips'), field(t('callers'), vips, { name: 'vips', hint: t('exceptions.vips_hint') }), meant(seen.data.vips) && h('p', { class: 'hint' }, meant(seen.data.vips)))),
     card('', through, h('p', { class: 'hint' }, t('exceptions.through_hint'))),
     h('div', { class: 'bar' }, h('button', { type: 'submit', class: 'primary' }, t('save'))));
     lists.onsubmit = (event) => {
@@ -136,6 +142,7 @@ export async function exceptions(room, { of }) {
     });
   }
 
+  await learn();
   draw();
   fill(room, heading(t('view.exceptions')), h('p', { class: 'hint' }, t('exceptions.hint')), told,
     card(t('rules'), h('p', { class: 'hint' }, t('rules.hint')), rules, none, button(t('rule.new'), () => edit(), 'primary')), lists);
@@ -144,6 +151,7 @@ export async function exceptions(room, { of }) {
     const fresh = await get(path);
     if (isTouched || same(fresh.data, seen.data)) return;
     seen = fresh;
+    await learn();
     draw();
   };
   const stops = [onChange(of, () => again().catch(() => {})), on('resync', () => again().catch(() => {}))];

@@ -4,6 +4,8 @@ import { clock, count, day, has, lasting, t, when } from './words.js';
 import { button, calmly, empty, fill, h, heading, icon, party, tool, wrong } from './ui.js';
 
 const PAGE = 50;
+const FEW = 20;
+const MOST = 1000;
 const DRAWN = {
   answered: 'in', answered_elsewhere: 'in', rang_through: 'in', missed: 'missed', forwarded: 'forwarded', voicemail: 'box',
   message: 'edit', feature_code: 'key', rejected_dnd: 'no', rejected: 'no', blocked: 'no',
@@ -67,6 +69,8 @@ export async function journal(room, { of, isOf, rest }) {
     next = page.next;
     kept.textContent = t('journal.kept', { time: count('days', page.kept_days) });
     draw();
+    // Few of many: those of the group may stand further back.
+    if (next && entries.length < MOST && entries.filter(GROUPS[group]).length < FEW) await load(true);
   }
   function draw() {
     const shown = entries.filter(GROUPS[group]);

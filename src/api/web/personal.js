@@ -2,19 +2,13 @@
 import { ask, get, on, onChange, replace, same, Overtaken } from './api.js';
 import { t, when } from './words.js';
 import { avatar, button, card, empty, field, fill, h, heading, linesOf, ownStatuses, reveal, select, showFaults, clearFaults, statusWord, sure, toast, tool, wrong } from './ui.js';
-import { readColleagues } from './colleagues.js';
-import { order } from './status.js';
-
-/** Colleagues to choose from, by their names; ids are taken as well. */
-async function choices(isAdmin) {
-  const { colleagues } = await readColleagues(new URLSearchParams({ limit: 1000 }), isAdmin);
-  return new Map(colleagues.map((one) => [one.id, one.display_name ?? one.id]));
-}
+import { namesOf, personInput } from './choice.js';
+import { order } from './menu.js';
 
 export async function personal(room, { of, isOf, isAdmin, session, tabs }) {
   const base = `subscribers/${encodeURIComponent(of)}`;
-  const [names, ...stops] = [await choices(isAdmin)];
-  const about = { of, isOf, isAdmin, session, names, stops };
+  const stops = [];
+  const about = { of, isOf, isAdmin, session, stops };
   const [delegates, hours, calendars, visibility] = await Promise.all([delegatesCard, hoursCard, calendarsCard, visibilityCard].map((make) => make(base, about)));
   fill(room, heading(t('view.settings')), h('p', { class: 'hint' }, t('personal.hint')), tabs, delegates, hours, calendars, visibility, dataCard(base, about));
   reveal(tabs);
@@ -157,13 +151,15 @@ function dataCard(base, { of, isOf }) {
 }
 
 /** Who may order the status, and whose one may order. */
-async function delegatesCard(base, { of, session, names, stops }) {
+async function delegatesCard(base, { of, session, stops }) {
   const path = `${base}/delegates`;
   let seen = await get(path);
+  let names = new Map();
   const nameOf = (id) => names.get(id) ?? id;
+  const learn = async () => { names = await namesOf(seen.data.delegates); };
   const list = h('ul', { class: 'chosen' });
-  const who = h('input', { list: 'colleagues', autocomplete: 'off', spellcheck: 'false' });
-  const known = h('datalist', { id: 'colleagues' });
+  const person = personInput({ leaves: (id) => id === of || seen.data.delegates.includes(id) });
+  const who = person.input;
   const none = empty(t('delegates.none'));
   const mine = h('div', { class: 'stack' });
 
@@ -177,6 +173,7 @@ async function delegatesCard(base, { of, session, names, stops }) {
       if (problem instanceof Overtaken) { seen = problem.fresh; toast(t('overtaken'), 'bad'); } else { showFaults(place, faultsOf(problem)); return; }
     }
     who.value = '';
+    await learn();
     draw();
     who.focus();
   }
@@ -189,10 +186,9 @@ async function delegatesCard(base, { of, session, names, stops }) {
     none.hidden = delegates.length > 0;
     fill(list, delegates.map((id) => h('li', null, avatar(nameOf(id), null, 'small'), h('span', { class: 'name' }, nameOf(id)),
       tool('bin', t('delegates.remove', { name: nameOf(id) }), () => save(delegates.filter((one) => one !== id), form)))));
-    fill(known, [...names].filter(([id]) => id !== of && !delegates.includes(id)).map(([id, name]) => h('option', { value: id }, name)));
     const isMe = of === session.id;
     fill(mine, others.length > 0 && [h('h3', null, t(isMe ? 'delegates.of_me' : 'delegates.of')), h('ul', { class: 'chosen' }, others.map((one) => h('li', null,
-      avatar(one.display_name, null, 'small'), h('span', { class: 'name' }, one.display_name), isMe && button(t('status.change'), () => choose(one.id), 'quiet', { 'aria-label': t('override.for', { name: one.display_name }) }))))]);
+      avatar(one.display_name, null, 'small'), h('span', { class: 'name' }, one.display_name), isMe && button([t('status.change'), h('span', { class: 'unseen' }, one.display_name)], () => choose(one.id), 'quiet'))))]);
   }
 
   async function choose(id) {
@@ -204,16 +200,17 @@ async function delegatesCard(base, { of, session, names, stops }) {
     event.preventDefault();
     const typed = who.value.trim();
     if (!typed) { who.focus(); return; }
-    const byName = [...names].find(([, name]) => name.toLowerCase() === typed.toLowerCase());
-    save([...seen.data.delegates, byName?.[0] ?? typed], form);
-  } }, h('div', { class: 'with-button' }, field(t('delegates.add'), who, { name: 'delegate', hint: t('delegates.add_hint') }), h('button', { type: 'submit' }, t('add'))), known);
+    person.read().then((id) => save([...seen.data.delegates, id], form)).catch(wrong);
+  } }, h('div', { class: 'with-button' }, field(t('delegates.add'), who, { name: 'delegate', hint: t('delegates.add_hint') }), h('button', { type: 'submit' }, t('add'))), person.list);
   const again = async () => {
     const fresh = await get(path);
     if (same(fresh.data, seen.data)) { seen = fresh; return; }
     seen = fresh;
+    await learn();
     draw();
   };
   stops.push(onChange(of, () => again().catch(() => {})), on('resync', () => again().catch(() => {})));
+  await learn();
   draw();
   return card(t('people.delegates'), h('p', { class: 'hint' }, t('delegates.hint')), list, none, form, mine);
 }

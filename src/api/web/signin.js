@@ -47,8 +47,7 @@ export async function signIn(app, { machine, enter, languages, failed }) {
       await enter(data);
       document.querySelector('h1')?.focus();
     } catch (problem) {
-      fault.textContent = problem.status === 429 ? t('sign_in.wait', { n: problem.wait || 60 })
-        : problem.status === 401 ? t(byToken ? 'sign_in.no_token' : 'sign_in.wrong') : problem.message || t('error.line');
+      fault.textContent = refusal(problem, byToken ? 'sign_in.no_token' : 'sign_in.wrong');
       fault.hidden = false;
       (byToken ? token : password).select();
     }
@@ -59,6 +58,40 @@ export async function signIn(app, { machine, enter, languages, failed }) {
   fill(app, h('main', { class: 'gate' }, form, h('footer', null, languages())));
   if (failed) { fault.textContent = t('provider.' + failed); fault.hidden = false; }
   (provider ? form.querySelector('.button') : id).focus();
+}
+
+/** Why nobody was signed in, in words. */
+const refusal = (problem, wrong) => (problem.status === 429 ? t('sign_in.wait', { n: problem.wait || 60 })
+  : problem.status === 401 ? t(wrong) : problem.message || t('error.line'));
+
+/**
+ * Asks whose session is over for the password again, over the page: what was typed there stays.
+ * Answers with the new session; with nothing where it is given up, or only the whole form will do.
+ */
+export async function signInAgain(session) {
+  const { passwords } = await ways();
+  const byToken = session.role === 'administrator';
+  if (session.via !== 'page' || session.at_provider || !(byToken || passwords)) return undefined;
+  const secret = h('input', { name: 'secret', type: 'password', autocomplete: byToken ? 'off' : 'current-password' });
+  return new Promise((resolve) => {
+    let found;
+    const box = dialog(t('session.over'), [
+      h('p', null, t(byToken ? 'session.again_token' : 'session.again', { name: session.display_name ?? session.id })),
+      !byToken && h('input', { name: 'username', autocomplete: 'username', value: session.id, readonly: true, hidden: true }),
+      field(t(byToken ? 'sign_in.token' : 'sign_in.password'), secret, { name: 'secret' }),
+    ], {
+      className: 'small again', done: t('sign_in'), close: t('session.leave'),
+      submit: async () => {
+        try {
+          found = (await ask('POST', 'session', byToken ? { token: secret.value.trim() } : { id: session.id, password: secret.value })).data;
+        } catch (problem) {
+          secret.select();
+          throw Object.assign(new Error(), { problems: [{ field: 'secret', text: refusal(problem, byToken ? 'sign_in.no_token' : 'sign_in.wrong') }] });
+        }
+      },
+    });
+    box.addEventListener('close', () => resolve(found));
+  });
 }
 
 export async function changePassword(id) {

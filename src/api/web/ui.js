@@ -79,15 +79,15 @@ const ICONS = {
   edit: 'M4 20l1-4L16 5l3 3L8 19z', bin: 'M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13', out: 'M14 4h5v16h-5M4 12h10M10 8l4 4-4 4',
   missed: 'M5 8l7 6 7-6M14.5 14H12M5 8v4', forwarded: 'M4 17v-3a5 5 0 0 1 5-5h10M15 5l4 4-4 4',
   in: 'M18 6L7 17M7 9v8h8', no: 'M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM6 6l12 12', box: 'M6 15a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM18 15a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM6 15h12',
-  search: 'M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16 16l4.5 4.5', world: 'M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM3 12h18M12 3c5 5 5 13 0 18M12 3c-5 5-5 13 0 18', key: 'M14 10a4 4 0 1 0-8 0 4 4 0 0 0 8 0zM14 10h7v4M18 10v3',
+  chosen: 'M5 12.5l4.5 4.5L19 7.5', search: 'M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16 16l4.5 4.5', world: 'M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18zM3 12h18M12 3c5 5 5 13 0 18M12 3c-5 5-5 13 0 18', key: 'M14 10a4 4 0 1 0-8 0 4 4 0 0 0 8 0zM14 10h7v4M18 10v3',
 };
 
 export const icon = (name) => drawing('0 0 24 24', 'icon', [['path', { d: ICONS[name] }]]);
 
 /** Somebody's initials, with the mark of their status. */
 export function avatar(name, status, size = '') {
-  const words = name.trim().split(/[\s._-]+/).filter(Boolean);
-  const initials = (words.length > 1 ? [words[0], words.at(-1)] : [words[0] ?? '?']).map((word) => [...word][0]).join('').toUpperCase();
+  const letters = name.trim().split(/[\s._-]+/).map((word) => /[\p{L}\p{N}]/u.exec(word)?.[0]).filter(Boolean);
+  const initials = (letters.length > 1 ? [letters[0], letters.at(-1)] : [letters[0] ?? '?']).join('').toUpperCase();
   const tone = [...name].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 997, 7) % 6;
   return h('span', { class: `avatar tone-${tone} ${size}`, 'aria-hidden': 'true' }, initials, status && mark(status));
 }
@@ -114,14 +114,18 @@ export function say(text) {
   setTimeout(() => { live.textContent = text; }, 50);
 }
 
-/** Says something to everybody, for a moment; what went wrong stays until it is closed. */
-export function toast(text, kind = 'good') {
+/**
+ * Says something to everybody, for a moment; what went wrong, and what can be acted upon, stays until
+ * it is closed.
+ */
+export function toast(text, kind = 'good', action) {
   const close = () => box.remove();
+  const act = action && button(action[0], () => { close(); action[1](); }, 'quiet');
   const box = h('div', { class: `toast ${kind}`, role: kind === 'bad' ? 'alert' : 'status' },
-    h('span', null, text), tool('close', t('close'), close));
+    h('div', null, h('p', null, text), act), tool('close', t('close'), close));
   const shown = document.querySelector('dialog[open]') ?? document.getElementById('toasts');
   (shown.querySelector?.('.toasts') ?? shown).append(box);
-  if (kind !== 'bad') setTimeout(close, 5000);
+  if (kind === 'good') setTimeout(close, 5000);
 }
 
 export const wrong = (problem) => { if (problem.status !== 401) toast(problem.status === 0 ? t('error.line') : problem.message, 'bad'); };
@@ -194,11 +198,30 @@ export function dialog(title, body, { className = '', done, submit, close } = {}
     try { if (await submit() !== false) box.close(); } catch (problem) { showFaults(form, problem); }
     main.disabled = false;
   });
-  box.addEventListener('close', () => { box.remove(); (before?.isConnected ? before : document.getElementById(before?.id))?.focus(); });
+  box.addEventListener('close', () => { document.getElementById('toasts').append(...box.querySelectorAll('.toast')); box.remove(); (before?.isConnected ? before : document.getElementById(before?.id))?.focus(); });
   box.addEventListener('click', (event) => { if (event.target === box) box.close(); });
   document.body.append(box);
   box.showModal();
   box.querySelector('input:not([disabled], [readonly]), select, textarea, .primary')?.focus();
+  return box;
+}
+
+/** Opens a small menu at what was clicked; Escape and a click beside it close it. */
+export function popover(anchor, label, ...body) {
+  const box = h('dialog', { class: 'pop', 'aria-label': label }, body);
+  const place = () => {
+    const at = anchor.isConnected ? anchor.getBoundingClientRect() : document.getElementById(anchor.id)?.getBoundingClientRect();
+    if (!at) return;
+    const left = at.left + at.width / 2 > innerWidth / 2 ? at.right - box.offsetWidth : at.left;
+    box.style.left = `${Math.max(8, Math.min(left, innerWidth - box.offsetWidth - 8))}px`;
+    box.style.top = `${Math.max(8, Math.min(at.bottom + 6, innerHeight - box.offsetHeight - 8))}px`;
+  };
+  box.addEventListener('close', () => { removeEventListener('resize', place); box.remove(); (anchor.isConnected ? anchor : document.getElementById(anchor.id))?.focus(); });
+  box.addEventListener('click', (event) => { if (event.target === box) box.close(); });
+  document.body.append(box);
+  box.showModal();
+  place();
+  addEventListener('resize', place);
   return box;
 }
 

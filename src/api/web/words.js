@@ -39,6 +39,9 @@ const format = (options) => (at) => new Intl.DateTimeFormat(language, options).f
 export const clock = (at) => format({ timeStyle: 'short' })(at);
 export const day = (at) => format({ weekday: 'long', day: 'numeric', month: 'long' })(at);
 
+/** In which zone times are shown and read, so that nobody on a journey is wrong about them. */
+export const zoneHint = () => t('zone.here', { zone: Intl.DateTimeFormat().resolvedOptions().timeZone.replaceAll('_', ' ') });
+
 /** A time as briefly as it is clear: the hour today, else the day too. */
 export function when(at) {
   const date = new Date(at);
