@@ -251,25 +251,6 @@ impl Browser {
         self.find(&format!(".view-{name} h1")).await;
     }
 
-    /// Signs somebody in who has the password that every test gives them.
-    pub async fn sign_in(&self, page: &str, id: &str) {
-        self.client.goto(page).await.unwrap();
-        self.fill("input[name=id]", id).await;
-        self.fill("input[name=password]", &format!("{id}-secret"))
-            .await;
-        self.click(".signin .primary").await;
-        self.find(".view-status #pick").await;
-    }
-
-    /// Signs the administrator in.
-    pub async fn administer(&self, page: &str, token: &str) {
-        self.client.goto(page).await.unwrap();
-        self.click(".signin .link").await;
-        self.fill("input[name=token]", token).await;
-        self.click(".signin .primary").await;
-        self.find(".view-people h1").await;
-    }
-
     pub async fn close(self) {
         let _ = self.client.close().await;
     }

@@ -17,6 +17,7 @@
 
 mod browser;
 mod crowd;
+mod journey;
 mod looks;
 mod personal;
 mod provider;

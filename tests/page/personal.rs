@@ -3,15 +3,15 @@
 use serde_json::json;
 
 use crate::browser::Driver;
+use crate::journey::begin;
 use crate::provider::Provider;
 use crate::server::{ADMIN, Server};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delegate_is_named_and_sets_the_status_which_tells_who_it_was() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
     let (anna, bob) = (driver.open("de").await, driver.open("en").await);
     anna.sign_in(&server.page, "anna").await;
     anna.show("settings/personal").await;
@@ -56,22 +56,18 @@ async fn a_delegate_is_named_and_sets_the_status_which_tells_who_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_becomes_of_messages_is_set_for_each_status() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
-    let anna = driver.open("en").await;
-    anna.sign_in(&server.page, "anna").await;
+    let anna = driver.person(&server, "anna", "en").await;
     anna.show("settings/dnd").await;
     anna.click("[data-field=chat] option[value=suppress]").await;
-    anna.click(".bar .primary").await;
-    anna.wait_for_text("#toasts", "Saved").await;
+    anna.save("Saved").await;
     let saved = server.get("subscribers/anna/settings");
     assert_eq!(saved["dnd"], json!({"chat": "suppress"}));
     anna.show("settings/all").await;
     anna.click("[data-field=chat] option[value=reject]").await;
-    anna.click(".bar .primary").await;
-    anna.wait_for_text("#toasts", "Saved").await;
+    anna.save("Saved").await;
     anna.show("settings/away").await;
     anna.wait_for_text(
         "[data-field=chat] option:first-child",
@@ -133,17 +129,14 @@ const HOUSE: &str = "[[status]]\nid = \"business_trip\"\ntext_de = \"Dienstreise
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_of_the_houses_own_is_chosen_seen_and_has_settings() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin(HOUSE).await else {
         return;
     };
-    let server = Server::start_with(HOUSE);
     let (anna, bob) = (driver.open("de").await, driver.open("en").await);
     bob.sign_in(&server.page, "bob").await;
     bob.show("colleagues").await;
     anna.sign_in(&server.page, "anna").await;
-    anna.click("#pick").await;
-    anna.click(".option:has([value=business_trip])").await;
-    anna.click("dialog .primary").await;
+    anna.choose("business_trip").await;
     anna.wait_for_text("#pick", "Dienstreise").await;
     let status = server.status("anna");
     assert_eq!(
@@ -166,8 +159,7 @@ async fn a_status_of_the_houses_own_is_chosen_seen_and_has_settings() {
     )
     .await;
     anna.fill("[data-field=immediate] input", "102").await;
-    anna.click(".bar .primary").await;
-    anna.wait_for_text("#toasts", "Gespeichert").await;
+    anna.save("Gespeichert").await;
     let saved = server.get("subscribers/anna/settings");
     assert_eq!(
         saved["own"]["business_trip"],
@@ -183,14 +175,12 @@ async fn a_status_of_the_houses_own_is_chosen_seen_and_has_settings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_circle_of_forwardings_is_warned_about() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
     let back = json!({"away": {"immediate": {"forward": "101"}}});
     server.send("PUT", "subscribers/bob/settings", &back);
-    let anna = driver.open("en").await;
-    anna.sign_in(&server.page, "anna").await;
+    let anna = driver.person(&server, "anna", "en").await;
     anna.show("settings/away").await;
     anna.click("[data-field=immediate] option[value=forward]")
         .await;
@@ -203,12 +193,10 @@ async fn a_circle_of_forwardings_is_warned_about() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hours_calendars_and_who_sees_what_are_set_by_the_person() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin(HOUSE).await else {
         return;
     };
-    let server = Server::start_with(HOUSE);
-    let anna = driver.open("en").await;
-    anna.sign_in(&server.page, "anna").await;
+    let anna = driver.person(&server, "anna", "en").await;
     anna.show("settings/personal").await;
     anna.fill("[data-field=mon] input", "9-5").await;
     anna.click(".week ~ .bar .primary").await;
@@ -257,8 +245,7 @@ async fn hours_calendars_and_who_sees_what_are_set_by_the_person() {
         "subscribers/anna/hours",
         |found| found.get("own").is_none(),
     );
-    let admin = driver.open("en").await;
-    admin.administer(&server.page, ADMIN).await;
+    let admin = driver.administrator(&server, "en").await;
     admin.show("house").await;
     for text in ["Business trip", "Sales", "Mon 09:00–17:00", "+49900*"] {
         admin.wait_for_text(".view-house", text).await;
@@ -269,21 +256,19 @@ async fn hours_calendars_and_who_sees_what_are_set_by_the_person() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_kept_is_given_out_and_erased() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
     server.send("PUT", "subscribers/anna/status", &json!({"status": "dnd"}));
     server.call("101");
     server.until("the call is noted", "subscribers/anna/journal", |found| {
         found["entries"][0]["kind"] == "rejected_dnd"
     });
-    let anna = driver.open("en").await;
-    anna.sign_in(&server.page, "anna").await;
+    let anna = driver.person(&server, "anna", "en").await;
     anna.show("settings/personal").await;
     let data = ".view > section:last-child .bar";
     anna.click(&format!("{data} button:nth-child(1)")).await;
-    anna.wait_for_text("#toasts", "Downloaded").await;
+    anna.told("Downloaded").await;
     anna.click(&format!("{data} button:nth-child(2)")).await;
     anna.click("dialog .primary").await;
     server.until(
@@ -291,8 +276,7 @@ async fn what_is_kept_is_given_out_and_erased() {
         "subscribers/anna/journal",
         |found| found["entries"] == json!([]),
     );
-    let admin = driver.open("en").await;
-    admin.administer(&server.page, ADMIN).await;
+    let admin = driver.administrator(&server, "en").await;
     admin.show("of/bob/settings/personal").await;
     admin.click(&format!("{data} button:nth-child(3)")).await;
     admin.wait_for_text("dialog", "cannot be taken back").await;

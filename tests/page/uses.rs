@@ -3,25 +3,33 @@
 use fantoccini::key::Key;
 use serde_json::json;
 
-use crate::browser::Driver;
-use crate::server::{ADMIN, Server};
+use crate::journey::begin;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_on_the_page_is_in_force_and_on_a_colleagues_page_without_reload() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
     let (anna, bob) = (driver.open("de").await, driver.open("en").await);
     bob.sign_in(&server.page, "bob").await;
     bob.show("colleagues").await;
     bob.wait_for_text("li[data-id=anna]", "Available").await;
-    bob.client
-        .execute("window.isTheSame = true", vec![])
-        .await
-        .unwrap();
+    bob.run("window.isTheSame = true").await;
     anna.sign_in(&server.page, "anna").await;
-    anna.click("#pick").await;
+    // The picture, and what is meant: that is all.
+    anna.choose("away").await;
+    bob.wait_for_text("li[data-id=anna]", "Away").await;
+    anna.told("Ihr Status: Abwesend").await;
+    // The same for a while.
+    anna.click("#own").await;
+    anna.find(".pop .option.off").await;
+    anna.click(".chip:nth-of-type(2)").await;
+    anna.click(".statuses [value=break]").await;
+    bob.wait_for_text("li[data-id=anna]", "until").await;
+    assert!(server.status("anna")["until"].is_string());
+    // And with everything.
+    anna.click("#own").await;
+    anna.click(".more-choices").await;
     anna.find("input[value=in_call]:disabled").await;
     anna.click(".option:has([value=dnd])").await;
     anna.fill("input[name=message]", "Am Quartalsbericht").await;
@@ -54,18 +62,17 @@ async fn a_change_on_the_page_is_in_force_and_on_a_colleagues_page_without_reloa
     bob.click("select option[value=Board]").await;
     bob.wait_until("document.querySelectorAll('.people li').length === 2")
         .await;
+    bob.wait_for_text(".view [role=status]", "2 people").await;
     anna.close().await;
     bob.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_goes_as_the_page_says_and_the_journal_says_why() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
-    let anna = driver.open("en").await;
-    anna.sign_in(&server.page, "anna").await;
+    let anna = driver.person(&server, "anna", "en").await;
     anna.show("settings/away").await;
     anna.click(".action[data-field=immediate] option[value=forward]")
         .await;
@@ -76,12 +83,9 @@ async fn a_call_goes_as_the_page_says_and_the_journal_says_why() {
         .await;
     anna.fill(".action[data-field=immediate] input", "+491701234567")
         .await;
-    anna.click(".bar .primary").await;
-    anna.wait_for_text("#toasts", "Saved").await;
+    anna.save("Saved").await;
     anna.show("status").await;
-    anna.click("#pick").await;
-    anna.click(".option:has([value=away])").await;
-    anna.click("dialog .primary").await;
+    anna.choose("away").await;
     anna.wait_for_text("#pick", "Away").await;
     let redirected = server.call("101");
     assert!(redirected.starts_with("SIP/2.0 302"), "{redirected}");
@@ -114,10 +118,9 @@ async fn a_call_goes_as_the_page_says_and_the_journal_says_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_keyboard_is_enough() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
     let rule =
         |name: &str, caller: &str| json!({"name": name, "callers": [caller], "action": "reject"});
     let rules = json!({"rules": [rule("First", "+4989*"), rule("Second", "+4930*")]});
@@ -155,6 +158,8 @@ async fn the_keyboard_is_enough() {
     anna.find("dialog[open]").await;
     anna.press(&[Key::Escape]).await;
     anna.wait_until("!document.querySelector('dialog')").await;
+    anna.wait_until("document.activeElement.id === 'pick'")
+        .await;
     anna.show("exceptions").await;
     anna.find(".rules li").await;
     let script = "document.querySelector('.rules li:nth-child(2) .tools button').focus()";
@@ -172,10 +177,9 @@ async fn the_keyboard_is_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_language_is_the_browsers_until_it_is_switched() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
     let anna = driver.open("de").await;
     anna.client.goto(&server.page).await.unwrap();
     anna.wait_for_text("h1", "Anmelden bei pointsman").await;
@@ -197,15 +201,12 @@ async fn the_language_is_the_browsers_until_it_is_switched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_a_session_that_is_over_are_told() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
     let anna = driver.open("en").await;
     anna.client.goto(&server.page).await.unwrap();
-    anna.fill("input[name=id]", "anna").await;
-    anna.fill("input[name=password]", "wrong").await;
-    anna.click(".signin .primary").await;
+    anna.enter("anna", "wrong").await;
     anna.wait_for_text(
         ".signin .fault[role=alert]",
         "The id or the password is wrong",
@@ -218,32 +219,47 @@ async fn a_wrong_password_and_a_session_that_is_over_are_told() {
     });
     let password = json!({"password": "another password"});
     server.send("PUT", "subscribers/anna/page-password", &password);
-    anna.client
-        .execute("location.hash = '#/journal'", vec![])
-        .await
-        .unwrap();
+    anna.run("location.hash = '#/journal'").await;
+    // One goes on where one was, or leaves.
+    anna.wait_for_text("dialog.again", "The session is over")
+        .await;
+    anna.fill("dialog.again [name=secret]", "anna-secret").await;
+    anna.click("dialog.again .primary").await;
+    anna.wait_for_text("dialog.again .fault", "password is wrong")
+        .await;
+    anna.click("dialog.again .quiet").await;
     anna.find("input[name=id]").await;
-    anna.wait_for_text("#toasts", "The session is over").await;
+    anna.told("The session is over").await;
     anna.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_changed_elsewhere_is_not_overwritten() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
-    let anna = driver.open("en").await;
-    anna.sign_in(&server.page, "anna").await;
+    let anna = driver.person(&server, "anna", "en").await;
     anna.show("settings/all").await;
     anna.fill("[data-field=message] input", "Mine").await;
     let elsewhere = json!({"all": {"message": "Theirs"}});
     server.send("PUT", "subscribers/anna/settings", &elsewhere);
     anna.click(".bar .primary").await;
-    anna.wait_for_text("#toasts", "Somebody else changed this meanwhile")
-        .await;
+    anna.told("Somebody else changed this meanwhile").await;
     anna.wait_until("document.querySelector('[data-field=message] input').value === 'Theirs'")
         .await;
+    // In the form of the status what was typed stays, and may be sent once one knows.
+    anna.click("#own").await;
+    anna.click(".more-choices").await;
+    anna.fill("dialog input[name=message]", "Typed").await;
+    let elsewhere = json!({"status": "break"});
+    server.send("PUT", "subscribers/anna/status", &elsewhere);
+    anna.click("dialog .primary").await;
+    anna.wait_for_text("dialog .toasts", "“On a break” is chosen now")
+        .await;
+    assert_eq!(server.status("anna")["status"], "break");
+    anna.click("dialog .primary").await;
+    anna.wait_until("!document.querySelector('dialog')").await;
+    assert_eq!(server.status("anna")["message"], "Typed");
     let kept = server.get("subscribers/anna/settings");
     assert_eq!(kept["all"]["message"], "Theirs");
     anna.fill("[data-field=message] input", "Mine").await;
@@ -261,14 +277,12 @@ async fn what_was_changed_elsewhere_is_not_overwritten() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_automatic_status_is_explained_and_dismissed() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
     let meeting = json!({"kind": "calendar", "id": "e1", "title": "Budget", "status": "dnd"});
     server.send("POST", "subscribers/anna/signals", &meeting);
-    let anna = driver.open("en").await;
-    anna.sign_in(&server.page, "anna").await;
+    let anna = driver.person(&server, "anna", "en").await;
     anna.wait_for_text(
         ".sentence",
         "Do not disturb, by the calendar: Budget; chosen: Available",
@@ -281,8 +295,7 @@ async fn an_automatic_status_is_explained_and_dismissed() {
     server.send("PUT", "subscribers/anna/override", &order);
     anna.wait_for_text(".sentence", "Away, set by the administrator")
         .await;
-    let admin = driver.open("en").await;
-    admin.administer(&server.page, ADMIN).await;
+    let admin = driver.administrator(&server, "en").await;
     admin.click("li[data-id=anna] a").await;
     admin.wait_for_text(".view-status h1", "Anna Arndt").await;
     admin.click(".layers .now button").await;
@@ -293,12 +306,10 @@ async fn an_automatic_status_is_explained_and_dismissed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_administrator_makes_changes_and_deletes_subscribers() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
-    let admin = driver.open("en").await;
-    admin.administer(&server.page, ADMIN).await;
+    let admin = driver.administrator(&server, "en").await;
     admin.click(".heading .primary").await;
     admin.fill("dialog [data-field=id] input", "bad id").await;
     admin.click("dialog .primary").await;

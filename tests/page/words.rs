@@ -3,17 +3,14 @@
 use fantoccini::key::Key;
 use serde_json::json;
 
-use crate::browser::Driver;
-use crate::server::{ADMIN, Server};
+use crate::journey::begin;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_and_warnings_speak_the_language_of_the_page() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("[forwarding]\ndeny = [\"+49900*\"]\n").await else {
         return;
     };
-    let server = Server::start_with("[forwarding]\ndeny = [\"+49900*\"]\n");
-    let anna = driver.open("de").await;
-    anna.sign_in(&server.page, "anna").await;
+    let anna = driver.person(&server, "anna", "de").await;
     anna.show("settings/away").await;
     let immediate = "[data-field=immediate]";
     anna.click(&format!("{immediate} option[value=forward]"))
@@ -39,8 +36,7 @@ async fn refusals_and_warnings_speak_the_language_of_the_page() {
     anna.wait_for_text(".warn", "Sie leiten an sich selbst weiter")
         .await;
     anna.close().await;
-    let admin = driver.open("de").await;
-    admin.administer(&server.page, ADMIN).await;
+    let admin = driver.administrator(&server, "de").await;
     admin.click(".heading .primary").await;
     admin.fill("dialog [data-field=id] input", "anna").await;
     admin.click("dialog footer .primary").await;
@@ -55,10 +51,9 @@ async fn refusals_and_warnings_speak_the_language_of_the_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_journal_names_people_and_says_how_long_it_is_kept() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
     let settings = json!({"available": {"immediate": {"forward": "102"}}});
     server.send("PUT", "subscribers/anna/settings", &settings);
     let wish = json!({"status": "away"});
@@ -73,8 +68,7 @@ async fn the_journal_names_people_and_says_how_long_it_is_kept() {
         read["entries"][0]["reasons"], reasons,
         "Bob's status is his"
     );
-    let anna = driver.open("de").await;
-    anna.sign_in(&server.page, "anna").await;
+    let anna = driver.person(&server, "anna", "de").await;
     anna.show("journal").await;
     anna.wait_for_text(".journal", "weitergeleitet → Bob Bauer")
         .await;
@@ -85,12 +79,10 @@ async fn the_journal_names_people_and_says_how_long_it_is_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_the_page_often_comes_back_to_it() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
-    let anna = driver.open("en").await;
-    anna.sign_in(&server.page, "anna").await;
+    let anna = driver.person(&server, "anna", "en").await;
     // More often than a browser has connections to one server.
     for _ in 0..8 {
         anna.client.goto("about:blank").await.unwrap();
@@ -108,12 +100,10 @@ async fn who_leaves_the_page_often_comes_back_to_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_is_made_for_kinds_of_callers_with_the_keyboard() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
-    let anna = driver.open("en").await;
-    anna.sign_in(&server.page, "anna").await;
+    let anna = driver.person(&server, "anna", "en").await;
     anna.show("exceptions").await;
     anna.click(".card > .primary").await;
     anna.find("dialog[open]").await;
@@ -142,16 +132,13 @@ async fn a_rule_is_made_for_kinds_of_callers_with_the_keyboard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_into_the_page_survives_signing_in_and_back_closes_what_lies_over() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
     let anna = driver.open("en").await;
     let link = format!("{}/#/journal/missed", server.page);
     anna.client.goto(&link).await.unwrap();
-    anna.fill("input[name=id]", "anna").await;
-    anna.fill("input[name=password]", "anna-secret").await;
-    anna.click(".signin .primary").await;
+    anna.enter("anna", "anna-secret").await;
     anna.find(".view-journal h1").await;
     anna.show("status").await;
     anna.click("#pick").await;
@@ -167,41 +154,65 @@ async fn a_link_into_the_page_survives_signing_in_and_back_closes_what_lies_over
         anna.wait_for_text(".view-status .name", "Anna Arndt").await;
         anna.show("journal").await;
     }
-    // A session that is over is told once, and one goes on where one was.
+    // What was typed when the session ended is there when one has signed in again.
     anna.show("settings/away").await;
+    anna.fill("[data-field=message] input", "Back on Monday")
+        .await;
     anna.client.delete_all_cookies().await.unwrap();
     anna.click(".bar .primary").await;
-    anna.find(".signin h1").await;
-    anna.wait_for_text("#toasts", "The session is over").await;
-    let toasts = "document.querySelectorAll('.toast').length";
-    assert_eq!(anna.value(toasts).await, 1);
-    anna.fill("input[name=id]", "anna").await;
-    anna.fill("input[name=password]", "anna-secret").await;
-    anna.click(".signin .primary").await;
-    anna.find(".view-settings [data-field=immediate]").await;
-    assert_eq!(anna.value(toasts).await, 0);
+    anna.wait_for_text("dialog.again", "The session is over")
+        .await;
+    anna.fill("dialog.again [name=secret]", "anna-secret").await;
+    anna.click("dialog.again .primary").await;
+    anna.wait_until("!document.querySelector('dialog')").await;
+    anna.save("Saved").await;
+    let saved = server.get("subscribers/anna/settings");
+    assert_eq!(saved["away"]["message"], "Back on Monday");
+    assert_eq!(
+        anna.value("document.querySelectorAll('.toast').length")
+            .await,
+        1
+    );
     anna.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_colleagues_are_counted_and_a_status_is_sought_among_all() {
-    let Some(driver) = Driver::start().await else {
+    let Some((driver, server)) = begin("").await else {
         return;
     };
-    let server = Server::start();
-    for number in 0..204 {
+    for number in 0..504 {
         let document =
             json!({"id": format!("p{number:03}"), "display_name": format!("Person {number}")});
         server.send("POST", "subscribers", &document);
     }
-    server.send("PUT", "subscribers/p203/status", &json!({"status": "dnd"}));
-    let anna = driver.open("en").await;
-    anna.sign_in(&server.page, "anna").await;
+    server.send("PUT", "subscribers/p503/status", &json!({"status": "dnd"}));
+    let anna = driver.person(&server, "anna", "en").await;
     anna.show("colleagues").await;
-    anna.wait_for_text(".view [role=status]", "200 of 208 people")
+    anna.wait_for_text(".view [role=status]", "500 of 508 people")
         .await;
     anna.click("select option[value=dnd]").await;
-    anna.wait_for_text(".people", "Person 203").await;
+    anna.wait_for_text(".people", "Person 503").await;
     anna.wait_for_text(".view [role=status]", "1 person").await;
+    // Somebody of whom nothing was loaded comes in as soon as it is so, and goes out again.
+    let path = "subscribers/p502/status";
+    server.send("PUT", path, &json!({"status": "dnd"}));
+    anna.wait_for_text(".people", "Person 502").await;
+    server.send("PUT", path, &json!({"status": "away"}));
+    anna.wait_for_text(".view [role=status]", "1 person").await;
+    // A team all of whose members stand further back is there to choose.
+    let team = json!({"id": "p501", "display_name": "Person 501", "teams": ["Night shift"]});
+    server.send("PUT", "subscribers/p501", &team);
+    anna.show("journal").await;
+    anna.show("colleagues").await;
+    anna.click("select option[value=\"Night shift\"]").await;
+    anna.wait_for_text(".view [role=status]", "1 person").await;
+    anna.wait_for_text(".people", "Person 501").await;
+    // So is everybody, where somebody is named.
+    anna.show("whatif").await;
+    anna.fill(".ask input", "Person 503").await;
+    anna.click(".ask .primary").await;
+    anna.wait_for_text(".result", "Person 503 → Anna Arndt")
+        .await;
     anna.close().await;
 }
