@@ -57,6 +57,7 @@ const ASSETS: &[Asset] = assets![
     "ui.js" SCRIPT,
     "words.js" SCRIPT,
     "signin.js" SCRIPT,
+    "password.js" SCRIPT,
     "status.js" SCRIPT,
     "menu.js" SCRIPT,
     "why.js" SCRIPT,
@@ -67,6 +68,7 @@ const ASSETS: &[Asset] = assets![
     "colleagues.js" SCRIPT,
     "choice.js" SCRIPT,
     "journal.js" SCRIPT,
+    "digest.js" SCRIPT,
     "whatif.js" SCRIPT,
     "admin.js" SCRIPT,
     "house.js" SCRIPT,
@@ -207,7 +209,7 @@ mod tests {
     /// What is loaded until the first view is there; nothing is compressed.
     const FIRST_VIEW_LIMIT_BYTES: usize = 100_000;
     /// All views, in all languages.
-    const LIMIT_BYTES: usize = 190_000;
+    const LIMIT_BYTES: usize = 210_000;
 
     fn asset(name: &str) -> &'static str {
         let found = ASSETS.iter().find(|asset| asset.name == name);

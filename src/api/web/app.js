@@ -2,7 +2,7 @@
 import { get, ask, on, listen, hangUp, wake } from './api.js';
 import { LANGUAGES, language, preferred, speak, t } from './words.js';
 import { avatar, fill, h, icon, learnStatuses, say, shownOf, statusWord, toast, button, wrong } from './ui.js';
-import { signIn, signInAgain, changePassword } from './signin.js';
+import { signIn } from './signin.js';
 import * as activity from './activity.js';
 
 /** What is not shown first is loaded when it is. */
@@ -118,7 +118,7 @@ function frame() {
   const more = h('details', { class: 'more' },
     h('summary', null, h('span', { class: 'unseen' }, `${t('account')}: `), isAdmin && avatar(name, null, 'small'), h('span', { class: 'name' }, name), icon('down')),
     h('div', { class: 'sheet' }, languageChoice(),
-      session.role === 'subscriber' && button([icon('key'), t('password.change')], () => { more.open = false; changePassword(session.id); }),
+      session.role === 'subscriber' && button([icon('key'), t('password.change')], () => { more.open = false; import('./password.js').then(({ changePassword }) => changePassword(session.id)).catch(wrong); }),
       h('a', { href: '/api' }, icon('systems'), t('api')),
       button([icon('out'), t(session.via === 'page' ? 'sign_out' : 'sign_in_as')], signOut)));
   more.addEventListener('keydown', (event) => { if (event.key === 'Escape') { more.open = false; more.querySelector('summary').focus(); } });
@@ -163,7 +163,7 @@ async function show(isFirst = false) {
   stop = () => {};
   const room = h('div', { class: `view view-${at.view}` }, h('p', { class: 'wait' }, t('wait')));
   fill(main, room);
-  document.title = `${t('view.' + at.view)} · pointsman`;
+  document.title = `${t('view.' + at.view).replaceAll('\u00ad', '')} · pointsman`;
   try {
     const view = await VIEWS[at.view]();
     const ends = await view(room, { ...at, session, isAdmin: session.role === 'administrator' });
@@ -171,7 +171,7 @@ async function show(isFirst = false) {
     else stop = ends ?? stop;
   } catch (problem) {
     if (!room.isConnected || problem.status === 401) return;
-    fill(room, h('h1', { tabindex: -1 }, t('view.' + at.view)), h('p', { class: 'empty' }, problem.message || t('error.line')), button(t('again'), () => show(), 'primary'));
+    fill(room, h('h1', { tabindex: -1 }, at.isOf ? at.of : t('view.' + at.view)), h('p', { class: 'empty' }, problem.message || t('error.line')), button(t('again'), () => show(), 'primary'));
   }
   if (!isFirst && room.isConnected) room.querySelector('h1')?.focus({ preventScroll: true });
   scrollTo(0, 0);
@@ -196,7 +196,7 @@ addEventListener('signed-out', async () => {
   isAsking = true;
   hangUp();
   const before = session;
-  const found = await signInAgain(before).catch(() => undefined);
+  const found = await import('./password.js').then(({ signInAgain }) => signInAgain(before)).catch(() => undefined);
   isAsking = false;
   if (session !== before) return;
   if (!found) {

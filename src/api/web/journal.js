@@ -1,7 +1,8 @@
 // What became of one's calls, and why.
-import { get, on } from './api.js';
-import { clock, count, day, has, lasting, t, when } from './words.js';
-import { button, calmly, empty, fill, h, heading, icon, party, tool, wrong } from './ui.js';
+import { on } from './api.js';
+import { clock, count, day, has, lasting, t } from './words.js';
+import { button, calmly, empty, fill, h, heading, icon, party, wrong } from './ui.js';
+import { caller, digest, read } from './digest.js';
 
 const PAGE = 50;
 const FEW = 20;
@@ -17,8 +18,6 @@ const GROUPS = {
   rejected: ({ kind }) => ['rejected_dnd', 'rejected', 'blocked'].includes(kind),
 };
 
-const read = (of, query) => get(`subscribers/${encodeURIComponent(of)}/journal?${new URLSearchParams(query)}`).then(({ data }) => data);
-
 /** The reasons of a decision, in words. */
 export const reasonWords = (reasons) => reasons.map((code) => {
   if (has(`reason.${code}`)) return t('reason.' + code);
@@ -28,8 +27,6 @@ export const reasonWords = (reasons) => reasons.map((code) => {
 
 /** Kinds that say their reason themselves. */
 const SAID = { rejected_dnd: 'dnd' };
-/** Who it is, as people know them: a colleague's name, else the number. */
-const caller = (one) => one.from_name ?? (/^sips?:anonymous@/i.test(one.from) ? t('class.anonymous') : party(one.from));
 const reached = (one) => one.target_name ?? (one.kind === 'voicemail' ? '' : one.target && party(one.target));
 
 const entry = (one) => h('li', { class: `call kind-${one.kind}` }, icon(DRAWN[one.kind] ?? 'calls'),
@@ -38,22 +35,6 @@ const entry = (one) => h('li', { class: `call kind-${one.kind}` }, icon(DRAWN[on
     one.reasons.join() !== SAID[one.kind] && h('small', null, reasonWords(one.reasons))),
   h('div', { class: 'when' }, h('time', { datetime: one.at }, clock(one.at)),
     h('small', null, one.talk_s ? t('journal.talked', { time: lasting(one.talk_s) }) : one.ring_ms ? t('journal.rang', { time: lasting(Math.round(one.ring_ms / 1000)) }) : '')));
-
-const seenAt = (of) => { try { return localStorage.getItem(`digest:${of}`) ?? ''; } catch { return ''; } };
-
-/** "While you did not want to be disturbed: 3 calls", once that is over. */
-export async function digest(place, of) {
-  const [{ data }, { entries }] = await Promise.all([get(`subscribers/${encodeURIComponent(of)}/status`), read(of, { limit: 200 })]);
-  const after = Math.max(Date.parse(seenAt(of)) || 0, Date.now() - 86400e3);
-  const held = entries.filter((one) => one.kind === 'rejected_dnd' && Date.parse(one.at) > after);
-  if (data.status === 'dnd' || !held.length) { fill(place); return; }
-  const close = () => { try { localStorage.setItem(`digest:${of}`, held[0].at); } catch { /* shown again */ } fill(place); };
-  fill(place, h('section', { class: 'card digest', 'aria-label': t('digest.title') },
-    h('div', { class: 'heading' }, h('h2', null, `${t('digest.title')}: ${count('calls', held.length)}`), tool('close', t('digest.close'), close)),
-    h('ul', null, held.slice(0, 5).map((one) => h('li', null, h('strong', null, caller(one)), ` ${when(one.at)}`))),
-    held.length > 5 && h('p', { class: 'hint' }, t('digest.more', { n: held.length - 5 })),
-    h('a', { href: '#/journal/rejected' }, t('digest.show'))));
-}
 
 export async function journal(room, { of, isOf, rest }) {
   const group = rest[0] in GROUPS ? rest[0] : 'all';

@@ -1,7 +1,7 @@
 // The menus that set a status: one's own behind one's picture, and the form with everything.
 import { ask, get, replace, Overtaken } from './api.js';
 import { clock, count, t, zoneHint } from './words.js';
-import { baseOf, button, check, dialog, ending, field, fromLocal, h, icon, mark, ownStatuses, popover, shownOf, statusWord, toast, toLocal, wrong } from './ui.js';
+import { baseOf, button, check, dialog, ending, field, fromLocal, h, icon, mark, ownStatuses, popover, quoted, shownOf, statusWord, toast, toLocal, wrong } from './ui.js';
 import { CHOSEN, sentence } from './why.js';
 
 const CHOICES = ['available', 'away', 'break', 'dnd', 'in_call'];
@@ -66,8 +66,8 @@ export async function statusMenu(id, anchor) {
     h('input', { type: 'radio', name: 'length', value: n, checked: n === 0, onchange: () => { until = at; } }), h('span', null, text))));
   const rows = all().map((status) => {
     const isNow = status === baseOf(chosen);
-    const about = messageOf(status) && status !== 'in_call' ? `“${messageOf(status)}”` : aboutOf(status);
-    const words = h('span', { class: 'words' }, h('strong', null, labelOf(status)), h('small', null, h('bdi', null, about)));
+    const about = messageOf(status) && status !== 'in_call' ? quoted(messageOf(status)) : aboutOf(status);
+    const words = h('span', { class: 'words' }, h('strong', null, labelOf(status)), h('small', null, about));
     if (status === 'in_call') return h('p', { class: 'option off' }, mark(status), words);
     return button([mark(status), words, isNow && h('span', { class: 'unseen' }, t('status.chosen')), isNow && icon('chosen')], () => pick(status), `option ${isNow ? 'now' : ''}`, { value: status });
   });
@@ -87,6 +87,14 @@ export async function statusMenu(id, anchor) {
   };
   const box = popover(anchor, t('status.change'), lengths, list, button([icon('edit'), t('status.more')], details, 'more-choices'));
   (buttons.find((one) => one.classList.contains('now')) ?? buttons[0]).focus();
+}
+
+/** The form with everything for one's own status; one means to write a message. */
+export async function statusForm(id) {
+  const path = `subscribers/${encodeURIComponent(id)}/status`;
+  const seen = await get(path);
+  const box = choose({ document: seen.data, apply: sender(path, seen) });
+  box.querySelector('[name=message]').focus();
 }
 
 /** Orders somebody's status, or takes the order back; `then` is called when that is done. */

@@ -1,11 +1,13 @@
 // Somebody's status: how it is, and why.
 import { ask, get, on, onChange } from './api.js';
 import { t } from './words.js';
-import { avatar, baseOf, button, card, ending, fill, h, heading, icon, mark, shownOf, statusWord, toast, wrong } from './ui.js';
-import { order, statusMenu } from './menu.js';
+import { avatar, baseOf, button, card, ending, fill, h, heading, icon, mark, quoted, shownOf, statusWord, toast, wrong } from './ui.js';
 import { CHOSEN, SEGMENTS, sentence, why } from './why.js';
 import * as activity from './activity.js';
-import { digest } from './journal.js';
+import { digest } from './digest.js';
+
+/** Loaded when somebody wants to change something. */
+const menus = () => import('./menu.js');
 
 const KINDS = { event: ['meeting', 'activity'], calendar: ['calendar'], schedule: ['schedule'] };
 
@@ -25,7 +27,10 @@ export async function status(room, { of, isOf, isAdmin, session }) {
   };
 
   const isMe = of === session.id;
-  const change = (event) => (isMe ? statusMenu(of, event.currentTarget).catch(wrong) : order({ ...seen.data, order: seen.data.layers.find((one) => one.layer === 'override') }, load));
+  const change = (event) => {
+    const anchor = event.currentTarget;
+    menus().then(({ order, statusMenu }) => (isMe ? statusMenu(of, anchor) : order({ ...seen.data, order: seen.data.layers.find((one) => one.layer === 'override') }, load))).catch(wrong);
+  };
 
   const act = (then) => async () => { try { await then(); await load(); } catch (problem) { wrong(problem); } };
 
@@ -49,9 +54,11 @@ export async function status(room, { of, isOf, isAdmin, session }) {
         button([mark(shown), h('span', null, statusWord(shown)), icon('down')], change, 'pick', { id: 'pick', 'aria-haspopup': 'dialog' }),
         data.effective_status === 'in_call' && data.status !== 'in_call' && h('p', { class: 'hint' }, [t('status.beneath', { status: statusWord(baseOf(data)) }), ending(data.until)].filter(Boolean).join(', ')),
         data.calls > 0 && data.status === 'dnd' && h('p', { class: 'hint' }, t('status.dnd_in_call')),
-        data.message && h('p', { class: 'message' }, '“', h('bdi', null, data.message), '”'),
+        data.message && h('p', { class: 'message' }, quoted(data.message)),
         data.until && shown !== 'in_call' && h('p', { class: 'hint' }, ending(data.until)),
-        sentence(data) && h('p', { class: 'sentence' }, sentence(data))));
+        sentence(data) && h('p', { class: 'sentence' }, sentence(data)),
+        h('p', { class: 'bar' }, isMe && button([icon('edit'), t('status.details')], () => menus().then(({ statusForm }) => statusForm(of)).catch(wrong), 'plain-tool', { id: 'details', 'aria-haspopup': 'dialog' }),
+          h('a', { class: 'plain-tool', href: `${isOf ? `#/of/${encodeURIComponent(of)}` : '#'}/settings/${baseOf(data)}` }, icon('settings'), t('status.settings', { status: statusWord(baseOf(data)) })))));
     if (focused) document.getElementById(focused)?.focus();
     const meetings = signals.filter((one) => one.kind === 'meeting' && !one.dismissed && !data.layers.some((layer) => layer.layer === 'event' && layer.cause === (one.title ?? one.id))
       && Date.parse(one.from ?? 0) <= Date.now() && (!one.until || Date.parse(one.until) > Date.now()));
@@ -59,7 +66,7 @@ export async function status(room, { of, isOf, isAdmin, session }) {
     fill(layers, h('h2', null, t('layers')), h('p', { class: 'hint' }, t('layers.hint')),
       h('ol', { class: 'layers' }, data.layers.map((layer, at) => h('li', { class: at ? '' : 'now' },
         mark(baseOf(layer)), h('div', null, h('strong', null, statusWord(baseOf(layer))), h('span', null, why(layer)),
-          h('small', null, [layer.message && `“${layer.message}”`, ending(layer.until)].filter(Boolean).join(' · '))),
+          h('small', null, layer.message && quoted(layer.message), layer.message && layer.until && ' · ', ending(layer.until))),
         at === 0 && h('span', { class: 'tag' }, t('layers.now')), tools(layer))),
         meetings.map((one) => h('li', null, mark('in_call'), h('div', null, h('strong', null, statusWord('in_call')), h('span', null, t('why.meeting', { cause: one.title ?? one.id })), h('small', null, ending(one.until))), tools({ layer: 'event', cause: one.title ?? one.id })))),
       dismissed.length > 0 && h('h3', null, t('dismissed')),
@@ -71,10 +78,10 @@ export async function status(room, { of, isOf, isAdmin, session }) {
   const permit = isMe ? await activity.permission() : 'none';
   if (permit === 'prompt') {
     fill(aside, card(t('activity'), h('p', null, t('activity.hint')),
-      button(t('activity.allow'), async () => { fill(aside); if (await activity.allow()) toast(t('activity.allowed')); })));
+      button(t('activity.allow'), async () => { fill(aside); toast(t(await activity.allow() ? 'activity.allowed' : 'activity.denied')); })));
   }
   await load();
-  fill(room, heading(isOf ? t('status.of', { name: seen.data.display_name }) : t('view.status'), isOf && isAdmin && button(t('override.title'), () => order(seen.data, load))), news, h('div', { class: 'columns' }, face, layers), aside);
+  fill(room, heading(isOf ? t('status.of', { name: seen.data.display_name }) : t('view.status'), isOf && isAdmin && button(t('override.title'), () => menus().then(({ order }) => order(seen.data, load)).catch(wrong))), news, h('div', { class: 'columns' }, face, layers), aside);
   let shown = null;
   const tellDigest = () => { if (isMe && shown !== seen.data.status) { shown = seen.data.status; digest(news, of).catch(() => {}); } };
   tellDigest();

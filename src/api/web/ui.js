@@ -94,6 +94,9 @@ export function avatar(name, status, size = '') {
 
 export const statusWord = (status) => own.get(status)?.text[language] ?? t('status.' + status);
 
+/** What somebody wrote, in the quotation marks of the page's language, whichever way it is read. */
+export const quoted = (text) => h('span', null, language === 'de' ? '„' : '“', h('bdi', null, text), language === 'de' ? '“' : '”');
+
 /** "until 14:00", where there is an end. */
 export const ending = (until) => (until ? t('until', { time: when(until) }) : '');
 
