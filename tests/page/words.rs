@@ -75,6 +75,11 @@ async fn the_journal_names_people_and_says_how_long_it_is_kept() {
     anna.wait_for_text(".view-journal", "90 Tage lang aufbewahrt")
         .await;
     anna.close().await;
+    let admin = driver.administrator(&server, "en").await;
+    admin.show("decisions").await;
+    admin.wait_for_text("td .whom bdi", "+491701112233").await;
+    admin.wait_for_text("td a.whom", "Anna Arndt").await;
+    admin.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
