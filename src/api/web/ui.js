@@ -219,7 +219,7 @@ export function popover(anchor, label, ...body) {
     box.style.left = `${Math.max(8, Math.min(left, innerWidth - box.offsetWidth - 8))}px`;
     box.style.top = `${Math.max(8, Math.min(at.bottom + 6, innerHeight - box.offsetHeight - 8))}px`;
   };
-  box.addEventListener('close', () => { removeEventListener('resize', place); box.remove(); (anchor.isConnected ? anchor : document.getElementById(anchor.id))?.focus(); });
+  box.addEventListener('close', () => { removeEventListener('resize', place); document.getElementById('toasts').append(...box.querySelectorAll('.toast')); box.remove(); (anchor.isConnected ? anchor : document.getElementById(anchor.id))?.focus(); });
   box.addEventListener('click', (event) => { if (event.target === box) box.close(); });
   document.body.append(box);
   box.showModal();
