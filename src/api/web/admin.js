@@ -38,8 +38,8 @@ export const calls = (room) => live(room, t('view.calls'), {
 export const decisions = (room) => live(room, t('view.decisions'), {
   kinds: ['call'], every: 5000, hint: t('decisions.hint'), read: () => get('decisions?limit=200').then(({ data }) => data),
   draw: ({ decisions: list }) => (list.length ? card('', table(t('view.decisions'), [t('time'), t('from'), t('to'), t('decisions.what'), t('decisions.why'), t('decisions.took')], list.map((one) => [
-    h('time', { datetime: one.at }, clock(one.at)), whom(one.from_name ?? party(one.from), [one.from_name && party(one.from), t('class.' + one.caller_class)].filter(Boolean).join(' · '), `${one.from} (${one.source})`), side(one.callee_name, one.callee, one.to),
-    [h('strong', null, t('plan.' + one.decision)), one.target && ` → ${one.target_name ?? party(one.target)}`, h('small', null, ` ${one.status || ''}`)],
+    h('time', { datetime: one.at }, clock(one.at)), (one.caller_class === 'anonymous' ? whom(t('class.anonymous'), '', one.from) : whom(one.from_name ?? party(one.from), [one.from_name && party(one.from), t('class.' + one.caller_class)].filter(Boolean).join(' · '), `${one.from} (${one.source})`)), side(one.callee_name, one.callee, one.to),
+    [h('strong', null, t('plan.' + one.decision)), one.target && ` → ${one.target_name ?? party(one.target)}`, one.status > 0 && !t('plan.' + one.decision).includes(one.status) && h('small', null, ` ${one.status}`)],
     reasonWords(one.reasons), h('span', { class: 'unit' }, `${one.setup_ms} ms`)]))) : empty(t('decisions.none'))),
 });
 
