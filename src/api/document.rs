@@ -105,10 +105,14 @@ pub(super) struct LayerDocument {
     /// Who says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// An event, `idle` or `locked`, or who ordered it.
+    /// An event's title, an activity, `idle` or `locked`, or who ordered it; left out for an event
+    /// without a title.
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     pub cause: String,
+    /// The id of the signal that says so, by which it is dismissed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
     /// The name for people of who ordered it, where that is a subscriber.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -129,6 +133,7 @@ impl LayerDocument {
             until: standing.until_unix_s.and_then(second),
             source: standing.source,
             cause: standing.cause.to_owned(),
+            event: standing.event.map(str::to_owned),
             by: by.map(|by| by.display_name().to_owned()),
         }
     }

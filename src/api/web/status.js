@@ -1,6 +1,6 @@
 // One's own status: how it is, why, and the menu that changes it.
 import { ask, get, on, onChange, replace, Overtaken } from './api.js';
-import { clock, t, when, count } from './words.js';
+import { clock, has, t, when, count } from './words.js';
 import { avatar, baseOf, button, card, check, dialog, ending, field, fill, fromLocal, h, heading, icon, mark, ownStatuses, shownOf, statusWord, toast, toLocal, wrong } from './ui.js';
 import * as activity from './activity.js';
 import { digest } from './journal.js';
@@ -19,7 +19,7 @@ export function why(layer) {
     case 'idle': return t(layer.cause === 'locked' ? 'why.locked' : since ? 'why.idle_since' : 'why.idle', values);
     case 'schedule': if (SEGMENTS.includes(layer.cause)) return t('hours.why', { cause: t('segment.' + layer.cause) });
     // falls through
-    case 'event': case 'calendar': return t('why.' + layer.layer, values);
+    case 'event': case 'calendar': return t('why.' + layer.layer + (layer.cause ? '' : '_untitled'), values);
     default: return !layer.source ? t('why.default') : t(since ? 'why.chosen_since' : 'why.chosen', { ...values, source: t('source.' + layer.source) });
   }
 }
@@ -70,7 +70,7 @@ export async function status(room, { of, isOf, isAdmin, session }) {
 
   function tools(layer) {
     if (layer.layer === 'override' && isAdmin) return button(t('override.take_back'), act(() => ask('DELETE', `${base}/override`)), 'quiet');
-    const signal = signals.find((one) => KINDS[layer.layer]?.includes(one.kind) && (one.title ?? one.id) === layer.cause);
+    const signal = signals.find((one) => KINDS[layer.layer]?.includes(one.kind) && one.id === layer.event);
     const at = signal && `${base}/signals/${signal.kind}/${encodeURIComponent(signal.id)}/dismissed`;
     if (signal) return button(t('dismiss'), act(() => ask('PUT', at)), 'quiet', { title: t('dismiss.hint') });
     const isChoice = ['held', 'chosen'].includes(layer.layer) || (layer.layer === 'available' && layer.source && (layer.message || layer.until));
@@ -92,7 +92,7 @@ export async function status(room, { of, isOf, isAdmin, session }) {
         data.until && h('p', { class: 'hint' }, ending(data.until)),
         sentence(data) && h('p', { class: 'sentence' }, sentence(data))));
     if (isFocused) face.querySelector('#pick').focus();
-    const meetings = signals.filter((one) => one.kind === 'meeting' && !one.dismissed && !data.layers.some((layer) => layer.layer === 'event' && layer.cause === (one.title ?? one.id))
+    const meetings = signals.filter((one) => one.kind === 'meeting' && !one.dismissed && !data.layers.some((layer) => layer.layer === 'event' && layer.event === one.id)
       && Date.parse(one.from ?? 0) <= Date.now() && (!one.until || Date.parse(one.until) > Date.now()));
     const dismissed = signals.filter((one) => one.dismissed);
     fill(layers, h('h2', null, t('layers')), h('p', { class: 'hint' }, t('layers.hint')),
@@ -100,10 +100,10 @@ export async function status(room, { of, isOf, isAdmin, session }) {
         mark(baseOf(layer)), h('div', null, h('strong', null, statusWord(baseOf(layer))), h('span', null, why(layer)),
           h('small', null, [layer.message && `“${layer.message}”`, ending(layer.until)].filter(Boolean).join(' · '))),
         at === 0 && h('span', { class: 'tag' }, t('layers.now')), tools(layer))),
-        meetings.map((one) => h('li', null, mark('in_call'), h('div', null, h('strong', null, statusWord('in_call')), h('span', null, t('why.meeting', { cause: one.title ?? one.id })), h('small', null, ending(one.until))), tools({ layer: 'event', cause: one.title ?? one.id })))),
+        meetings.map((one) => h('li', null, mark('in_call'), h('div', null, h('strong', null, statusWord('in_call')), h('span', null, t(one.title ? 'why.meeting' : 'why.meeting_untitled', { cause: one.title })), h('small', null, ending(one.until))), tools({ layer: 'event', event: one.id })))),
       dismissed.length > 0 && h('h3', null, t('dismissed')),
       dismissed.length > 0 && h('ul', { class: 'layers' }, dismissed.map((signal) => h('li', null, mark(signal.status ? baseOf(signal) : 'dnd'),
-        h('div', null, h('strong', null, signal.kind === 'schedule' && SEGMENTS.includes(signal.title) ? t('segment.' + signal.title) : signal.title ?? signal.id), h('small', null, ending(signal.until))),
+        h('div', null, h('strong', null, signal.kind === 'schedule' && SEGMENTS.includes(signal.title) ? t('segment.' + signal.title) : signal.title ?? (has('untitled.' + signal.kind) ? t('untitled.' + signal.kind) : signal.id)), h('small', null, ending(signal.until))),
         button(t('count_again'), act(() => ask('DELETE', `${base}/signals/${signal.kind}/${encodeURIComponent(signal.id)}/dismissed`)), 'quiet')))));
   }
 
