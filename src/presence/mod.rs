@@ -32,6 +32,7 @@ mod objects;
 pub mod own;
 mod password;
 mod profile;
+pub mod readings;
 mod record;
 mod reported;
 mod roster;

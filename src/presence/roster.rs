@@ -16,6 +16,7 @@ use super::directory::Directory;
 use super::house::HouseRules;
 
 use super::numbers::NumberPlan;
+use super::readings::{Reading, Readings};
 use super::stored::{self, LoadError};
 use super::writer::Writer;
 use crate::auth::Hashing;
@@ -44,6 +45,7 @@ pub struct Roster {
     pub(super) clock: Clock,
     pub(super) hashing: Arc<ArcSwap<Hashing>>,
     pub(super) house: Arc<ArcSwap<HouseRules>>,
+    readings: Box<Readings>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -111,6 +113,7 @@ impl Roster {
             clock,
             hashing,
             house,
+            readings: Box::default(),
             thread: Some(thread),
         })
     }
@@ -187,6 +190,25 @@ impl Roster {
     /// Every change of a status from now on.
     pub fn events(&self) -> broadcast::Receiver<StatusChanged> {
         self.events.subscribe()
+    }
+
+    /// How calendars were read the last time.
+    pub fn readings(&self) -> &Readings {
+        &self.readings
+    }
+
+    /// Notes how a subscriber's calendars were read, and tells it where it is something new.
+    pub fn note_readings(&self, id: &str, readings: Vec<Reading>) {
+        let is_news = self.readings.note(id, readings);
+        let Some(profile) = self.directory.get(id).filter(|_| is_news) else {
+            return;
+        };
+        let changed = StatusChanged {
+            is_shown: false,
+            is_inward: true,
+            ..StatusChanged::of(&profile, (self.clock)().as_second(), false)
+        };
+        self.events.send(changed).ok();
     }
 
     /// Drops every status whose time is over; how many there were. To be called about once a
