@@ -14,6 +14,7 @@ use super::changes;
 use super::document::{SubscriberDocument, find};
 use super::extract::Path;
 use super::journal::{JournalEntry, whole_journal};
+use super::language::Speech;
 use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use super::tokens::TokenEntry;
@@ -48,6 +49,7 @@ pub(super) async fn give_out(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
+    speech: Speech,
 ) -> Result<Json<PersonalRecord>, Failure> {
     caller.owns(&id)?;
     let profile = find(&state, &id)?;
@@ -61,9 +63,10 @@ pub(super) async fn give_out(
     let journal = state
         .blocking(move |state| whole_journal(state, key))
         .await??;
+    let warnings = state.roster().warnings(&profile, speech.of(&profile));
     Ok(Json(PersonalRecord {
         at: state.now(),
-        subscriber: SubscriberDocument::of(&state, &profile),
+        subscriber: SubscriberDocument::of(&state, &profile, warnings),
         tokens: state.tokens().of(&of),
         bindings: bindings_of(&state, &of),
         journal,

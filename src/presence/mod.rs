@@ -45,6 +45,7 @@ mod stored;
 pub mod targets;
 mod validate;
 pub mod visibility;
+mod warnings;
 mod writer;
 
 pub use change::{Change, ChangeError, Changed, Conflict, StatusChanged};
