@@ -65,6 +65,10 @@ impl Feeds {
         let is_secure = feed.to_ascii_lowercase().starts_with("https:");
         let request = self.agent.get(feed).config().https_only(is_secure).build();
         let mut response = request.call().map_err(fault)?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            return Err(FeedFault::Status(status));
+        }
         text(response.body_mut().as_reader()).map_err(FeedFault::from)
     }
 }
@@ -73,7 +77,6 @@ impl Feeds {
 enum TextError {
     Read(io::Error),
     TooLarge,
-    NoText,
 }
 
 impl From<TextError> for FeedFault {
@@ -81,12 +84,12 @@ impl From<TextError> for FeedFault {
         match error {
             TextError::Read(error) => fault(error.into()),
             TextError::TooLarge => Self::TooLarge(SIZE_LIMIT_BYTES),
-            TextError::NoText => Self::NoCalendar,
         }
     }
 }
 
-/// A text within its limit.
+/// A text within its limit. It should be UTF-8 (RFC 5545 §3.1.4); where it is not, its times are
+/// right all the same, and only titles have characters that cannot be shown.
 fn text(from: impl Read) -> Result<String, TextError> {
     let mut octets = Vec::new();
     let mut limited = from.take(SIZE_LIMIT_BYTES.saturating_add(1));
@@ -94,7 +97,10 @@ fn text(from: impl Read) -> Result<String, TextError> {
     if u64::try_from(read).unwrap_or(u64::MAX) > SIZE_LIMIT_BYTES {
         return Err(TextError::TooLarge);
     }
-    String::from_utf8(octets).map_err(|_| TextError::NoText)
+    Ok(match String::from_utf8(octets) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
 }
 
 /// What went wrong, without the address that it went wrong at: it may hold a secret.
@@ -114,6 +120,8 @@ fn fault(error: ureq::Error) -> FeedFault {
         Error::Tls(error) => FeedFault::Tls(error.to_owned()),
         Error::Io(error) => match error.get_ref() {
             Some(told) if told.is::<rustls::Error>() => FeedFault::Tls(told.to_string()),
+            // What the resolver says has no kind of its own.
+            _ if error.to_string().contains("lookup address") => FeedFault::NoHost,
             _ => FeedFault::Unreachable(error.kind().to_string()),
         },
         Error::ConnectionFailed => FeedFault::Unreachable("no connection".to_owned()),
@@ -340,6 +348,39 @@ mod tests {
         let error = allowed.fetch(&format!("http://{address}/")).unwrap_err();
         answered.join().unwrap();
         assert_eq!(error, FeedFault::Fenced("127.0.0.2".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_calendar_says_why_without_its_secret() {
+        let allowed = Feeds::public_or_in(&[network("127.0.0.1")]);
+        let fetched = |answer: &'static str| {
+            let (address, answered) = server("127.0.0.1", move |_| answer.to_owned());
+            let fetched = allowed.fetch(&format!("http://{address}/?secret"));
+            answered.join().unwrap();
+            fetched
+        };
+        for (answer, fault) in [
+            (
+                "401 Unauthorized\r\ncontent-length: 0",
+                FeedFault::Status(401),
+            ),
+            ("304 Not Modified\r\netag: \"1\"", FeedFault::Status(304)),
+        ] {
+            let answer = format!("HTTP/1.1 {answer}\r\n\r\n").leak();
+            assert_eq!(fetched(answer), Err(fault));
+        }
+        let cut = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nBEGIN";
+        assert!(matches!(fetched(cut), Err(FeedFault::Unreachable(_))));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("old.ics");
+        std::fs::write(&file, b"BEGIN:VCALENDAR\r\nSUMMARY:M\xfcnchen\r\n").unwrap();
+        let read = allowed.fetch(file.to_str().unwrap()).unwrap();
+        assert!(read.contains("M\u{fffd}nchen"), "{read}");
+        std::fs::write(&file, vec![b'x'; 8 << 20]).unwrap();
+        assert!(allowed.fetch(file.to_str().unwrap()).is_ok());
+        std::fs::write(&file, vec![b'x'; (8 << 20) + 1]).unwrap();
+        let too_large = allowed.fetch(file.to_str().unwrap());
+        assert_eq!(too_large, Err(FeedFault::TooLarge(8 << 20)));
     }
 
     #[test]
