@@ -1,43 +1,44 @@
 //! Dialogs that ended of late, so that a 2xx that comes late does not open them again.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::hash::BuildHasherDefault;
 
 use super::identity::Identity;
 use crate::transaction::Ms;
 
-/// How long an end is remembered: a 2xx is passed on for 64*T1 after the first one (RFC 6026
+/// How long an end is remembered at least: a 2xx is passed on for 64*T1 after the first one (RFC 6026
 /// §7.1), and an end is not older than its dialog.
 const REMEMBERED_MS: Ms = 64_000;
 /// The most ends remembered; beyond it the oldest are forgotten.
 const LIMIT: usize = 100_000;
 
-/// The dialogs that ended within the last minute, by a hash of their keys.
+type Dialogs = HashSet<u64, BuildHasherDefault<Identity>>;
+
+/// The dialogs that ended within the last minute or two, by a hash of their keys. They are forgotten
+/// by the half, so that none has to be looked up again for that.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
-    in_order: VecDeque<(Ms, u64)>,
-    dialogs: HashSet<u64, BuildHasherDefault<Identity>>,
+    recent: Dialogs,
+    older: Dialogs,
+    /// When the first of the recent ones came.
+    since: Ms,
 }
 
 impl Ended {
     /// A dialog ended; the tags in either order.
     pub(super) fn remember(&mut self, key: u64, tags: [u64; 2], now: Ms) {
-        while let Some((at, oldest)) = self.in_order.front().copied() {
-            if now < at + REMEMBERED_MS && self.in_order.len() < LIMIT {
-                break;
-            }
-            self.in_order.pop_front();
-            self.dialogs.remove(&oldest);
+        if now >= self.since + REMEMBERED_MS || self.recent.len() >= LIMIT / 2 {
+            std::mem::swap(&mut self.recent, &mut self.older);
+            self.recent.clear();
+            self.since = now;
         }
-        let dialog = name(key, tags);
-        if self.dialogs.insert(dialog) {
-            self.in_order.push_back((now, dialog));
-        }
+        self.recent.insert(name(key, tags));
     }
 
     /// Whether a dialog is remembered.
     pub(super) fn contains(&self, key: u64, tags: [u64; 2]) -> bool {
-        self.dialogs.contains(&name(key, tags))
+        let dialog = name(key, tags);
+        self.recent.contains(&dialog) || self.older.contains(&dialog)
     }
 }
 
@@ -64,22 +65,26 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_forgotten_after_its_time_and_none_is_kept_twice() {
+    fn an_end_is_remembered_for_its_time_and_forgotten_after_twice_of_it() {
         let mut ended = Ended::default();
         ended.remember(7, [1, 2], 0);
-        ended.remember(7, [1, 2], 10);
-        ended.remember(8, [1, 2], REMEMBERED_MS);
-        assert!(!ended.contains(7, [1, 2]));
-        assert_eq!((ended.in_order.len(), ended.dialogs.len()), (1, 1));
+        ended.remember(8, [1, 2], REMEMBERED_MS - 1);
+        ended.remember(9, [1, 2], 2 * REMEMBERED_MS - 2);
+        assert!(ended.contains(8, [1, 2]) && ended.contains(9, [1, 2]));
+        ended.remember(10, [1, 2], 3 * REMEMBERED_MS);
+        assert!(!ended.contains(7, [1, 2]) && !ended.contains(8, [1, 2]));
+        assert!(ended.contains(9, [1, 2]));
     }
 
     #[test]
     fn the_oldest_ends_give_way_at_the_limit() {
         let mut ended = Ended::default();
-        for key in 0..LIMIT as u64 + 5 {
+        let last = LIMIT as u64 + 5;
+        for key in 0..=last {
             ended.remember(key, [1, 2], 0);
+            assert!(ended.recent.len() + ended.older.len() <= LIMIT);
         }
-        assert_eq!(ended.in_order.len(), LIMIT);
-        assert!(!ended.contains(4, [1, 2]) && ended.contains(5, [1, 2]));
+        assert!(!ended.contains(4, [1, 2]));
+        assert!((last - LIMIT as u64 / 2..=last).all(|key| ended.contains(key, [1, 2])));
     }
 }

@@ -124,10 +124,9 @@ fn vias(message: &Message<'_>) -> Result<(), Fault> {
         None => limits::VIAS + 1,
     };
     let mut count = 0;
-    let top = message.top_via().ok();
-    let alone = top.filter(|top| message.is_alone(top));
+    let is_top_alone = message.is_top_via_alone();
     for header in message.headers(Name::Via) {
-        let is_alone = count == 0 && alone.is_some();
+        let is_alone = count == 0 && is_top_alone;
         for element in elements(header.value, is_alone) {
             count += 1;
             if count > limit {

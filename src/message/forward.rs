@@ -37,8 +37,8 @@ pub fn stamp_top_via(
 /// Takes the topmost Via away: its line, or only the element where the line has more (RFC 3261
 /// §16.7(3)).
 pub fn remove_top_via(message: &Message<'_>, edits: &mut Edits) -> Result<(), Fault> {
-    if let (Ok(top), Some(header)) = (message.top_via(), message.header(Name::Via))
-        && message.is_alone(&top)
+    if let Some(header) = message.header(Name::Via)
+        && message.is_top_via_alone()
     {
         edits.remove(header.line);
         return Ok(());

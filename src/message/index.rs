@@ -1,10 +1,11 @@
 //! The index of a received message: where each header line is, found in one pass.
 
 use super::fault::{Fault, Malformed};
-use super::lexeme::{is_token, number, part, tail, trim};
+use super::lexeme::{is_space, is_token, number, part, tail, trim};
+use super::line_ends::LineEnds;
 use super::name::Name;
 use super::remembered::Remembered;
-use super::scan::{find, find2};
+use super::scan::find;
 use super::start::StartLine;
 use super::view::Message;
 use std::ops::Range;
@@ -86,12 +87,12 @@ impl Index {
     pub fn parse<'a>(&'a mut self, datagram: &'a [u8]) -> Result<Message<'a>, Malformed> {
         let bytes = without_leading_line_ends(datagram)?;
         self.remembered.clear();
-        self.has_bare_return = false;
-        self.first_header_at = self.line_end(bytes, 0);
+        let mut ends = LineEnds::new(bytes);
+        self.first_header_at = ends.next();
         let line = part(bytes, 0..self.first_header_at);
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         self.start = StartLine::parse(line.strip_suffix(b"\r").unwrap_or(line))?;
-        self.read_headers(bytes);
+        self.read_headers(bytes, ends);
         let end = self.end(bytes);
         Ok(Message::new(part(bytes, 0..end), self))
     }
@@ -102,51 +103,48 @@ impl Index {
         head: &'a [u8],
         name: Name,
     ) -> impl Iterator<Item = &'a [u8]> {
-        self.has_bare_return = false;
-        self.first_header_at = self.line_end(head, 0);
-        self.read_headers(head);
+        let mut ends = LineEnds::new(head);
+        self.first_header_at = ends.next();
+        self.read_headers(head, ends);
         let lines = self.lines.iter().filter(move |line| line.name == name);
         lines.map(|line| part(head, line.value_start as usize..line.value_end as usize))
     }
 
-    fn read_headers(&mut self, bytes: &[u8]) {
+    fn read_headers(&mut self, bytes: &[u8], mut ends: LineEnds<'_>) {
         self.lines.clear();
         self.slots.fill(Slot { first: 0, count: 0 });
         self.fault = None;
         let mut at = self.first_header_at;
-        loop {
-            let blank = match bytes.get(at) {
-                Some(b'\n') => 1,
-                Some(b'\r') if bytes.get(at + 1) == Some(&b'\n') => 2,
-                Some(_) => 0,
+        let blank = loop {
+            match bytes.get(at) {
+                Some(b'\n') => break 1,
+                Some(b'\r') if bytes.get(at + 1) == Some(&b'\n') => break 2,
+                Some(_) => at = self.read_line(bytes, at, &mut ends),
                 None => {
                     self.note(Fault::UnterminatedHeaders);
-                    (self.headers_end, self.body_at) = (at, at);
-                    return;
+                    break 0;
                 }
-            };
-            if blank > 0 {
-                (self.headers_end, self.body_at) = (at, at + blank);
-                return;
             }
-            at = self.read_line(bytes, at);
-        }
+        };
+        (self.headers_end, self.body_at) = (at, at + blank);
+        self.has_bare_return = ends.has_bare_return;
     }
 
     /// Reads the line at `start`; returns the offset of the next.
     #[inline]
-    fn read_line(&mut self, bytes: &[u8], start: usize) -> usize {
+    fn read_line(&mut self, bytes: &[u8], start: usize, ends: &mut LineEnds<'_>) -> usize {
         if let Some((name, colon)) = Name::before_colon(tail(bytes, start)) {
             let name_end = start + colon;
-            let end = self.folded_line_end(bytes, name_end + 1);
-            let value = trim(bytes, name_end + 1..end);
+            let end = ends.next_unfolded();
+            let after = name_end + 1..end;
+            let value = usual_value(bytes, &after).unwrap_or_else(|| trim(bytes, after));
             self.push(Line {
                 name,
                 ..Line::new(start, name_end, value, end)
             });
             return end;
         }
-        let end = self.folded_line_end(bytes, start);
+        let end = ends.next_unfolded();
         self.read_odd_line(bytes, start..end);
         end
     }
@@ -172,32 +170,6 @@ impl Index {
             name,
             ..Line::new(span.start, name_end, value, span.end)
         });
-    }
-
-    /// The offset after the line that `at` is in, its continuations included.
-    #[inline]
-    fn folded_line_end(&mut self, bytes: &[u8], at: usize) -> usize {
-        let mut end = self.line_end(bytes, at);
-        while matches!(bytes.get(end), Some(b' ' | b'\t')) {
-            end = self.line_end(bytes, end);
-        }
-        end
-    }
-
-    /// The offset after the first line end from `at` on: CRLF, or LF alone.
-    #[inline]
-    fn line_end(&mut self, bytes: &[u8], at: usize) -> usize {
-        let mut from = at;
-        while let Some(found) = find2(b'\r', b'\n', tail(bytes, from)) {
-            let after = from + found + 1;
-            match (bytes.get(after - 1), bytes.get(after)) {
-                (Some(b'\n'), _) => return after,
-                (_, Some(b'\n')) => return after + 1,
-                (_, next) => self.has_bare_return |= next.is_some(),
-            }
-            from = after;
-        }
-        bytes.len()
     }
 
     #[inline]
@@ -284,6 +256,17 @@ fn without_leading_line_ends(datagram: &[u8]) -> Result<&[u8], Malformed> {
 }
 
 /// Offsets fit: a message has at most `LARGEST_BYTES`.
+/// The value that most lines have after their colon: a blank before it, CRLF behind it.
+#[inline]
+fn usual_value(bytes: &[u8], after: &Range<usize>) -> Option<Range<usize>> {
+    match part(bytes, after.clone()) {
+        [b' ', first, .., last, b'\r', b'\n'] if !is_space(*first) && !is_space(*last) => {
+            Some(after.start + 1..after.end - 2)
+        }
+        _ => None,
+    }
+}
+
 #[inline]
 fn narrow(offset: usize) -> u32 {
     offset as u32

@@ -213,6 +213,19 @@ impl Param<'_> {
 pub struct Params<'a> {
     outside: Outside<'a>,
     at: usize,
+    plain: Option<Plain>,
+}
+
+/// Where parameters without quotes, brackets and white space stand, as most are: a word's worth of
+/// bytes at a time.
+#[derive(Clone, Debug)]
+struct Plain {
+    /// The semicolons that were not read yet, a bit for each byte from `base` on.
+    semicolons: u64,
+    equals: u64,
+    base: usize,
+    /// Whether nothing follows the bytes that were looked at.
+    is_last: bool,
 }
 
 impl<'a> Params<'a> {
@@ -226,11 +239,13 @@ impl<'a> Params<'a> {
     #[inline]
     pub(super) fn from_offset(bytes: &'a [u8], at: usize) -> Self {
         let mut outside = Outside::new(bytes);
+        let plain = Plain::of(bytes, at);
         let at = match bytes.get(at) {
+            _ if plain.is_some() => bytes.len(),
             Some(b';') => at,
             _ => outside.find(b';', at),
         };
-        Self { outside, at }
+        Self { outside, at, plain }
     }
 
     /// The value of the first parameter of this name, in any case.
@@ -239,11 +254,79 @@ impl<'a> Params<'a> {
     }
 }
 
+impl Plain {
+    /// Looks at the bytes from `base` on; `None` where they need more care.
+    #[inline]
+    fn of(bytes: &[u8], base: usize) -> Option<Self> {
+        let rest = tail(bytes, base);
+        let is_last = rest.len() <= scan::MARKED;
+        let looked_at = if is_last {
+            rest
+        } else {
+            part(rest, 0..scan::MARKED)
+        };
+        let [semicolons, equals, others] = scan::marks(looked_at, |block| {
+            let others = block.is(b'"').or(block.is(b'<')).or(block.is_at_most(b' '));
+            [block.is(b';'), block.is(b'='), others]
+        });
+        let ends_one = is_last || semicolons.count_ones() > 1;
+        (others == 0 && ends_one).then_some(Self {
+            semicolons,
+            equals,
+            base,
+            is_last,
+        })
+    }
+
+    /// The next one that ends within the bytes that were looked at, else where the next one begins.
+    #[inline]
+    fn next<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Param<'a>>, usize> {
+        while self.semicolons != 0 {
+            let semicolon = self.semicolons.trailing_zeros();
+            let others = self.semicolons & (self.semicolons - 1);
+            let start = self.base + semicolon as usize;
+            let end = match others {
+                0 if self.is_last => bytes.len(),
+                0 => return Err(start),
+                _ => self.base + others.trailing_zeros() as usize,
+            };
+            self.semicolons = others;
+            if start + 1 == end {
+                continue;
+            }
+            let equals = start + (self.equals >> semicolon).trailing_zeros() as usize;
+            let has_value = equals < end;
+            return Ok(Some(Param {
+                name: part(bytes, start + 1..if has_value { equals } else { end }),
+                value: has_value.then(|| part(bytes, equals + 1..end)),
+                span: start..end,
+            }));
+        }
+        Ok(None)
+    }
+}
+
 impl<'a> Iterator for Params<'a> {
     type Item = Param<'a>;
 
     #[inline]
     fn next(&mut self) -> Option<Param<'a>> {
+        while let Some(plain) = &mut self.plain {
+            match plain.next(self.outside.bytes) {
+                Ok(param) => return param,
+                Err(start) => {
+                    self.plain = Plain::of(self.outside.bytes, start);
+                    self.at = start;
+                }
+            }
+        }
+        self.next_of_any()
+    }
+}
+
+impl<'a> Params<'a> {
+    /// The next one of bytes that may hold anything.
+    fn next_of_any(&mut self) -> Option<Param<'a>> {
         let bytes = self.outside.bytes;
         while self.at < bytes.len() {
             let semicolon = self.at;
@@ -343,6 +426,25 @@ mod tests {
                 ("d".to_owned(), text("")),
             ]
         );
+    }
+
+    #[test]
+    fn plain_bytes_have_the_params_that_any_bytes_have() {
+        let long = "y".repeat(61);
+        let pieces = [";", "=", "a", "bc;name=", "\"", long.as_str()];
+        for seed in 0..6_usize.pow(6) {
+            let chosen = (0..6).map(|at| pieces[seed / 6_usize.pow(at) % 6]);
+            let text: String = chosen.collect();
+            for (at, before) in [(0, ""), (2, "h;")] {
+                let text = format!("{before}{text}");
+                let plain = Params::from_offset(text.as_bytes(), at);
+                let mut any = plain.clone();
+                if any.plain.take().is_some() {
+                    any.at = any.outside.find(b';', at);
+                }
+                assert!(plain.eq(any), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod framing;
 mod index;
 mod lexeme;
 pub mod limits;
+mod line_ends;
 mod name;
 mod remembered;
 mod respond;

@@ -2,6 +2,7 @@
 //! borrow. Check, routing, response, journal and trace all ask for the same few.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use super::address::NameAddr;
 use super::fault::Fault;
@@ -32,8 +33,13 @@ impl Place {
     /// The piece.
     #[inline]
     pub(super) fn within(self, whole: &[u8]) -> &[u8] {
-        let range = usize::from(self.start)..usize::from(self.end);
-        whole.get(range).unwrap_or_default()
+        whole.get(self.span()).unwrap_or_default()
+    }
+
+    /// Where it is.
+    #[inline]
+    pub(super) fn span(self) -> Range<usize> {
+        self.start.into()..self.end.into()
     }
 }
 
@@ -57,6 +63,8 @@ pub(super) struct Remembered {
     pub(super) to: Slot<<NameAddr<'static> as Field<'static>>::Places>,
     pub(super) from_uri: Slot<<Uri<'static> as Field<'static>>::Places>,
     pub(super) uri: Slot<<Uri<'static> as Field<'static>>::Places>,
+    /// Whether a Via that was read and is meant for others has an `oc`.
+    pub(super) names_control: Cell<bool>,
 }
 
 impl Remembered {
@@ -68,6 +76,7 @@ impl Remembered {
         self.to.set(None);
         self.from_uri.set(None);
         self.uri.set(None);
+        self.names_control.set(false);
     }
 }
 

@@ -53,9 +53,61 @@ pub(crate) fn find3(one: u8, two: u8, three: u8, bytes: &[u8]) -> Option<usize> 
     position(bytes, wanted)
 }
 
-/// The same among fewer bytes than a block has: their first and their last half, which overlap.
+/// So many bytes have their marks in one word.
+pub(crate) const MARKED: usize = 64;
+
+/// A bit for each of at most [`MARKED`] bytes, in each of the answers that `wanted` gives.
 #[inline]
-fn in_few(bytes: &[u8], wanted: impl Fn(Block) -> Block) -> Option<usize> {
+pub(crate) fn marks<const N: usize>(
+    bytes: &[u8],
+    wanted: impl Fn(Block) -> [Block; N],
+) -> [u64; N] {
+    let mut marks = [0; N];
+    let mut mark = |block: Block, place: fn(u64, usize) -> u64, at: usize| {
+        for (marks, block) in marks.iter_mut().zip(wanted(block)) {
+            *marks |= place(block.bits(), at);
+        }
+    };
+    let (blocks, rest) = bytes.as_chunks::<WIDTH>();
+    for (number, block) in blocks.iter().take(MARKED / WIDTH).enumerate() {
+        mark(Block::new(block), |bits, at| bits << at, number * WIDTH);
+    }
+    if rest.is_empty() || bytes.len() > MARKED {
+        return marks;
+    }
+    match bytes.last_chunk::<WIDTH>() {
+        Some(block) => {
+            let at = bytes.len() - WIDTH;
+            mark(Block::new(block), |bits, at| bits << at, at);
+        }
+        None => {
+            let (block, width) = few(bytes);
+            match width {
+                8 => mark(
+                    block,
+                    |bits, at| bits & 0xff | bits >> 8 << at,
+                    bytes.len() - 8,
+                ),
+                4 => mark(
+                    block,
+                    |bits, at| bits & 0xf | (bits >> 4 & 0xf) << at,
+                    bytes.len() - 4,
+                ),
+                _ => mark(
+                    block,
+                    |bits, length| bits & !(u64::MAX << length),
+                    bytes.len(),
+                ),
+            }
+        }
+    }
+    marks
+}
+
+/// Fewer bytes than a block has: their first and their last half, which overlap, and how wide these
+/// are; 0 for up to three bytes, which come first.
+#[inline]
+fn few(bytes: &[u8]) -> (Block, usize) {
     let (words, width) = if let (Some(head), Some(tail)) = (bytes.first_chunk(), bytes.last_chunk())
     {
         ((u64::from_le_bytes(*head), u64::from_le_bytes(*tail)), 8)
@@ -66,7 +118,14 @@ fn in_few(bytes: &[u8], wanted: impl Fn(Block) -> Block) -> Option<usize> {
         let pair = |at: usize| bytes.get(at).copied().map_or(0, u64::from);
         ((pair(2) << 16 | pair(1) << 8 | pair(0), 0), 0)
     };
-    let at = wanted(Block::of_words(words.0, words.1)).first(0)?;
+    (Block::of_words(words.0, words.1), width)
+}
+
+/// The same among fewer bytes than a block has.
+#[inline]
+fn in_few(bytes: &[u8], wanted: impl Fn(Block) -> Block) -> Option<usize> {
+    let (block, width) = few(bytes);
+    let at = wanted(block).first(0)?;
     let is_tail = width > 0 && at >= width;
     let at = if is_tail {
         at + bytes.len() - 2 * width
@@ -133,9 +192,15 @@ mod block {
         /// The place of the first mark from a place on, counted from there.
         #[inline(always)]
         pub(super) fn first(self, from: usize) -> Option<usize> {
-            // SAFETY: x86-64 has SSE2.
-            let marks = unsafe { _mm_movemask_epi8(self.0) }.cast_unsigned() >> from;
+            let marks = self.bits() >> from;
             (marks != 0).then(|| marks.trailing_zeros() as usize)
+        }
+
+        /// A bit for each byte, the first one's lowest.
+        #[inline(always)]
+        pub(super) fn bits(self) -> u64 {
+            // SAFETY: x86-64 has SSE2.
+            unsafe { _mm_movemask_epi8(self.0) }.cast_unsigned().into()
         }
     }
 }
@@ -187,6 +252,17 @@ mod words {
             let marks = self.0 >> (8 * from);
             (marks != 0).then(|| marks.trailing_zeros() as usize / 8)
         }
+
+        /// A bit for each byte, the first one's lowest.
+        #[inline]
+        pub(super) fn bits(self) -> u64 {
+            // Each byte's mark is moved into the uppermost byte, to the place of its own.
+            let gather = |word: u128| {
+                let marks = (word >> 7) as u64 & (u64::MAX / 0xff);
+                marks.wrapping_mul(0x0102_0408_1020_4080) >> 56
+            };
+            gather(self.0) | gather(self.0 >> 64) << 8
+        }
     }
 }
 
@@ -211,12 +287,34 @@ mod tests {
     }
 
     #[test]
+    fn every_wanted_byte_has_its_mark_at_every_length() {
+        let wanted = |block: Block| [block.is(b';'), block.is_at_most(b' ')];
+        for length in 0..=MARKED + 20 {
+            for at in 0..length {
+                let mut bytes = vec![b'x'; length];
+                bytes[at] = b';';
+                bytes[length - 1 - at / 2] = b' ';
+                let of = |byte: u8| {
+                    let places = bytes.iter().take(MARKED).enumerate();
+                    let places = places.filter(|(_, other)| **other == byte);
+                    places.fold(0, |bits, (place, _)| bits | 1_u64 << place)
+                };
+                let first_whole = bytes.len().min(MARKED);
+                let marked = marks(&bytes[..first_whole], wanted);
+                assert_eq!(marked, [of(b';'), of(b' ')], "{at} of {length}");
+            }
+        }
+    }
+
+    #[test]
     fn what_lies_beside_the_bytes_is_not_looked_at() {
         let bytes = [b' '; 64];
         for length in 1..40 {
             let mut bytes = bytes;
             bytes[8..8 + length].fill(b'x');
-            assert!(!any(&bytes[8..8 + length], |block| block.is_at_most(b' ')));
+            let bytes = &bytes[8..8 + length];
+            assert!(!any(bytes, |block| block.is_at_most(b' ')));
+            assert_eq!(marks(bytes, |block| [block.is_at_most(b' ')]), [0]);
         }
     }
 
@@ -231,6 +329,8 @@ mod tests {
         for (block, at) in all.as_chunks::<WIDTH>().0.iter().zip((0..).step_by(WIDTH)) {
             let (block, words) = (Block::new(block), words::Block::new(block));
             for byte in 0..128 {
+                assert_eq!(block.is(byte).bits(), words.is(byte).bits());
+                assert_eq!(block.is_at_most(byte).bits(), words.is_at_most(byte).bits());
                 for from in 0..WIDTH {
                     let first = block.is_at_most(byte).first(from);
                     assert_eq!(

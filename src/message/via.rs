@@ -159,9 +159,16 @@ pub(super) struct ViaPlaces {
     bytes: Place,
     port: Option<u16>,
     rport: Option<Option<u16>>,
-    start: u16,
     params_at: u16,
     has_unclear_branch: bool,
+}
+
+impl ViaPlaces {
+    /// The whole element's place.
+    #[inline]
+    pub(super) fn span(&self) -> Range<usize> {
+        self.bytes.span()
+    }
 }
 
 impl<'a> Field<'a> for Via<'a> {
@@ -179,15 +186,12 @@ impl<'a> Field<'a> for Via<'a> {
             bytes: place(self.bytes),
             port: self.port,
             rport: self.rport,
-            start: self.span.start as u16,
             params_at: self.params_at as u16,
             has_unclear_branch: self.has_unclear_branch,
         }
     }
 
     fn at(places: &ViaPlaces, message: &'a [u8]) -> Self {
-        let bytes = places.bytes.within(message);
-        let start = usize::from(places.start);
         Self {
             transport: places.transport.within(message),
             host: places.host.within(message),
@@ -199,8 +203,8 @@ impl<'a> Field<'a> for Via<'a> {
             oc: places
                 .oc
                 .map(|value| value.map(|place| place.within(message))),
-            bytes,
-            span: start..start + bytes.len(),
+            bytes: places.bytes.within(message),
+            span: places.span(),
             params_at: places.params_at.into(),
             has_unclear_branch: places.has_unclear_branch,
         }

@@ -185,7 +185,35 @@ impl<'a> Message<'a> {
         let element = Elements::new(header.value).find(|element| !element.is_empty());
         let element = element.ok_or(Fault::MalformedVia)?;
         let offset = header.value_span.start + element.start;
-        Via::parse(part(header.value, element), offset)
+        self.parse_via(part(header.value, element), offset)
+    }
+
+    fn parse_via(&self, element: &'a [u8], offset: usize) -> Result<Via<'a>, Fault> {
+        let via = Via::parse(element, offset);
+        if via.as_ref().is_ok_and(|via| via.oc.is_some()) {
+            let is_top =
+                self.header(Name::Via).map(|header| header.value_span.start) == Some(offset);
+            if !is_top || self.status().is_none() {
+                self.index.remembered.names_control.set(true);
+            }
+        }
+        via
+    }
+
+    /// Where the top Via stands: less to ask for than all its parts.
+    #[inline]
+    fn top_via_span(&self) -> Option<Range<usize>> {
+        let slot = &self.index.remembered.via;
+        if slot.get().is_none() {
+            let _ = self.top_via();
+        }
+        slot.get()?.ok().map(|places| places.span())
+    }
+
+    /// Whether a Via that was read so far speaks of overload control (RFC 7339 §4), other than the
+    /// top one of a response, which is that of whoever reads it.
+    pub fn names_control(&self) -> bool {
+        self.index.remembered.names_control.get()
     }
 
     /// All Vias, topmost first.
@@ -199,6 +227,14 @@ impl<'a> Message<'a> {
         let all = self.values(Name::Via).take(others);
         let all = all.map(move |value| message.via_at(value.bytes, value.span.start));
         alone.map(Ok).into_iter().chain(all)
+    }
+
+    /// Whether one of the Vias that can be read is such a one.
+    pub fn has_via(&self, mut is_such: impl FnMut(&Via<'a>) -> bool) -> bool {
+        if self.count(Name::Via) == 1 && self.is_top_via_alone() {
+            return self.top_via().is_ok_and(|via| is_such(&via));
+        }
+        self.vias().any(|via| via.is_ok_and(|via| is_such(&via)))
     }
 
     /// The From header. (`from` alone reads like a conversion.)
@@ -251,20 +287,19 @@ impl<'a> Message<'a> {
     /// The top Via where it is the only one of the message; `None` also where that would have to
     /// be looked for.
     fn lone_via(&self) -> Option<Via<'a>> {
-        let via = self.top_via().ok().filter(|_| self.count(Name::Via) == 1)?;
-        self.is_alone(&via).then_some(via)
+        let is_lone = self.count(Name::Via) == 1 && self.is_top_via_alone();
+        self.top_via().ok().filter(|_| is_lone)
     }
 
     /// Whether the top Via fills its header line.
-    pub(super) fn is_alone(&self, top: &Via<'a>) -> bool {
-        let header = self.header(Name::Via);
-        header.is_some_and(|header| header.value_span == top.span)
+    pub(super) fn is_top_via_alone(&self) -> bool {
+        let header = self.header(Name::Via).map(|header| header.value_span);
+        header.is_some() && header == self.top_via_span()
     }
 
     /// Whether there is another Via below the top one.
     pub fn has_lower_via(&self) -> bool {
-        let is_alone = self.top_via().is_ok_and(|top| self.is_alone(&top));
-        match (is_alone, self.count(Name::Via)) {
+        match (self.is_top_via_alone(), self.count(Name::Via)) {
             (true, 1) => false,
             (true, 2) => self
                 .headers(Name::Via)
@@ -276,9 +311,9 @@ impl<'a> Message<'a> {
 
     /// The Via element that is written there: the top one was read before.
     pub(super) fn via_at(&self, element: &'a [u8], offset: usize) -> Result<Via<'a>, Fault> {
-        match self.top_via() {
-            Ok(top) if top.span.start == offset => Ok(top),
-            _ => Via::parse(element, offset),
+        match self.top_via_span() {
+            Some(top) if top.start == offset => self.top_via(),
+            _ => self.parse_via(element, offset),
         }
     }
 

@@ -9,6 +9,7 @@ use super::hop::Hops;
 use super::policy::{Policy, Voicemail};
 use super::route::{Towards, Unroutable, is_ours};
 use super::shared::Shared;
+use crate::message::forward::write_number;
 use crate::message::{Message, Name, NameAddr, Scheme, Uri};
 use crate::presence::{Handle, Target};
 use crate::routing::{Destination, Divert, History};
@@ -88,11 +89,9 @@ impl Diversion<'_> {
         for hop in self.divert.hops.iter().rev() {
             out.extend_from_slice(b"Diversion: <");
             self.write_subscriber(hop.subscriber, out);
-            let _ = write!(
-                out,
-                ">;reason={};counter=1\r\n",
-                hop.cause.diversion_reason()
-            );
+            out.extend_from_slice(b">;reason=");
+            out.extend_from_slice(hop.cause.diversion_reason().as_bytes());
+            out.extend_from_slice(b";counter=1\r\n");
         }
     }
 
@@ -129,7 +128,8 @@ impl Diversion<'_> {
             }
             let in_uri = at + 1 == hops && matches!(self.divert.to, Destination::Voicemail { .. });
             if !in_uri {
-                let _ = write!(out, ";cause={}", hop.cause.number());
+                out.extend_from_slice(b";cause=");
+                write_number(out, hop.cause.number().into());
             }
             out.extend_from_slice(b">;index=");
             out.extend_from_slice(&index);

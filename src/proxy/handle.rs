@@ -35,6 +35,11 @@ impl Proxy {
     /// A request that was framed. Whatever is to be sent is in `out` when this returns.
     pub fn handle_request(&mut self, arrival: &Arrival, message: Message<'_>) {
         self.count(|c| &c.requests_received);
+        self.take_request(arrival, message);
+        self.hears_control |= message.names_control();
+    }
+
+    fn take_request(&mut self, arrival: &Arrival, message: Message<'_>) {
         let Some(method) = message.method() else {
             return;
         };
@@ -264,9 +269,11 @@ impl Proxy {
             };
         }
         let has_user = target.as_ref().is_some_and(|uri| !uri.user.is_empty());
+        if request.method == Method::Invite && !request.is_in_dialog() && has_user {
+            return Ok(Way::Lookup);
+        }
         let subscriber = target.and_then(|uri| self.around().resolve_uri(&uri));
         match request.method {
-            Method::Invite if !request.is_in_dialog() && has_user => Ok(Way::Lookup),
             Method::Register if self.policy.registrar.is_some() => Ok(Way::Registrar),
             Method::Options if !(request.is_in_dialog() || (subscriber.is_some() && is_known)) => {
                 Ok(Way::Ourselves)

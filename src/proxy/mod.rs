@@ -168,6 +168,8 @@ pub struct Proxy {
     gate: overload::Gate,
     /// What next hops want less of.
     throttles: oc::Throttles,
+    /// Whether a Via that is meant for others ever spoke of overload control.
+    hears_control: bool,
     journal: Box<dyn Journal>,
     wheel: Wheel<Owner>,
     scratch: Scratch,
@@ -223,6 +225,7 @@ impl Proxy {
             probes: probe::Probes::default(),
             gate: overload::Gate::default(),
             throttles: oc::Throttles::default(),
+            hears_control: false,
             journal,
             wheel,
             scratch: Scratch::default(),

@@ -263,8 +263,12 @@ impl Proxy {
     }
 
     /// Tells upstream how much less we want, in every response of this input whose top Via offers
-    /// to listen.
+    /// to listen. Before a Via that is meant for others came in with it, no response has to be looked
+    /// at.
     pub(super) fn tell_upstream(&mut self, first: usize) {
+        if !self.hears_control {
+            return;
+        }
         let mut told = 0;
         let ask = match self.policy.overload.control {
             true => Some(self.gate.excess_percent()),

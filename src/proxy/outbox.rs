@@ -5,7 +5,11 @@ use crate::message::Edits;
 
 /// Messages to send, in order. The host sends them all and clears the box.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct Outbox(Box<Contents>);
+
+/// In memory of their own, as boxes are exchanged for each input.
+#[derive(Debug, Default)]
+struct Contents {
     bytes: Vec<u8>,
     transmits: Vec<Transmit>,
     edited: Vec<u8>,
@@ -23,63 +27,69 @@ pub struct Transmit {
 impl Outbox {
     /// An empty box; it keeps its capacity over [`Outbox::clear`].
     pub fn new() -> Self {
-        Self {
+        Self(Box::new(Contents {
             bytes: Vec::with_capacity(256 * 1024),
             transmits: Vec::with_capacity(256),
             edited: Vec::new(),
-        }
+        }))
     }
 
     /// Adds a message that `write` appends to the arena, and shows it to the caller.
     pub fn send(&mut self, hop: &Hop, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
-        let start = self.bytes.len();
-        write(&mut self.bytes);
-        let end = self.bytes.len();
-        self.transmits.push(Transmit {
+        let Contents {
+            bytes, transmits, ..
+        } = &mut *self.0;
+        let start = bytes.len();
+        write(bytes);
+        let end = bytes.len();
+        transmits.push(Transmit {
             hop: hop.clone(),
             start: start as u32,
             end: end as u32,
         });
-        self.bytes.get(start..end).unwrap_or_default()
+        bytes.get(start..end).unwrap_or_default()
     }
 
     /// Edits one of the messages; whether there is such a one.
     pub(super) fn edit(&mut self, number: usize, edits: &Edits) -> bool {
-        let Some(transmit) = self.transmits.get_mut(number) else {
+        let Contents {
+            bytes,
+            transmits,
+            edited,
+        } = &mut *self.0;
+        let Some(transmit) = transmits.get_mut(number) else {
             return false;
         };
         let range = transmit.start as usize..transmit.end as usize;
-        let before = self.bytes.get(range).unwrap_or_default();
-        let mut edited = std::mem::take(&mut self.edited);
         edited.clear();
-        edits.apply(before, &mut edited);
-        transmit.start = self.bytes.len() as u32;
-        self.bytes.extend_from_slice(&edited);
-        transmit.end = self.bytes.len() as u32;
-        self.edited = edited;
+        edits.apply(bytes.get(range).unwrap_or_default(), edited);
+        transmit.start = bytes.len() as u32;
+        bytes.extend_from_slice(edited);
+        transmit.end = bytes.len() as u32;
         true
     }
 
     /// What is to be sent, in order.
     pub fn transmits(&self) -> &[Transmit] {
-        &self.transmits
+        &self.0.transmits
     }
 
     /// The bytes of one transmit.
     pub fn payload(&self, transmit: &Transmit) -> &[u8] {
-        self.bytes
+        self.0
+            .bytes
             .get(transmit.start as usize..transmit.end as usize)
             .unwrap_or_default()
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.transmits.is_empty()
+        self.0.transmits.is_empty()
     }
 
     /// Forgets all, keeps the capacity.
     pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.transmits.clear();
+        self.0.bytes.clear();
+        self.0.transmits.clear();
     }
 }

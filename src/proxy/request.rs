@@ -57,13 +57,11 @@ impl<'m> ProxyRequest<'m> {
     /// Whether the request came through here before with nothing changed that routing looks at
     /// (§16.3(4)): one of its Vias is ours and carries the same check.
     pub(super) fn is_looping(&self, policy: &Policy, check: u32) -> bool {
-        self.message.vias().any(|via| {
-            via.is_ok_and(|via| {
-                policy.is_our_address(via.host, via.port)
-                    && BranchId::read(via.branch).is_some_and(|branch| {
-                        branch.kind != BranchKind::Stateless && branch.check == check
-                    })
-            })
+        self.message.has_via(|via| {
+            policy.is_our_address(via.host, via.port)
+                && BranchId::read(via.branch).is_some_and(|branch| {
+                    branch.kind != BranchKind::Stateless && branch.check == check
+                })
         })
     }
 

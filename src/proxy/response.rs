@@ -27,6 +27,7 @@ impl Proxy {
             self.count_fault(fault);
             return;
         }
+        self.hears_control |= message.names_control();
         let (Some(status), Ok(via), Ok(cseq)) =
             (message.status(), message.top_via(), message.cseq())
         else {
