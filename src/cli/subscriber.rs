@@ -233,7 +233,7 @@ impl Delete {
                 let ids: Vec<String> = ids.take(20).map(printable).collect();
                 let more = if total > 20 { ", …" } else { "" };
                 eprintln!(
-                    "{total} forward calls there, and lead to whoever is given the id or number: {}{more}",
+                    "still forwarding calls there, to whoever is given the id or number ({total}): {}{more}",
                     ids.join(", ")
                 );
             }
