@@ -390,8 +390,18 @@ fn a_calendar_sets_a_status_and_its_end_takes_it_back() {
     until(|| status().contains(r#""status":"away""#));
     assert!(status().contains(r#""layer":"calendar""#), "{}", status());
     assert_eq!(call(server.sip, "101", "calendar-1"), 480);
+    let calendars = || server.http("GET /api/v1/subscribers/anna/calendars", "");
+    assert!(calendars().contains(r#""entries":1}"#), "{}", calendars());
+    std::fs::write(&file, "<html>Sign in</html>").unwrap();
+    until(|| calendars().contains(r#""code":"no_calendar""#));
+    assert!(
+        status().contains(r#""status":"away""#),
+        "what it said stays: {}",
+        status()
+    );
     std::fs::write(&file, "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n").unwrap();
-    until(|| status().contains(r#""status":"available""#));
+    until(|| !status().contains(r#""status":"away""#));
+    until(|| !calendars().contains(r#""fault":"#));
 }
 
 /// A server of calendars that answers nobody before it was asked so often.

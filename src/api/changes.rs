@@ -3,6 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use serde::Serialize;
+use utoipa::ToSchema;
+
 use super::document::find;
 use super::gazette;
 use super::problem::{Failure, Kind};
@@ -10,8 +13,8 @@ use super::state::ApiState;
 use super::status::StatusWish;
 use super::transfer::{ImportedLine, ReadLine};
 use crate::presence::{
-    Change, ChangeError, Changed, Conflict, Directory, Problem, Problems, Profile, Roster,
-    Settings, Source, StatusSettings, Subscriber,
+    Change, ChangeError, Changed, Conflict, Directory, Language, Problem, Problems, Profile,
+    Roster, Settings, Source, StatusSettings, Subscriber,
 };
 
 /// How often a change of the whole settings is tried again when somebody else was faster.
@@ -23,18 +26,20 @@ pub(super) struct Written {
     pub profile: Arc<Profile>,
     /// Whether there was no such subscriber before.
     pub is_created: bool,
-    /// What the person may not have meant.
-    pub warnings: Vec<String>,
+    /// Whether it sets a password that will be guessed.
+    pub is_short: bool,
 }
 
 impl Written {
-    /// The same with a word about a password that will be guessed.
-    fn warned(mut self, is_short: bool) -> Self {
-        if is_short {
-            let text = "the password has fewer than 8 characters: it will be guessed";
-            self.warnings.push(text.to_owned());
-        }
-        self
+    /// What the person may not have meant, in a language.
+    pub(super) fn warnings(&self, state: &ApiState, language: Language) -> Vec<String> {
+        let mut told = state.roster().warnings(&self.profile, language);
+        let short = match language {
+            Language::De => "Das Kennwort hat weniger als 8 Zeichen: es lässt sich erraten",
+            Language::En => "The password has fewer than 8 characters: it will be guessed",
+        };
+        told.extend(self.is_short.then(|| short.to_owned()));
+        told
     }
 }
 
@@ -46,7 +51,10 @@ pub(super) async fn create(state: &ApiState, subscriber: Subscriber) -> Result<W
         source: Source::Admin,
     };
     let written = written(state, change, true).await?;
-    Ok(written.warned(is_short))
+    Ok(Written {
+        is_short,
+        ..written
+    })
 }
 
 /// Creates or replaces a subscriber.
@@ -63,16 +71,33 @@ pub(super) async fn put(
         source: Source::Admin,
     };
     let written = written(state, change, is_created).await?;
-    Ok(written.warned(is_short))
+    Ok(Written {
+        is_short,
+        ..written
+    })
+}
+
+/// A subscriber who is deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Deleted {
+    /// Who.
+    pub id: String,
+    /// How many others forward calls to them, by settings or exceptions.
+    pub forwarding_total: usize,
+    /// Their ids; at most 100.
+    pub forwarding: Vec<String>,
 }
 
 /// Deletes a subscriber with tokens, sessions, phones and journal: whoever is given the id later
-/// inherits nothing.
+/// inherits nothing but the forwardings that lead to it, which are told.
 pub(super) async fn delete(
     state: &ApiState,
     id: &str,
     if_version: Option<u64>,
-) -> Result<(), Failure> {
+) -> Result<Deleted, Failure> {
+    let whose = id.to_owned();
+    let asked = state.blocking(move |state| state.roster().forwarding_to(&whose));
+    let (forwarding_total, forwarding) = asked.await?;
     let change = Change::Delete {
         id: id.to_owned(),
         if_version,
@@ -86,15 +111,20 @@ pub(super) async fn delete(
         let _ = state.shared().locations.remove(callee, &id, None);
     }
     let key = state.journal_key(&id);
+    let whose = id.clone();
     state
         .blocking(move |state| {
-            state.tokens().delete_all_of(&id)?;
-            state.sessions().delete_all_of(&id)?;
+            state.tokens().delete_all_of(&whose)?;
+            state.sessions().delete_all_of(&whose)?;
             state.store().erase_journal(key)
         })
         .await?
-        .map(|_| ())
-        .map_err(|error| Failure::new(Kind::Storage, error.to_string()))
+        .map_err(|error| Failure::new(Kind::Storage, error.to_string()))?;
+    Ok(Deleted {
+        id,
+        forwarding_total,
+        forwarding,
+    })
 }
 
 /// Sets a subscriber's status.
@@ -254,7 +284,7 @@ fn answer(outcome: Result<Changed, ChangeError>, is_created: bool) -> Result<Wri
     outcome.map_err(failure).map(|changed| Written {
         profile: changed.profile,
         is_created,
-        warnings: changed.warnings,
+        is_short: false,
     })
 }
 

@@ -15,6 +15,7 @@ use super::colleagues::Viewer;
 use super::document::{SubscriberDocument, find};
 use super::extract::Path;
 use super::journal::{JournalEntry, whole_journal};
+use super::language::Speech;
 use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use super::tokens::TokenEntry;
@@ -49,6 +50,7 @@ pub(super) async fn give_out(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
+    speech: Speech,
 ) -> Result<Json<PersonalRecord>, Failure> {
     caller.owns(&id)?;
     let profile = find(&state, &id)?;
@@ -62,9 +64,10 @@ pub(super) async fn give_out(
     let journal = state
         .blocking(move |state| whole_journal(state, &Viewer::of(state, &caller), key))
         .await??;
+    let warnings = state.roster().warnings(&profile, speech.of(&profile));
     Ok(Json(PersonalRecord {
         at: state.now(),
-        subscriber: SubscriberDocument::of(&state, &profile),
+        subscriber: SubscriberDocument::of(&state, &profile, warnings),
         tokens: state.tokens().of(&of),
         bindings: bindings_of(&state, &of),
         journal,

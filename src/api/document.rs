@@ -24,8 +24,9 @@ pub(super) struct SubscriberDocument {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(read_only, required = false)]
     pub has_password: bool,
-    /// What is odd: a password that phones cannot use any more; after a change also settings such
-    /// as forwardings that close a loop.
+    /// What is odd, in the language of the request: forwardings that close a loop, lead to nobody or
+    /// whereto they may not, rules that never match, a password that phones cannot use any more. A
+    /// list of subscribers has only what each document tells by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(read_only, required = false)]
     pub warnings: Vec<String>,
@@ -105,10 +106,14 @@ pub(super) struct LayerDocument {
     /// Who says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// An event, `idle` or `locked`, or who ordered it.
+    /// An event's title, an activity, `idle` or `locked`, or who ordered it; left out for an event
+    /// without a title.
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     pub cause: String,
+    /// The id of the signal that says so, by which it is dismissed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
     /// The name for people of who ordered it, where that is a subscriber.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -129,6 +134,7 @@ impl LayerDocument {
             until: standing.until_unix_s.and_then(second),
             source: standing.source,
             cause: standing.cause.to_owned(),
+            event: standing.event.map(str::to_owned),
             by: by.map(|by| by.display_name().to_owned()),
         }
     }
@@ -140,7 +146,7 @@ fn second(unix_s: i64) -> Option<Timestamp> {
 
 impl SubscriberDocument {
     /// The document of a profile as it is at this moment.
-    pub(super) fn of(state: &ApiState, profile: &Profile) -> Self {
+    pub(super) fn of(state: &ApiState, profile: &Profile, warnings: Vec<String>) -> Self {
         let now_s = state.now_s();
         let mut subscriber = profile.to_subscriber();
         if profile.is_expired(now_s) {
@@ -156,7 +162,7 @@ impl SubscriberDocument {
             effective_status,
             calls,
             has_password: profile.credentials().is_some(),
-            warnings: warnings(state, profile),
+            warnings,
         }
     }
 }
@@ -202,20 +208,6 @@ impl StatusDocument {
         let order = orders.find(|layer| layer.layer == StatusLayer::Override)?;
         Some(LayerDocument::of(state, order))
     }
-}
-
-/// What is odd about a stored document by itself.
-fn warnings(state: &ApiState, profile: &Profile) -> Vec<String> {
-    let mut warnings = profile.password_gaps(&state.roster().hashing());
-    let house = state.roster().house();
-    let missing = profile.missing_status(&house);
-    let plan = &state.shared().policy.load().plan;
-    let refused = house.refused(profile, state.directory(), plan);
-    warnings.extend(refused.iter().map(ToString::to_string));
-    warnings.extend(missing.map(|id| {
-        format!("there is no own status `{id}` any more: what it stood for counts instead")
-    }));
-    warnings
 }
 
 /// The effective status and the number of open calls.

@@ -9,9 +9,10 @@ use utoipa::ToSchema;
 
 use super::Refusals;
 use super::auth::Caller;
-use super::changes::{self, Written};
+use super::changes;
 use super::document::find;
 use super::extract::{Body, Path, if_match};
+use super::language::Speech;
 use super::problem::Failure;
 use super::state::ApiState;
 use super::subscribers::etag;
@@ -46,7 +47,7 @@ pub(super) async fn replace(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    (headers, speech): (HeaderMap, Speech),
     Body(body): Body,
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
@@ -55,12 +56,11 @@ pub(super) async fn replace(
         exceptions: Box::new(Exceptions::from_json(&body)?),
         if_version: if_match(&headers)?,
     };
-    let Written {
-        profile, warnings, ..
-    } = changes::written(&state, change, false).await?;
+    let written = changes::written(&state, change, false).await?;
+    let profile = &written.profile;
     let document = ChangedExceptions {
-        exceptions: written_exceptions(&profile),
-        warnings,
+        exceptions: written_exceptions(profile),
+        warnings: written.warnings(&state, speech.of(profile)),
     };
     Ok((etag(profile.version()), Json(document)).into_response())
 }

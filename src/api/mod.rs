@@ -25,6 +25,7 @@ mod health;
 mod hours;
 mod house;
 mod journal;
+mod language;
 mod layers;
 mod list;
 pub mod metrics;

@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 use super::Refusals;
 use super::auth::Caller;
 use super::calls::instant;
+use super::language::Speech;
+use super::personal::FeedReading;
 use super::problem::Failure;
 use super::state::{ApiState, CertificateFacts};
 use crate::proxy::policy::{NextHop, Policy};
@@ -27,6 +29,10 @@ pub(super) struct PeerList {
     pub listeners: Vec<ListenerState>,
     /// The certificates in use.
     pub certificates: Vec<Certificate>,
+    /// How the feeds of the holidays (`presence.holidays`) were read the last time.
+    pub holidays: Vec<FeedReading>,
+    /// How many people have a calendar that cannot be read.
+    pub calendars_unreadable: usize,
     /// How many host names are known.
     pub names_known: usize,
 }
@@ -140,6 +146,7 @@ pub(super) struct Certificate {
 pub(super) async fn peers(
     State(state): State<ApiState>,
     caller: Caller,
+    speech: Speech,
 ) -> Result<Json<PeerList>, Failure> {
     caller.administers()?;
     let policy = state.shared().policy.load_full();
@@ -173,8 +180,17 @@ pub(super) async fn peers(
             })
             .collect(),
         certificates: certificates(&state),
+        holidays: holidays(&state, speech),
+        calendars_unreadable: state.roster().readings().troubled(),
         names_known: state.shared().names.len(),
     }))
+}
+
+fn holidays(state: &ApiState, speech: Speech) -> Vec<FeedReading> {
+    let readings = state.roster().readings().holidays();
+    let told = readings.iter();
+    told.map(|reading| FeedReading::of(reading, speech.wanted()))
+        .collect()
 }
 
 fn certificates(state: &ApiState) -> Vec<Certificate> {

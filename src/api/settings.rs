@@ -9,9 +9,10 @@ use utoipa::ToSchema;
 
 use super::Refusals;
 use super::auth::Caller;
-use super::changes::{self, Written};
+use super::changes;
 use super::document::find;
 use super::extract::{Body, Path, if_match};
+use super::language::Speech;
 use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use super::subscribers::etag;
@@ -62,11 +63,11 @@ pub(super) async fn replace_all(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    asked: (HeaderMap, Speech),
     Body(body): Body,
 ) -> Result<Response, Failure> {
     let settings = Settings::from_json(&body)?;
-    change_all(&state, &caller, &id, &headers, settings).await
+    change_all(&state, &caller, &id, asked, settings).await
 }
 
 /// Unset everything
@@ -80,26 +81,25 @@ pub(super) async fn delete_all(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    asked: (HeaderMap, Speech),
 ) -> Result<Response, Failure> {
-    change_all(&state, &caller, &id, &headers, Settings::default()).await
+    change_all(&state, &caller, &id, asked, Settings::default()).await
 }
 
 async fn change_all(
     state: &ApiState,
     caller: &Caller,
     id: &str,
-    headers: &HeaderMap,
+    (headers, speech): (HeaderMap, Speech),
     settings: Settings,
 ) -> Result<Response, Failure> {
     caller.owns(id)?;
-    let expected = if_match(headers)?;
-    let Written {
-        profile, warnings, ..
-    } = changes::set_settings(state, id, settings, expected).await?;
+    let expected = if_match(&headers)?;
+    let written = changes::set_settings(state, id, settings, expected).await?;
+    let profile = &written.profile;
     let document = ChangedSettings {
         settings: profile.settings(),
-        warnings,
+        warnings: written.warnings(state, speech.of(profile)),
     };
     Ok((etag(profile.version()), Json(document)).into_response())
 }
@@ -138,11 +138,11 @@ pub(super) async fn replace(
     State(state): State<ApiState>,
     caller: Caller,
     Path((id, status)): Path<(String, String)>,
-    headers: HeaderMap,
+    asked: (HeaderMap, Speech),
     Body(body): Body,
 ) -> Result<Response, Failure> {
     let part = StatusSettings::from_json(&body)?;
-    change(&state, &caller, (id, status), &headers, part).await
+    change(&state, &caller, (id, status), asked, part).await
 }
 
 /// Unset everything of one status
@@ -157,30 +157,29 @@ pub(super) async fn delete(
     State(state): State<ApiState>,
     caller: Caller,
     Path((id, status)): Path<(String, String)>,
-    headers: HeaderMap,
+    asked: (HeaderMap, Speech),
 ) -> Result<Response, Failure> {
     let part = StatusSettings::default();
-    change(&state, &caller, (id, status), &headers, part).await
+    change(&state, &caller, (id, status), asked, part).await
 }
 
 async fn change(
     state: &ApiState,
     caller: &Caller,
     (id, status): (String, String),
-    headers: &HeaderMap,
+    (headers, speech): (HeaderMap, Speech),
     part: StatusSettings,
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
-    let expected = if_match(headers)?;
+    let expected = if_match(&headers)?;
     if find(state, &id)?.settings().part(&status).is_empty() {
         require_part(state, &status)?;
     }
-    let Written {
-        profile, warnings, ..
-    } = changes::set_part(state, &id, &status, part, expected).await?;
+    let written = changes::set_part(state, &id, &status, part, expected).await?;
+    let profile = &written.profile;
     let document = ChangedPart {
         settings: profile.settings().part(&status),
-        warnings,
+        warnings: written.warnings(state, speech.of(profile)),
     };
     Ok((etag(profile.version()), Json(document)).into_response())
 }

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Caller;
-use super::changes::{self, Written};
+use super::changes::{self, Deleted, Written};
 use super::document::{SubscriberDocument, find};
 use super::extract::{Body, Path, Query, if_match};
+use super::language::Speech;
 use super::problem::{Failure, Kind};
 use super::state::ApiState;
 use super::{Refusals, list};
@@ -51,6 +52,7 @@ pub(super) async fn list(
     State(state): State<ApiState>,
     caller: Caller,
     Query(query): Query<SubscriberQuery>,
+    speech: Speech,
 ) -> Result<Json<SubscriberPage>, Failure> {
     caller.administers()?;
     let limit = list::limit(query.limit)?;
@@ -62,7 +64,11 @@ pub(super) async fn list(
             let documents = page.subscribers.iter();
             SubscriberPage {
                 subscribers: documents
-                    .map(|p| SubscriberDocument::of(state, p))
+                    .map(|profile| {
+                        let language = speech.of(profile);
+                        let warnings = state.roster().document_warnings(profile, language);
+                        SubscriberDocument::of(state, profile, warnings)
+                    })
                     .collect(),
                 next: page.next,
                 total: page.total,
@@ -86,13 +92,14 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
+    speech: Speech,
     Body(body): Body,
 ) -> Result<Response, Failure> {
     caller.administers()?;
     let subscriber = Subscriber::from_json(&body)?;
     let written = changes::create(&state, subscriber).await?;
     let location = format!("/api/v1/subscribers/{}", written.profile.id());
-    let answer = answer(&state, &written, StatusCode::CREATED);
+    let answer = answer(&state, &written, (StatusCode::CREATED, speech));
     Ok(([(LOCATION, location)], answer).into_response())
 }
 
@@ -106,10 +113,12 @@ pub(super) async fn read(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
+    speech: Speech,
 ) -> Result<Response, Failure> {
     caller.owns(&id)?;
     let profile = find(&state, &id)?;
-    let document = SubscriberDocument::of(&state, &profile);
+    let warnings = state.roster().warnings(&profile, speech.of(&profile));
+    let document = SubscriberDocument::of(&state, &profile, warnings);
     Ok((etag(profile.version()), Json(document)).into_response())
 }
 
@@ -133,7 +142,7 @@ pub(super) async fn replace(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
-    headers: HeaderMap,
+    (headers, speech): (HeaderMap, Speech),
     Body(mut body): Body,
 ) -> Result<Response, Failure> {
     caller.administers()?;
@@ -153,29 +162,30 @@ pub(super) async fn replace(
         true => StatusCode::CREATED,
         false => StatusCode::OK,
     };
-    Ok(answer(&state, &written, status))
+    Ok(answer(&state, &written, (status, speech)))
 }
 
 /// Delete a subscriber
 ///
 /// With tokens, sessions, registered phones and journal; what others granted to the id ends. Calls in
-/// progress go on.
+/// progress go on. Forwardings to the subscriber stay, and lead to whoever is given the id or number
+/// later: the answer tells whose they are, and each is warned.
 #[utoipa::path(
     delete, path = "/subscribers/{id}", tag = "subscribers",
     params(("id" = String, Path, description = "Id of the subscriber"),
            ("If-Match" = Option<String>, Header, description = "The ETag that was read")),
-    responses((status = 204, description = "It is deleted, and its tokens with it"), Refusals)
+    responses((status = 200, body = Deleted, description = "It is deleted, and its tokens with it"),
+              Refusals)
 )]
 pub(super) async fn delete(
     State(state): State<ApiState>,
     caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Result<StatusCode, Failure> {
+) -> Result<Json<Deleted>, Failure> {
     caller.administers()?;
     let expected = if_match(&headers)?;
-    changes::delete(&state, &id, expected).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(Json(changes::delete(&state, &id, expected).await?))
 }
 
 /// The entity tag of a version (RFC 9110 §8.8.3).
@@ -183,12 +193,9 @@ pub(super) fn etag(version: u64) -> [(axum::http::HeaderName, String); 1] {
     [(ETAG, format!("\"{version}\""))]
 }
 
-fn answer(state: &ApiState, written: &Written, status: StatusCode) -> Response {
-    let mut document = SubscriberDocument::of(state, &written.profile);
-    for warning in &written.warnings {
-        if !document.warnings.contains(warning) {
-            document.warnings.push(warning.clone());
-        }
-    }
-    (status, etag(written.profile.version()), Json(document)).into_response()
+fn answer(state: &ApiState, written: &Written, (status, speech): (StatusCode, Speech)) -> Response {
+    let profile = &written.profile;
+    let warnings = written.warnings(state, speech.of(profile));
+    let document = SubscriberDocument::of(state, profile, warnings);
+    (status, etag(profile.version()), Json(document)).into_response()
 }

@@ -315,6 +315,13 @@ impl World {
             .await
     }
 
+    /// Reads it as somebody who wants this language.
+    async fn get_in(&self, language: &str, path: &str) -> Answer {
+        let request = self.request(Method::GET, path);
+        let request = request.header("accept-language", language);
+        self.call(request.body(Body::empty()).unwrap()).await
+    }
+
     async fn delete(&self, path: &str) -> Answer {
         self.call(
             self.request(Method::DELETE, path)

@@ -112,6 +112,43 @@ struct Entry<'a> {
     has: u8,
 }
 
+/// Why phones cannot authenticate although there is a password.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Gap {
+    /// It was set for another realm.
+    Realm {
+        /// That realm.
+        kept: String,
+        /// The realm now.
+        wanted: String,
+    },
+    /// It was set before there were these user names.
+    Names(String),
+    /// It was set before MD5 was switched on.
+    Md5,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Realm { kept, wanted } => write!(
+                f,
+                "the password was set for the realm \"{kept}\", and the realm is \"{wanted}\" \
+                 now: phones cannot authenticate until it is set again"
+            ),
+            Self::Names(names) => write!(
+                f,
+                "the password was set before there was {names}: phones cannot authenticate as \
+                 that until it is set again"
+            ),
+            Self::Md5 => f.write_str(
+                "the password was set before MD5 was switched on: phones that know MD5 only \
+                 cannot authenticate until it is set again",
+            ),
+        }
+    }
+}
+
 impl Credentials {
     /// The realm that the digests are for.
     pub fn realm(&self) -> &str {
@@ -139,14 +176,13 @@ impl Credentials {
         &self,
         hashing: &Hashing,
         usernames: impl IntoIterator<Item = &'n str>,
-    ) -> Vec<String> {
+    ) -> Vec<Gap> {
         let realm = self.realm();
         if realm != &*hashing.realm {
-            return vec![format!(
-                "the password was set for the realm \"{realm}\", and the realm is \"{}\" now: \
-                 phones cannot authenticate until it is set again",
-                hashing.realm
-            )];
+            return vec![Gap::Realm {
+                kept: realm.to_owned(),
+                wanted: hashing.realm.to_string(),
+            }];
         }
         let lacks = |username: &&str| {
             let digest = |algorithm| self.digest(username.as_bytes(), realm, algorithm);
@@ -155,19 +191,11 @@ impl Credentials {
         let missing: Vec<&str> = usernames.into_iter().filter(lacks).collect();
         let mut gaps = Vec::new();
         if !missing.is_empty() {
-            gaps.push(format!(
-                "the password was set before there was {}: phones cannot authenticate as that \
-                 until it is set again",
-                missing.join(", ")
-            ));
+            gaps.push(Gap::Names(missing.join(", ")));
         }
         let lacks_md5 = self.entries().any(|e| e.digest(Algorithm::Md5).is_none());
         if hashing.md5 && lacks_md5 {
-            gaps.push(
-                "the password was set before MD5 was switched on: phones that know MD5 only \
-                 cannot authenticate until it is set again"
-                    .to_owned(),
-            );
+            gaps.push(Gap::Md5);
         }
         gaps
     }
@@ -398,14 +426,15 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told() {
-        assert_eq!(anna(true).gaps(&hashing(true), ["anna"]), [""; 0]);
+        assert_eq!(anna(true).gaps(&hashing(true), ["anna"]), []);
         let elsewhere = Hashing {
             realm: "example.net".into(),
             md5: false,
         };
-        assert!(anna(true).gaps(&elsewhere, ["anna"])[0].contains("realm"));
+        let gaps = anna(true).gaps(&elsewhere, ["anna"]);
+        assert!(gaps[0].to_string().contains("realm"), "{gaps:?}");
         let gaps = anna(false).gaps(&hashing(true), ["anna", "102"]);
-        assert!(gaps[0].contains("102") && gaps[1].contains("MD5"));
+        assert_eq!(gaps, [Gap::Names("102".to_owned()), Gap::Md5]);
     }
 
     #[test]

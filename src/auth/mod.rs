@@ -24,7 +24,7 @@ mod replay;
 pub use algorithm::{Algorithm, Hash};
 pub use bans::{Answer, Ban, BanRules, Bans, Offence, Source};
 pub use challenge::{Challenge, Side};
-pub use credentials::{Credentials, Hashing, PASSWORD_LIMIT_BYTES, Password};
+pub use credentials::{Credentials, Gap, Hashing, PASSWORD_LIMIT_BYTES, Password};
 pub use digest::matches;
 pub use fields::{Field, fields, scheme};
 pub use guard::{Guard, Judged, Presentation, Verdict};

@@ -36,6 +36,7 @@ impl Peers {
         section(peers(&answer))?;
         section(listeners(&answer))?;
         section(certificates(&answer))?;
+        section(holidays(&answer))?;
         for warning in warnings(&answer) {
             say(&warning)?;
         }
@@ -185,6 +186,19 @@ fn certificates(answer: &Value) -> Table {
     table
 }
 
+fn holidays(answer: &Value) -> Table {
+    let mut table = table(&["holidays", "read", "days", "trouble"]);
+    for reading in list(answer, "holidays") {
+        table.add_row([
+            cell(text(reading, "feed")),
+            cell(&local_time(text(reading, "read_at"))),
+            cell(&number(reading, "entries")),
+            cell(text(field(reading, "fault"), "text")),
+        ]);
+    }
+    table
+}
+
 fn days_left(certificate: &Value) -> i64 {
     field(certificate, "days_left").as_i64().unwrap_or(i64::MAX)
 }
@@ -213,7 +227,16 @@ fn warnings(answer: &Value) -> Vec<String> {
             text(system, "state")
         )
     });
-    late.chain(down).collect()
+    let unread = list(answer, "holidays").filter(|one| one.get("fault").is_some());
+    let unread = unread.map(|reading| {
+        format!(
+            "! the holidays cannot be read: {}",
+            printable(text(field(reading, "fault"), "text"))
+        )
+    });
+    let people = field(answer, "calendars_unreadable").as_u64().unwrap_or(0);
+    let people = (people > 0).then(|| format!("! calendars of {people} people cannot be read"));
+    late.chain(down).chain(unread).chain(people).collect()
 }
 
 #[cfg(test)]
@@ -233,7 +256,10 @@ mod tests {
                 {"subject": "CN=a", "file": "a.pem", "days_left": 20},
                 {"subject": "CN=b", "file": "b.pem", "days_left": 21},
                 {"subject": "CN=c", "file": "c.pem", "days_left": -1},
-            ]
+            ],
+            "holidays": [{"feed": "/a.ics", "entries": 9},
+                         {"feed": "/b.ics", "fault": {"text": "no such file"}}],
+            "calendars_unreadable": 3,
         });
         assert_eq!(
             warnings(&answer),
@@ -242,6 +268,8 @@ mod tests {
                 "! the certificate of CN=c has expired: c.pem",
                 "! pbx-1 is down",
                 "! trunk is unresolved",
+                "! the holidays cannot be read: no such file",
+                "! calendars of 3 people cannot be read",
             ]
         );
     }

@@ -220,9 +220,22 @@ impl Delete {
     fn run(&self, setting: &Setting) -> Outcome {
         let client = setting.client()?;
         for id in &self.ids {
-            client.json(Method::DELETE, &path(id), None)?;
-            if !setting.json {
-                say(&format!("{} is deleted", printable(id)))?;
+            let answer = client.json(Method::DELETE, &path(id), None)?;
+            if setting.json {
+                say_json(&answer)?;
+                continue;
+            }
+            say(&format!("{} is deleted", printable(id)))?;
+            let total = field(&answer, "forwarding_total").as_u64().unwrap_or(0);
+            if total > 0 {
+                let ids = field(&answer, "forwarding").as_array();
+                let ids = ids.into_iter().flatten().filter_map(Value::as_str);
+                let ids: Vec<String> = ids.take(20).map(printable).collect();
+                let more = if total > 20 { ", …" } else { "" };
+                eprintln!(
+                    "still forwarding calls there, to whoever is given the id or number ({total}): {}{more}",
+                    ids.join(", ")
+                );
             }
         }
         DONE

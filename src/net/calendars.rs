@@ -20,6 +20,7 @@ use super::in_force::InForce;
 use super::upkeep::unix_s;
 use crate::config::Config;
 use crate::presence::calendar::Entry;
+use crate::presence::readings::{FeedFault, Found, Reading};
 use crate::presence::{Change, Holidays, HouseRules, Roster, Signal, calendar};
 use crate::proxy::policy::Network;
 
@@ -72,11 +73,24 @@ enum Whose {
     Subscriber(String),
 }
 
-/// What was read, or why nothing could be.
+/// What was read, and how each feed was.
 struct Answer {
     /// Where.
     feeds: Vec<String>,
-    read: Result<Read, String>,
+    /// What all of them say together; nothing where one cannot be read.
+    read: Option<Read>,
+    readings: Vec<Reading>,
+}
+
+impl Answer {
+    /// What is wrong, with the hosts of the feeds; empty where nothing is.
+    fn fault(&self) -> String {
+        let faults = self.readings.iter().filter_map(|reading| {
+            let (fault, _) = reading.fault.as_ref()?;
+            Some(format!("{}: {fault}", without_secret(&reading.feed)))
+        });
+        faults.collect::<Vec<_>>().join("; ")
+    }
 }
 
 enum Read {
@@ -88,29 +102,70 @@ enum Read {
 struct Errand {
     feeds: Vec<String>,
     client: Feeds,
+    now_s: i64,
     window: Range<i64>,
     /// The zone of entries that name none; `None` where days are wanted.
     zone: Option<String>,
 }
 
 impl Errand {
-    fn run(&self) -> Result<Read, String> {
+    fn run(&self) -> (Option<Read>, Vec<Reading>) {
         let mut entries = Vec::new();
         let mut days = Holidays::default();
+        let mut readings = Vec::new();
         for feed in &self.feeds {
-            let text = self.client.fetch(feed)?;
-            let window = self.window.clone();
-            let fault = |fault: String| format!("{}: {fault}", without_secret(feed));
-            match &self.zone {
-                Some(zone) => entries.extend(calendar::read(&text, zone, window).map_err(fault)?),
-                None => days = days.and(&calendar::holidays(&text, window).map_err(fault)?),
-            }
+            let (found, fault) = match self.read(feed) {
+                Ok((Read::Entries(read), found)) => {
+                    entries.extend(read);
+                    (found, None)
+                }
+                Ok((Read::Holidays(read), found)) => {
+                    days = days.and(&read);
+                    (found, None)
+                }
+                Err(fault) => (Found::default(), Some((fault, self.now_s))),
+            };
+            readings.push(Reading {
+                feed: feed.clone(),
+                read_s: self.now_s,
+                found,
+                fault,
+            });
         }
         entries.sort_by_key(|entry| entry.from_s);
-        Ok(match self.zone {
+        let read = match self.zone {
             Some(_) => Read::Entries(entries),
             None => Read::Holidays(days),
+        };
+        let is_whole = readings.iter().all(|reading| reading.fault.is_none());
+        (is_whole.then_some(read), readings)
+    }
+
+    fn read(&self, feed: &str) -> Result<(Read, Found), FeedFault> {
+        let text = self.client.fetch(feed)?;
+        let window = self.window.clone();
+        Ok(match &self.zone {
+            Some(zone) => {
+                let (entries, found) = calendar::read(&text, zone, window)?;
+                (Read::Entries(entries), found)
+            }
+            None => {
+                let (days, found) = calendar::holidays(&text, window)?;
+                (Read::Holidays(days), found)
+            }
         })
+    }
+
+    /// What is told where reading itself fails.
+    fn broken(&self) -> (Option<Read>, Vec<Reading>) {
+        let fault = FeedFault::Other("a fault in reading it".to_owned());
+        let readings = self.feeds.iter().map(|feed| Reading {
+            feed: feed.clone(),
+            read_s: self.now_s,
+            found: Found::default(),
+            fault: Some((fault.clone(), self.now_s)),
+        });
+        (None, readings.collect())
     }
 }
 
@@ -178,6 +233,7 @@ impl Calendars {
             .collect();
         for id in gone {
             self.known.remove(&id);
+            self.roster.note_readings(&id, Vec::new());
             self.report(&id, Vec::new());
         }
         for (id, feeds) in present {
@@ -203,6 +259,7 @@ impl Calendars {
         let errand = Errand {
             feeds: feeds.clone(),
             client: self.anywhere.clone(),
+            now_s,
             window: now_s.saturating_sub(HOLIDAYS_S)..now_s.saturating_add(HOLIDAYS_S),
             zone: None,
         };
@@ -247,6 +304,7 @@ impl Calendars {
             let errand = Errand {
                 feeds: known.feeds.clone(),
                 client: self.fenced.0.clone(),
+                now_s,
                 window: now_s..now_s.saturating_add(AHEAD_S),
                 zone: Some(zone.iana_name().unwrap_or("UTC").to_owned()),
             };
@@ -260,9 +318,13 @@ impl Calendars {
         let thread = Builder::new().name("calendar".to_owned());
         let started = thread.spawn(move || {
             let read = catch_unwind(AssertUnwindSafe(|| errand.run()));
-            let read = read.unwrap_or_else(|_| Err("a fault in reading it".to_owned()));
-            let feeds = errand.feeds;
-            tell.send((of, Answer { feeds, read })).ok();
+            let (read, readings) = read.unwrap_or_else(|_| errand.broken());
+            let answer = Answer {
+                feeds: errand.feeds,
+                read,
+                readings,
+            };
+            tell.send((of, answer)).ok();
         });
         match started {
             Ok(_) => drop(self.under_way.insert(whose)),
@@ -286,7 +348,7 @@ impl Calendars {
         if known.feeds != answer.feeds {
             return;
         }
-        let fault = answer.read.as_ref().err().cloned().unwrap_or_default();
+        let fault = answer.fault();
         if fault != known.told {
             if fault.is_empty() {
                 tracing::info!(subscriber = id, "the calendar can be read again");
@@ -295,8 +357,9 @@ impl Calendars {
             }
             known.told = fault;
         }
+        self.roster.note_readings(id, answer.readings);
         let profile = self.in_force.shared.directory.get(id);
-        if let (Ok(Read::Entries(entries)), Some(profile)) = (answer.read, profile) {
+        if let (Some(Read::Entries(entries)), Some(profile)) = (answer.read, profile) {
             let statuses = &self.roster.house().statuses;
             let signals = calendar::signals(&entries, &profile.triggers(), statuses);
             self.report(id, signals);
@@ -315,14 +378,15 @@ impl Calendars {
         if answer.feeds != self.holidays.feeds {
             return;
         }
-        let fault = answer.read.as_ref().err().cloned().unwrap_or_default();
+        let fault = answer.fault();
         if fault != self.holidays.told {
             if !fault.is_empty() {
                 tracing::warn!(fault, "the holidays cannot be read; those known stay");
             }
             self.holidays.told = fault;
         }
-        if let Ok(Read::Holidays(days)) = answer.read {
+        self.roster.readings().note_holidays(answer.readings);
+        if let Some(Read::Holidays(days)) = answer.read {
             self.in_force.observe(days);
             let house = HouseRules::clone(&self.in_force.shared.policy.load().house);
             self.runtime.block_on(self.roster.set_house(house));

@@ -1,15 +1,20 @@
 //! Reads a calendar from where its URL leads, or from a file; within bounds of time, size and place.
 
+use std::fmt;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use tokio_rustls::rustls;
 use ureq::config::Config;
 use ureq::http::Uri;
+use ureq::tls::TlsConfig;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
+use super::errand::system_roots;
+use crate::presence::readings::FeedFault;
 use crate::proxy::policy::Network;
 
 /// How large a calendar may be.
@@ -45,32 +50,104 @@ impl Feeds {
     }
 
     /// The text of a calendar.
-    pub(super) fn fetch(&self, feed: &str) -> Result<String, String> {
-        let mut text = String::new();
-        let fault = |error: &dyn std::fmt::Display| format!("{}: {error}", without_secret(feed));
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn fetch(&self, feed: &str) -> Result<String, FeedFault> {
         if feed.starts_with('/') {
-            let file = File::open(feed).map_err(|error| fault(&error))?;
-            let mut limited = file.take(SIZE_LIMIT_BYTES);
-            limited
-                .read_to_string(&mut text)
-                .map_err(|error| fault(&error))?;
-            return Ok(text);
+            let file = File::open(feed).map_err(|error| FeedFault::File(error.to_string()))?;
+            return text(file).map_err(|error| match error {
+                TextError::Read(error) => FeedFault::File(error.to_string()),
+                error => error.into(),
+            });
         }
         // What is in the URL is a secret: no redirect may send it in clear.
         let is_secure = feed.to_ascii_lowercase().starts_with("https:");
         let request = self.agent.get(feed).config().https_only(is_secure).build();
-        let mut response = request.call().map_err(|error| match &error {
-            ureq::Error::Other(told) => fault(told),
-            error => fault(error),
-        })?;
-        let body = response.body_mut().with_config().limit(SIZE_LIMIT_BYTES);
-        body.read_to_string().map_err(|error| fault(&error))
+        let mut response = request.call().map_err(fault)?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            return Err(FeedFault::Status(status));
+        }
+        text(response.body_mut().as_reader()).map_err(FeedFault::from)
     }
 }
+
+/// Why a text could not be read to its end.
+enum TextError {
+    Read(io::Error),
+    TooLarge,
+}
+
+impl From<TextError> for FeedFault {
+    fn from(error: TextError) -> Self {
+        match error {
+            TextError::Read(error) => fault(error.into()),
+            TextError::TooLarge => Self::TooLarge(SIZE_LIMIT_BYTES),
+        }
+    }
+}
+
+/// A text within its limit. It should be UTF-8 (RFC 5545 §3.1.4); where it is not, its times are
+/// right all the same, and only titles have characters that cannot be shown.
+fn text(from: impl Read) -> Result<String, TextError> {
+    let mut octets = Vec::new();
+    let mut limited = from.take(SIZE_LIMIT_BYTES.saturating_add(1));
+    let read = limited.read_to_end(&mut octets).map_err(TextError::Read)?;
+    if u64::try_from(read).unwrap_or(u64::MAX) > SIZE_LIMIT_BYTES {
+        return Err(TextError::TooLarge);
+    }
+    Ok(match String::from_utf8(octets) {
+        Ok(text) => text,
+        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+    })
+}
+
+/// What went wrong, without the address that it went wrong at: it may hold a secret.
+fn fault(error: ureq::Error) -> FeedFault {
+    use ureq::Error;
+    match error {
+        Error::StatusCode(status) => FeedFault::Status(status),
+        Error::Timeout(_) => FeedFault::Timeout,
+        Error::HostNotFound => FeedFault::NoHost,
+        Error::RequireHttpsOnly(_) => FeedFault::InClear,
+        Error::TooManyRedirects | Error::RedirectFailed => FeedFault::Redirects,
+        Error::Other(told) => match told.downcast::<Fenced>() {
+            Ok(fenced) => FeedFault::Fenced(fenced.0.to_string()),
+            Err(told) => FeedFault::Other(told.to_string()),
+        },
+        Error::Rustls(error) => FeedFault::Tls(error.to_string()),
+        Error::Tls(error) => FeedFault::Tls(error.to_owned()),
+        Error::Io(error) => match error.get_ref() {
+            Some(told) if told.is::<rustls::Error>() => FeedFault::Tls(told.to_string()),
+            // What the resolver says has no kind of its own.
+            _ if error.to_string().contains("lookup address") => FeedFault::NoHost,
+            _ => FeedFault::Unreachable(error.kind().to_string()),
+        },
+        Error::ConnectionFailed => FeedFault::Unreachable("no connection".to_owned()),
+        Error::BadUri(_) | Error::Http(_) => {
+            FeedFault::Other("the address leads nowhere".to_owned())
+        }
+        error => FeedFault::Other(error.to_string()),
+    }
+}
+
+/// An address that may not be connected to.
+#[derive(Debug)]
+struct Fenced(IpAddr);
+
+impl fmt::Display for Fenced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not on the public network", self.0)
+    }
+}
+
+impl std::error::Error for Fenced {}
 
 fn config() -> Config {
     ureq::Agent::config_builder()
         .timeout_global(Some(PATIENCE))
+        .tls_config(TlsConfig::builder().root_certs(system_roots()).build())
         .user_agent(concat!("pointsman/", env!("CARGO_PKG_VERSION")))
         .build()
 }
@@ -104,14 +181,9 @@ impl Resolver for Fence {
             }
         }
         match refused {
-            Some(address) if may_be.is_empty() => Err(ureq::Error::Other(
-                format!(
-                    "{address} is not on the public network, and calendars that people name are \
-                     not read from elsewhere; the administrator allows it by \
-                     presence.calendar_networks"
-                )
-                .into(),
-            )),
+            Some(address) if may_be.is_empty() => {
+                Err(ureq::Error::Other(Box::new(Fenced(address))))
+            }
             _ => Ok(may_be),
         }
     }
@@ -253,6 +325,7 @@ mod tests {
             let error = people
                 .fetch(&format!("https://{host}:{port}/secret"))
                 .unwrap_err();
+            let error = error.to_string();
             assert!(error.contains("presence.calendar_networks"), "{error}");
             assert!(!error.contains("secret"), "{error}");
             assert!(listener.accept().is_err(), "{host}");
@@ -274,7 +347,40 @@ mod tests {
         });
         let error = allowed.fetch(&format!("http://{address}/")).unwrap_err();
         answered.join().unwrap();
-        assert!(error.contains("127.0.0.2 is not on the public"), "{error}");
+        assert_eq!(error, FeedFault::Fenced("127.0.0.2".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_calendar_says_why_without_its_secret() {
+        let allowed = Feeds::public_or_in(&[network("127.0.0.1")]);
+        let fetched = |answer: &'static str| {
+            let (address, answered) = server("127.0.0.1", move |_| answer.to_owned());
+            let fetched = allowed.fetch(&format!("http://{address}/?secret"));
+            answered.join().unwrap();
+            fetched
+        };
+        for (answer, fault) in [
+            (
+                "401 Unauthorized\r\ncontent-length: 0",
+                FeedFault::Status(401),
+            ),
+            ("304 Not Modified\r\netag: \"1\"", FeedFault::Status(304)),
+        ] {
+            let answer = format!("HTTP/1.1 {answer}\r\n\r\n").leak();
+            assert_eq!(fetched(answer), Err(fault));
+        }
+        let cut = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nBEGIN";
+        assert!(matches!(fetched(cut), Err(FeedFault::Unreachable(_))));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("old.ics");
+        std::fs::write(&file, b"BEGIN:VCALENDAR\r\nSUMMARY:M\xfcnchen\r\n").unwrap();
+        let read = allowed.fetch(file.to_str().unwrap()).unwrap();
+        assert!(read.contains("M\u{fffd}nchen"), "{read}");
+        std::fs::write(&file, vec![b'x'; 8 << 20]).unwrap();
+        assert!(allowed.fetch(file.to_str().unwrap()).is_ok());
+        std::fs::write(&file, vec![b'x'; (8 << 20) + 1]).unwrap();
+        let too_large = allowed.fetch(file.to_str().unwrap());
+        assert_eq!(too_large, Err(FeedFault::TooLarge(8 << 20)));
     }
 
     #[test]

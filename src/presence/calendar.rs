@@ -19,6 +19,7 @@ use super::exceptions::Holidays;
 use super::layers::{Signal, SignalKind, Triggers};
 use super::model::{Source, Status};
 use super::own::{BaseStatus, OwnStatuses, StatusName};
+use super::readings::{CATEGORIES_LIMIT, FeedFault, Found};
 
 /// How many recurrences of one event are followed: 27 years of a daily one.
 const RECURRENCES_LIMIT: usize = 10_000;
@@ -26,6 +27,8 @@ const RECURRENCES_LIMIT: usize = 10_000;
 const ENTRIES_LIMIT: usize = 32;
 /// How much of an event's title is kept.
 const TITLE_LIMIT_BYTES: usize = 200;
+/// How long a category may be that is offered.
+const CATEGORY_LIMIT_BYTES: usize = 64;
 
 /// What an event says about a person.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,12 +58,12 @@ pub struct Entry {
     pub categories: Vec<String>,
 }
 
-/// The occurrences that touch `window` (unix seconds), the earliest first. Times without a zone are
-/// read in `zone`.
+/// The occurrences that touch `window` (unix seconds), the earliest first, and what else the
+/// calendar says. Times without a zone are read in `zone`.
 ///
 /// # Errors
 /// The text is no calendar.
-pub fn read(text: &str, zone: &str, window: Range<i64>) -> Result<Vec<Entry>, String> {
+pub fn read(text: &str, zone: &str, window: Range<i64>) -> Result<(Vec<Entry>, Found), FeedFault> {
     let calendar = parse(text)?;
     let zone: Tz = zone.parse().unwrap_or(Tz::UTC);
     let mut entries = Vec::new();
@@ -80,14 +83,37 @@ pub fn read(text: &str, zone: &str, window: Range<i64>) -> Result<Vec<Entry>, St
         }
     }
     entries.sort_by(|one, other| (one.from_s, &one.id).cmp(&(other.from_s, &other.id)));
-    Ok(entries)
+    let found = found(&calendar, entries.len());
+    Ok((entries, found))
+}
+
+/// What a calendar has, beside the `entries` that count.
+fn found(calendar: &ICalendar, entries: usize) -> Found {
+    let events = calendar.components.iter();
+    let events: Vec<_> = events
+        .filter(|component| component.component_type == ICalendarComponentType::VEvent)
+        .collect();
+    let mut categories: Vec<String> = Vec::new();
+    let named = events.iter().flat_map(|event| categories_of(event));
+    for category in named.filter(|category| (1..=CATEGORY_LIMIT_BYTES).contains(&category.len())) {
+        let is_known = |one: &String| one.to_lowercase() == category.to_lowercase();
+        if categories.len() < CATEGORIES_LIMIT && !categories.iter().any(is_known) {
+            categories.push(category);
+        }
+    }
+    categories.sort_by_key(|category| category.to_lowercase());
+    Found {
+        events: events.len(),
+        entries,
+        categories,
+    }
 }
 
 /// The days of every all-day event that touches `window` (unix seconds).
 ///
 /// # Errors
 /// The text is no calendar.
-pub fn holidays(text: &str, window: Range<i64>) -> Result<Holidays, String> {
+pub fn holidays(text: &str, window: Range<i64>) -> Result<(Holidays, Found), FeedFault> {
     let calendar = parse(text)?;
     let mut days = Vec::new();
     for group in by_uid(&calendar, |_| true) {
@@ -106,7 +132,10 @@ pub fn holidays(text: &str, window: Range<i64>) -> Result<Holidays, String> {
             }
         }
     }
-    Ok(Holidays::new(days))
+    days.sort_unstable();
+    days.dedup();
+    let found = found(&calendar, days.len());
+    Ok((Holidays::new(days), found))
 }
 
 /// What a calendar reports of a person who wants it so.
@@ -162,15 +191,15 @@ fn entry_of(base: BaseStatus) -> Option<(SignalKind, Option<BaseStatus>)> {
     (base.status != Status::Available).then_some((SignalKind::Calendar, Some(base)))
 }
 
-fn parse(text: &str) -> Result<ICalendar, String> {
+fn parse(text: &str) -> Result<ICalendar, FeedFault> {
     if !text
         .trim_start_matches('\u{feff}')
         .trim_start()
         .starts_with("BEGIN:VCALENDAR")
     {
-        return Err("it does not begin with BEGIN:VCALENDAR".to_owned());
+        return Err(FeedFault::NoCalendar);
     }
-    ICalendar::parse(text).map_err(|_| "it is no iCalendar text (RFC 5545)".to_owned())
+    ICalendar::parse(text).map_err(|_| FeedFault::NoCalendar)
 }
 
 /// Each event with its overrides and all time zones, so that one without an end cannot use up the
@@ -237,16 +266,8 @@ fn counts(component: &ICalendarComponent) -> bool {
 
 fn entry(component: &ICalendarComponent, from_s: i64, until_s: i64) -> Option<Entry> {
     let availability = availability(component)?;
-    let text = |property: &ICalendarProperty| {
-        let values = component.property(property).map(|entry| &entry.values);
-        let texts = values
-            .into_iter()
-            .flatten()
-            .filter_map(ICalendarValue::as_text);
-        texts.map(str::to_owned).collect::<Vec<_>>()
-    };
     let uid = component.uid().unwrap_or("event");
-    let mut title = text(&ICalendarProperty::Summary).join(" ");
+    let mut title = texts(component, &ICalendarProperty::Summary).join(" ");
     title.retain(|c| !c.is_control());
     truncate(&mut title, TITLE_LIMIT_BYTES);
     let mut id = format!("{from_s}-{uid}");
@@ -259,8 +280,27 @@ fn entry(component: &ICalendarComponent, from_s: i64, until_s: i64) -> Option<En
         until_s,
         is_all_day: is_all_day(component),
         availability,
-        categories: text(&ICalendarProperty::Categories),
+        categories: categories_of(component),
     })
+}
+
+/// The categories, of every line of them (RFC 5545 §3.8.1.2).
+fn categories_of(component: &ICalendarComponent) -> Vec<String> {
+    let mut all = texts(component, &ICalendarProperty::Categories);
+    for category in &mut all {
+        category.retain(|c| !c.is_control());
+        *category = category.trim().to_owned();
+    }
+    all
+}
+
+fn texts(component: &ICalendarComponent, property: &ICalendarProperty) -> Vec<String> {
+    let entries = component.entries.iter();
+    let values = entries
+        .filter(|entry| entry.name == *property)
+        .flat_map(|entry| &entry.values);
+    let texts = values.filter_map(ICalendarValue::as_text);
+    texts.map(str::to_owned).collect()
 }
 
 /// What an event says, by its status, its transparency and what Microsoft's calendars add.
@@ -331,7 +371,7 @@ mod tests {
     }
 
     fn times(events: &str, window: Range<i64>) -> Vec<(String, String)> {
-        let entries = read(&calendar(events), "Europe/Berlin", window).unwrap();
+        let (entries, _) = read(&calendar(events), "Europe/Berlin", window).unwrap();
         let utc = |second| Timestamp::from_second(second).unwrap().to_string();
         entries
             .iter()
@@ -395,6 +435,27 @@ mod tests {
     }
 
     #[test]
+    fn a_calendar_tells_what_it_has_and_its_categories() {
+        let now = "DTSTART:20261123T090000Z\nDTEND:20261123T100000Z\n\
+                   CATEGORIES:Travel,Fokus\\, lang\nCATEGORIES:travel\nCATEGORIES: Zoo ";
+        let past = "DTSTART:20200101T090000Z\nDTEND:20200101T100000Z\nCATEGORIES:Alt";
+        let text = calendar(&[event(now), event(past).replace("UID:1", "UID:2")].join("\n"));
+        let window = second("2026-11-23T00:00:00Z")..second("2026-11-24T00:00:00Z");
+        let (entries, found) = read(&text, "UTC", window).unwrap();
+        assert_eq!(
+            (found.events, found.entries, entries.len()),
+            (2, 1, 1),
+            "{found:?}"
+        );
+        assert_eq!(found.categories, ["Alt", "Fokus, lang", "Travel", "Zoo"]);
+        assert_eq!(entries[0].categories.len(), 4, "{entries:?}");
+        assert_eq!(
+            read("<html>", "UTC", 0..1).unwrap_err(),
+            FeedFault::NoCalendar
+        );
+    }
+
+    #[test]
     fn tentative_free_and_cancelled_events_mean_nothing() {
         let window = second("2026-11-23T00:00:00Z")..second("2026-11-24T00:00:00Z");
         let at = "DTSTART:20261123T090000Z\nDTEND:20261123T100000Z";
@@ -412,7 +473,7 @@ mod tests {
             ("X-MICROSOFT-CDO-BUSYSTATUS:BUSY", Some(Availability::Busy)),
         ] {
             let text = calendar(&event(&format!("{at}\n{line}")));
-            let entries = read(&text, "UTC", window.clone()).unwrap();
+            let (entries, _) = read(&text, "UTC", window.clone()).unwrap();
             let found = entries.first().map(|entry| entry.availability);
             assert_eq!(found, availability, "{line}");
         }
@@ -475,7 +536,7 @@ mod tests {
             .join("\n"),
         );
         let window = second("2026-06-01T00:00:00Z")..second("2027-06-01T00:00:00Z");
-        let days = holidays(&text, window).unwrap();
+        let (days, _) = holidays(&text, window).unwrap();
         for (day, is_one) in [
             ("2026-12-24", false),
             ("2026-12-25", true),

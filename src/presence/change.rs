@@ -165,8 +165,6 @@ pub struct Changed {
     pub profile: Arc<Profile>,
     /// Whether there is a new version. The same content again makes none.
     pub is_new: bool,
-    /// What the person may not have meant, in their language: forwarding that goes in a circle.
-    pub warnings: Vec<String>,
 }
 
 /// Why a change did not happen. Nothing has changed.

@@ -17,14 +17,14 @@ const BREADTH: usize = 64;
 /// So many warnings are given.
 const WARNINGS: usize = 8;
 
-/// What to tell a subscriber about the forwardings just saved, in the subscriber's language.
+/// What to tell a subscriber about their forwardings.
 ///
 /// Settings and exceptions, numbers, ids and addresses in domains of ours are followed.
 pub(super) fn warnings(
     directory: &Directory,
-    own: Handle,
-    profile: &Profile,
+    (own, profile): (Handle, &Profile),
     (plan, domains): (&NumberPlan, &[Box<str>]),
+    language: Language,
 ) -> Vec<String> {
     let search = Search {
         directory,
@@ -32,7 +32,6 @@ pub(super) fn warnings(
         domains,
         own,
     };
-    let language = profile.language().unwrap_or_default();
     let mut told = Vec::new();
     let mut looked_at = vec![own];
     for (next, _) in search.forwardings(profile) {

@@ -105,6 +105,9 @@ pub enum Day {
     Sun,
 }
 
+/// How many minutes a day has on the clock.
+const DAY_MINUTES: u16 = 24 * 60;
+
 /// Minutes since midnight, written `08:30`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, ToSchema)]
 #[schema(value_type = String, pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$")]
@@ -409,7 +412,7 @@ impl ExceptionRules {
     /// Rules that can never match and rules that contradict an earlier one, in a sentence each.
     pub fn oddities(&self, now_unix_s: i64, language: Language) -> Vec<String> {
         let german = language == Language::De;
-        let mut told = Vec::new();
+        let mut told = self.blocked_vips(german);
         for (position, rule) in self.rules.iter().enumerate() {
             let name = &rule.matched.name;
             if rule.until_s <= now_unix_s {
@@ -465,6 +468,20 @@ impl ExceptionRules {
     }
 }
 
+impl ExceptionRules {
+    /// Callers who would ring through, and are blocked, which goes first.
+    fn blocked_vips(&self, german: bool) -> Vec<String> {
+        let is_blocked = |vip: &Pattern| self.blocked.iter().any(|blocked| blocked.covers(vip));
+        let vips = self.written.vips.iter().zip(&self.vips);
+        let told = vips.filter(|(_, vip)| is_blocked(vip));
+        told.map(|(word, _)| match german {
+            true => format!("{word} ist gesperrt und wird nicht durchgestellt"),
+            false => format!("{word} is blocked and does not ring through"),
+        })
+        .collect()
+    }
+}
+
 impl CompiledRule {
     /// Whether this rule is for every call that the other is for.
     fn covers(&self, other: &Self) -> bool {
@@ -474,7 +491,38 @@ impl CompiledRule {
                     .callers
                     .iter()
                     .all(|one| self.callers.iter().any(|own| own.covers(one))));
-        has_callers && (self.when.is_none() || self.when == other.when)
+        let has_hours = match (&self.when, &other.when) {
+            (None, _) => true,
+            (Some(own), Some(other)) => own.hours.covers(&other.hours),
+            (Some(own), None) => own.hours.covers(&Hours::default()),
+        };
+        has_callers && has_hours
+    }
+}
+
+impl Hours {
+    /// Whether they are on whenever the others are.
+    fn covers(&self, other: &Self) -> bool {
+        let is_always = |hours: &Self| {
+            hours.days.is_empty() && hours.holidays.is_none() && hours.minutes() == (0, DAY_MINUTES)
+        };
+        let (from, to) = self.minutes();
+        let (other_from, other_to) = other.minutes();
+        let has_days = self.days.is_empty()
+            || (!other.days.is_empty() && other.days.iter().all(|day| self.days.contains(day)));
+        let has_holidays = self.holidays.is_none() || self.holidays == other.holidays;
+        let has_time = from <= other_from && other_to <= to;
+        is_always(self) || (self.zone == other.zone && has_days && has_holidays && has_time)
+    }
+
+    /// From and to which minute they are on, counted from the midnight that their day begins with.
+    fn minutes(&self) -> (u16, u16) {
+        let from = self.from.map_or(0, |time| time.0);
+        match self.to.map_or(0, |time| time.0) {
+            0 => (from, DAY_MINUTES),
+            to if to <= from => (from, to.saturating_add(DAY_MINUTES)),
+            to => (from, to),
+        }
     }
 }
 
@@ -610,7 +658,7 @@ mod tests {
         };
         let written = Exceptions {
             blocked: vec!["+49666".into()],
-            vips: vec!["+49777".into()],
+            vips: vec!["+49777".into(), "+49666".into()],
             rules: vec![
                 rule("Munich", &["+4989*"], Action::Connect),
                 rule("Mum", &["+49891234"], Action::Voicemail),
@@ -626,6 +674,7 @@ mod tests {
         assert_eq!(
             compiled.oddities(20, Language::En),
             [
+                "+49666 is blocked and does not ring through",
                 "The rule “Mum” never applies: “Munich” comes first",
                 "The rule “Munich again” contradicts “Munich”, which comes first",
                 "The rule “Spam” never applies: its callers are blocked",
@@ -633,7 +682,66 @@ mod tests {
                 "The rule “Old” has ended",
             ]
         );
-        assert_eq!(compiled.oddities(20, Language::De).len(), 5);
+        assert_eq!(compiled.oddities(20, Language::De).len(), 6);
+    }
+
+    #[test]
+    fn hours_cover_what_lies_within_them() {
+        let covers = |own: &str, other: &str| hours(own).covers(&hours(other));
+        let office = r#"{"days":["mon","tue"],"from":"09:00","to":"17:00"}"#;
+        for (own, other, is_covered) in [
+            (
+                office,
+                r#"{"days":["mon"],"from":"10:00","to":"17:00"}"#,
+                true,
+            ),
+            (
+                office,
+                r#"{"days":["mon"],"from":"10:00","to":"17:01"}"#,
+                false,
+            ),
+            (
+                office,
+                r#"{"days":["wed"],"from":"10:00","to":"11:00"}"#,
+                false,
+            ),
+            (office, r#"{"from":"10:00","to":"11:00"}"#, false),
+            (
+                office,
+                r#"{"days":["mon"],"from":"16:00","to":"01:00"}"#,
+                false,
+            ),
+            ("{}", office, true),
+            (
+                r#"{"from":"00:00"}"#,
+                r#"{"from":"22:00","to":"06:00"}"#,
+                true,
+            ),
+            (
+                r#"{"days":["mon"]}"#,
+                r#"{"days":["mon"],"from":"22:00","to":"06:00"}"#,
+                false,
+            ),
+            (
+                r#"{"from":"22:00","to":"06:00"}"#,
+                r#"{"days":["fri"],"from":"23:00","to":"05:00"}"#,
+                true,
+            ),
+            (
+                r#"{"from":"22:00","to":"06:00"}"#,
+                r#"{"from":"23:00","to":"07:00"}"#,
+                false,
+            ),
+            (r#"{"holidays":true}"#, "{}", false),
+            ("{}", r#"{"holidays":false}"#, true),
+            (
+                r#"{"zone":"Europe/Vienna","to":"12:00"}"#,
+                r#"{"to":"11:00"}"#,
+                false,
+            ),
+        ] {
+            assert_eq!(covers(own, other), is_covered, "{own} {other}");
+        }
     }
 
     impl Exception {

@@ -172,8 +172,11 @@ pub struct Claim {
     pub until_s: i64,
     /// Shown with the status.
     pub message: Option<Box<str>>,
-    /// What it goes back to: an event's title or id, who ordered it.
+    /// What it goes back to: an event's title, an activity, who ordered it. Empty for an event
+    /// without a title.
     pub cause: Box<str>,
+    /// The id of the signal that says so, where one does.
+    pub event: Option<Box<str>>,
     /// Who says so.
     pub source: Source,
 }
@@ -279,9 +282,18 @@ impl Signal {
             from_s: self.begins_s(),
             until_s: self.ends_s(),
             message: None,
-            cause: self.title.as_deref().unwrap_or(&self.id).into(),
+            cause: self.title.as_deref().unwrap_or(self.word()).into(),
+            event: Some(self.id.as_str().into()),
             source: self.source,
         })
+    }
+
+    /// What stands for a title where there is none. Only an activity's id says something to people.
+    fn word(&self) -> &str {
+        match self.kind {
+            SignalKind::Activity | SignalKind::Schedule => &self.id,
+            SignalKind::Meeting | SignalKind::Calendar | SignalKind::Client => "",
+        }
     }
 
     /// From when this client counts as left alone; `None` while it is in use.
@@ -316,6 +328,7 @@ impl Override {
             until_s: self.until.map_or(i64::MAX, Timestamp::as_second),
             message: self.message.as_deref().map(Into::into),
             cause: self.by.as_str().into(),
+            event: None,
             source: Source::Admin,
         }
     }
@@ -386,6 +399,7 @@ fn idle_claim(signals: &[Signal], triggers: &Triggers) -> Option<Claim> {
         until_s,
         message: None,
         cause: if is_locked { "locked" } else { "idle" }.into(),
+        event: None,
         source: Source::Trigger,
     })
 }

@@ -32,6 +32,7 @@ mod objects;
 pub mod own;
 mod password;
 mod profile;
+pub mod readings;
 mod record;
 mod reported;
 mod roster;
@@ -44,6 +45,7 @@ mod stored;
 pub mod targets;
 mod validate;
 pub mod visibility;
+mod warnings;
 mod writer;
 
 pub use change::{Change, ChangeError, Changed, Conflict, StatusChanged};

@@ -2,7 +2,7 @@
 
 use super::model::Subscriber;
 use super::profile::Profile;
-use crate::auth::{Credentials, Hashing, Password};
+use crate::auth::{Credentials, Gap, Hashing, Password};
 
 /// What a document says about the password. Never written as part of it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -61,7 +61,7 @@ impl Subscriber {
 
 impl Profile {
     /// What keeps this subscriber's phones from authenticating, although there is a password.
-    pub fn password_gaps(&self, hashing: &Hashing) -> Vec<String> {
+    pub fn password_gaps(&self, hashing: &Hashing) -> Vec<Gap> {
         let gaps = |credentials: &Credentials| {
             let names = std::iter::once(self.id()).chain(self.aliases());
             credentials.gaps(hashing, names)

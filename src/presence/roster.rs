@@ -16,6 +16,7 @@ use super::directory::Directory;
 use super::house::HouseRules;
 
 use super::numbers::NumberPlan;
+use super::readings::{Reading, Readings};
 use super::stored::{self, LoadError};
 use super::writer::Writer;
 use crate::auth::Hashing;
@@ -44,6 +45,7 @@ pub struct Roster {
     pub(super) clock: Clock,
     pub(super) hashing: Arc<ArcSwap<Hashing>>,
     pub(super) house: Arc<ArcSwap<HouseRules>>,
+    readings: Box<Readings>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -94,7 +96,6 @@ impl Roster {
             directory: Arc::clone(&directory),
             plan: plan.clone(),
             clock: Arc::clone(&clock),
-            hashing: Arc::clone(&hashing),
             house: Arc::clone(&house),
             events: events.clone(),
             version,
@@ -111,6 +112,7 @@ impl Roster {
             clock,
             hashing,
             house,
+            readings: Box::default(),
             thread: Some(thread),
         })
     }
@@ -189,6 +191,25 @@ impl Roster {
         self.events.subscribe()
     }
 
+    /// How calendars were read the last time.
+    pub fn readings(&self) -> &Readings {
+        &self.readings
+    }
+
+    /// Notes how a subscriber's calendars were read, and tells it where it is something new.
+    pub fn note_readings(&self, id: &str, readings: Vec<Reading>) {
+        let is_news = self.readings.note(id, readings);
+        let Some(profile) = self.directory.get(id).filter(|_| is_news) else {
+            return;
+        };
+        let changed = StatusChanged {
+            is_shown: false,
+            is_inward: true,
+            ..StatusChanged::of(&profile, (self.clock)().as_second(), false)
+        };
+        self.events.send(changed).ok();
+    }
+
     /// Drops every status whose time is over; how many there were. To be called about once a
     /// second; decisions honour `until` by themselves.
     pub async fn expire(&self) -> usize {
@@ -265,7 +286,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::presence::{Conflict, Source, Status, StatusSettings, Subscriber};
+    use crate::presence::{Conflict, Language, Source, Status, StatusSettings, Subscriber};
     use crate::store::{self, Memory, StoreError, Write};
 
     /// A store in memory that can be told to fail, and counts its writes.
@@ -644,24 +665,63 @@ mod tests {
             json!({"id": id, "display_name": name,
                    "settings": {status: {"immediate": {"forward": to}}}})
         };
-        assert!(
-            house
-                .put(forwards("bob", "away", "101"))
-                .await
-                .unwrap()
-                .warnings
-                .is_empty()
-        );
+        let warned = async |document: Value, language: Language| {
+            let saved = house.put(document).await.unwrap().profile;
+            house.roster.warnings(&saved, language)
+        };
+        let (de, en) = (Language::De, Language::En);
+        assert_eq!(warned(forwards("bob", "away", "101"), en).await, [""; 0]);
         let mut anna = forwards("anna", "break", "bob");
         anna["aliases"] = json!(["101"]);
-        let warnings = house.put(anna).await.unwrap().warnings;
-        assert_eq!(warnings, ["Bob forwards to you while away"]);
-        let cleo = house.put(forwards("cleo", "all", "anna")).await.unwrap();
-        assert!(cleo.warnings.is_empty());
-        let dora = json!({"id": "dora", "language": "de",
-                          "settings": {"all": {"busy": {"forward": "DORA"}}}});
-        let warnings = house.put(dora).await.unwrap().warnings;
-        assert_eq!(warnings, ["Sie leiten an sich selbst weiter"]);
+        assert_eq!(
+            warned(anna.clone(), en).await,
+            ["Bob forwards to you while away"]
+        );
+        assert_eq!(
+            warned(anna, de).await,
+            ["Bob leitet bei Abwesenheit an Sie weiter"]
+        );
+        assert_eq!(warned(forwards("cleo", "all", "anna"), en).await, [""; 0]);
+        let dora = json!({"id": "dora", "settings": {"all": {"busy": {"forward": "DORA"}}}});
+        assert_eq!(warned(dora, de).await, ["Sie leiten an sich selbst weiter"]);
+    }
+
+    #[tokio::test]
+    async fn who_forwards_to_somebody_who_is_deleted_is_known_and_warned() {
+        let house = House::new();
+        for document in [
+            json!({"id": "bob", "aliases": ["102"]}),
+            json!({"id": "anna", "settings": {"away": {"immediate": {"forward": "Bob"}}}}),
+            json!({"id": "cleo", "exceptions": {"rules": [
+                {"name": "x", "callers": ["+49*"], "action": {"forward": "102"}}]}}),
+            json!({"id": "dora", "settings": {"away": {"immediate": {"forward": "+4930777"}}}}),
+        ] {
+            house.put(document).await.unwrap();
+        }
+        let warned = |id: &str| {
+            let profile = house.directory.get(id).unwrap();
+            house.roster.warnings(&profile, Language::En)
+        };
+        assert_eq!(warned("anna"), [""; 0]);
+        let (total, ids) = house.roster.forwarding_to("BOB");
+        assert_eq!(
+            (total, ids),
+            (2, vec!["anna".to_owned(), "cleo".to_owned()])
+        );
+        let gone = Change::Delete {
+            id: "bob".to_owned(),
+            if_version: None,
+        };
+        house.roster.change(gone).await.unwrap();
+        assert_eq!(
+            warned("anna"),
+            ["You forward to Bob, and nobody here has that name"]
+        );
+        // Numbers may be anybody's.
+        assert_eq!((warned("cleo"), warned("dora")), (vec![], vec![]));
+        assert_eq!(house.roster.forwarding_to("bob"), (0, vec![]));
+        house.put(json!({"id": "bob"})).await.unwrap();
+        assert_eq!(warned("anna"), [""; 0]);
     }
 
     #[tokio::test]

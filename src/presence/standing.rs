@@ -25,6 +25,8 @@ pub struct Standing<'p> {
     pub source: Option<Source>,
     /// An event, a client's state or a person that it goes back to; empty for a choice.
     pub cause: &'p str,
+    /// The id of the signal that says so, where one does.
+    pub event: Option<&'p str>,
 }
 
 impl Profile {
@@ -128,6 +130,7 @@ impl Profile {
             since_unix_s: Some(from_s).filter(|at| *at != i64::MIN),
             source: Some(Source::Trigger),
             cause: kind.name(),
+            event: Some(HOURS_SIGNAL),
         })
     }
 
@@ -146,6 +149,7 @@ impl Profile {
             since_unix_s: self.since().map(jiff::Timestamp::as_second),
             source: self.source(),
             cause: "",
+            event: None,
         }
     }
 
@@ -171,6 +175,7 @@ impl Standing<'_> {
         since_unix_s: None,
         source: None,
         cause: "",
+        event: None,
     };
 
     /// The status, with the own status that it stands for.
@@ -200,6 +205,7 @@ impl Claim {
             since_unix_s: Some(self.from_s).filter(|at| *at != i64::MIN),
             source: Some(self.source),
             cause: &self.cause,
+            event: self.event.as_deref(),
         }
     }
 }

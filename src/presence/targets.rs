@@ -232,22 +232,35 @@ impl Profile {
 }
 
 impl HouseRules {
-    /// The forwardings of a subscriber that are not allowed: where they stand, whereto, by which
-    /// rule.
+    /// The forwardings of a subscriber that are not allowed: what is wrong where.
     pub fn refused(
         &self,
         profile: &Profile,
         directory: &Directory,
         plan: &NumberPlan,
     ) -> Vec<Problem> {
+        let refusals = self.refusals(profile, directory, plan).into_iter();
+        let problems = refusals.map(|(field, target, rule)| {
+            Problem::new(field, format!("{target} may not be forwarded to: {rule}"))
+        });
+        problems.collect()
+    }
+
+    /// The same: where they stand, whereto, by which rule.
+    pub(super) fn refusals(
+        &self,
+        profile: &Profile,
+        directory: &Directory,
+        plan: &NumberPlan,
+    ) -> Vec<(String, String, Arc<str>)> {
         if self.targets.is_empty() {
             return Vec::new();
         }
         let refused = profile.targets().into_iter().filter_map(|(field, target)| {
             let rule = self.targets.refusal(&target, plan)?;
             let colleague = resolve(directory, plan, &self.domains, &target);
-            let text = format!("{} may not be forwarded to: {rule}", target.as_str());
-            colleague.is_none().then(|| Problem::new(field, text))
+            let refusal = (field, target.as_str().to_owned(), rule);
+            colleague.is_none().then_some(refusal)
         });
         refused.take(super::MAX_PROBLEMS).collect()
     }

@@ -9,7 +9,6 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::bequest::Bequest;
 use super::change::{Change, ChangeError, Changed, Conflict, StatusChanged};
-use super::circles;
 use super::directory::Directory;
 use super::hours::HOURS_SIGNAL;
 use super::house::HouseRules;
@@ -22,7 +21,6 @@ use super::reported::{dismiss_hours, report, report_calendar};
 use super::roster::{Clock, Job};
 use super::shown;
 use super::stored::{store_key, to_stored};
-use crate::auth::Hashing;
 use crate::store::{Store, Write};
 
 /// How many jobs are taken from the queue at once.
@@ -37,8 +35,6 @@ pub(super) struct Writer {
     pub(super) clock: Clock,
     /// What the administrator lays down.
     pub(super) house: Arc<ArcSwap<HouseRules>>,
-    /// How passwords are kept, for warnings.
-    pub(super) hashing: Arc<ArcSwap<Hashing>>,
     pub(super) events: broadcast::Sender<StatusChanged>,
     /// The greatest version given so far. One count for all, so that a subscriber who was deleted
     /// and created again never has an old version.
@@ -112,9 +108,7 @@ impl Writer {
             self.show(pending.steps, now.as_second());
         }
         for (answer, results) in answers {
-            let results = results
-                .into_iter()
-                .map(|result| self.conclude(result, &written));
+            let results = results.into_iter().map(|result| conclude(result, &written));
             answer.send(results.collect()).ok();
         }
     }
@@ -136,7 +130,6 @@ impl Writer {
             Outcome::Same(profile) => Ok(Changed {
                 profile,
                 is_new: false,
-                warnings: Vec::new(),
             }),
             Outcome::Gone(profile) => {
                 pending.writes.push(Write::Delete { key: key.clone() });
@@ -145,7 +138,6 @@ impl Writer {
                 Ok(Changed {
                     profile,
                     is_new: true,
-                    warnings: Vec::new(),
                 })
             }
             Outcome::Again(same) => {
@@ -154,7 +146,6 @@ impl Writer {
                 Ok(Changed {
                     profile,
                     is_new: true,
-                    warnings: Vec::new(),
                 })
             }
             Outcome::Next(mut next) => {
@@ -164,7 +155,6 @@ impl Writer {
                 Ok(Changed {
                     profile,
                     is_new: true,
-                    warnings: Vec::new(),
                 })
             }
         }
@@ -292,41 +282,16 @@ impl Writer {
             }
         }
     }
+}
 
-    fn conclude(
-        &self,
-        result: Result<Changed, ChangeError>,
-        written: &Result<(), String>,
-    ) -> Result<Changed, ChangeError> {
-        let mut changed = result?;
-        if let Err(error) = written {
-            return Err(ChangeError::Store(error.clone()));
-        }
-        if changed.is_new {
-            changed.warnings = self.warnings(&changed.profile);
-        }
-        Ok(changed)
-    }
-
-    fn warnings(&self, profile: &Profile) -> Vec<String> {
-        match self.directory.handle_of_id(profile.id()) {
-            Some(own) => {
-                let mut warnings = circles::warnings(
-                    &self.directory,
-                    own,
-                    profile,
-                    (&self.plan, &self.house.load().domains),
-                );
-                warnings.extend(profile.password_gaps(&self.hashing.load()));
-                if let Some(exceptions) = profile.exceptions() {
-                    let now_unix_s = (self.clock)().as_second();
-                    let language = profile.language().unwrap_or_default();
-                    warnings.extend(exceptions.oddities(now_unix_s, language));
-                }
-                warnings
-            }
-            None => Vec::new(),
-        }
+fn conclude(
+    result: Result<Changed, ChangeError>,
+    written: &Result<(), String>,
+) -> Result<Changed, ChangeError> {
+    let changed = result?;
+    match written {
+        Ok(()) => Ok(changed),
+        Err(error) => Err(ChangeError::Store(error.clone())),
     }
 }
 

@@ -188,6 +188,15 @@ async fn a_circle_of_forwardings_is_warned_about() {
     anna.click(".bar .primary").await;
     anna.wait_for_text(".warn", "Bob Bauer forwards to you")
         .await;
+    // It is told while it lasts, and in the language that is chosen.
+    anna.show("status").await;
+    anna.show("settings/away").await;
+    anna.wait_for_text(".warn", "Bob Bauer forwards to you")
+        .await;
+    server.send("PUT", "subscribers/bob/settings", &json!({}));
+    anna.show("status").await;
+    anna.show("settings/away").await;
+    anna.wait_until("!document.querySelector('.warn')").await;
     anna.close().await;
 }
 
@@ -221,11 +230,12 @@ async fn hours_calendars_and_who_sees_what_are_set_by_the_person() {
         .await;
     anna.wait_for_text("[data-field=calendars] .fault", "administrator")
         .await;
-    anna.fill(
-        "[data-field=calendar_categories] textarea",
-        "Travel = business_trip",
-    )
-    .await;
+    anna.click("[data-field=calendar_categories] .bar button")
+        .await;
+    anna.fill("[data-field=calendar_categories] input", "Travel")
+        .await;
+    anna.click("[data-field=calendar_categories] option[value=business_trip]")
+        .await;
     anna.click("form:has([data-field=calendar_categories]) .primary")
         .await;
     server.until(
@@ -251,6 +261,33 @@ async fn hours_calendars_and_who_sees_what_are_set_by_the_person() {
         admin.wait_for_text(".view-house", text).await;
     }
     admin.close().await;
+    anna.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_calendar_that_cannot_be_read_says_so_beside_its_address() {
+    let Some(driver) = Driver::start().await else {
+        return;
+    };
+    let server = Server::start_with("[presence]\ncalendar_refresh_s = 10\n");
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("anna.ics");
+    let calendar = "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:1\r\nCATEGORIES:Weltreise\r\n\
+                    DTSTART:20200101T090000Z\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+    let named = json!({"calendars": [file]});
+    server.send("PUT", "subscribers/anna/calendars", &named);
+    let anna = driver.open("de").await;
+    anna.sign_in(&server.page, "anna").await;
+    anna.show("settings/personal").await;
+    anna.wait_for_text(".readings .badge", "nicht lesbar").await;
+    anna.wait_for_text(".readings", "Datei lässt sich nicht lesen")
+        .await;
+    std::fs::write(&file, calendar).unwrap();
+    // Nobody reloads: the server tells.
+    anna.wait_for_text(".readings", "0 Termine in den nächsten zwei Tagen")
+        .await;
+    anna.find("datalist option[value=Weltreise]").await;
+    anna.find("datalist option[value=Dienstreise]").await;
     anna.close().await;
 }
 

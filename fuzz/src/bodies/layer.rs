@@ -110,7 +110,10 @@ fn relay(message: &Message<'_>) {
     let sent = index.parse(&out).unwrap();
     let is_good = check(&sent);
     // What was added may be what is too much.
-    let is_full = matches!(is_good, Err(Fault::MessageTooLarge | Fault::HeaderTooLong));
+    let is_full = matches!(
+        is_good,
+        Err(Fault::MessageTooLarge | Fault::HeaderTooLong | Fault::TooManyHeaders)
+    );
     assert!(
         is_good.is_ok() || is_full,
         "{is_good:?}: {}",

@@ -34,6 +34,13 @@ async fn a_meeting_stands_beside_what_was_chosen_and_can_be_dismissed() {
     assert_eq!(shown["layers"][0]["cause"], "Stand-up");
     assert_eq!(shown["layers"][1]["layer"], "available");
 
+    assert_eq!(shown["layers"][0]["event"], "standup");
+    let nameless = json!({"kind": "meeting", "id": "standup", "until": "2026-11-23T13:00:00Z"});
+    let reported = world.send(Method::POST, SIGNALS, nameless).await.json();
+    let layer = &reported["layers"][0];
+    assert_eq!(layer.get("cause"), None, "an id says nothing to people");
+    assert_eq!(layer["event"], "standup");
+
     let dismissed = format!("{SIGNALS}/meeting/standup/dismissed");
     let answer = world.send(Method::PUT, &dismissed, json!({})).await;
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -64,7 +64,7 @@ async fn a_subscriber_is_created_read_replaced_and_deleted() {
         .await;
     assert_problem(&stale, 412, "version-mismatch");
 
-    assert_eq!(world.delete(path).await.status, 204);
+    assert_eq!(world.delete(path).await.status, 200);
     assert_problem(&world.get(path).await, 404, "not-found");
     assert_problem(&world.delete(path).await, 404, "not-found");
 }

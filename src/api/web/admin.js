@@ -71,5 +71,8 @@ export const systems = (room) => live(room, t('view.systems'), {
       system.name, t('role.' + system.role), target.address ? `${target.transport}:${target.address}` : system.uri, [state(target.state ?? system.state), target.since && h('small', null, ` ${t('since', { time: when(target.since) })}`)], target.rtt_ms !== undefined ? `${target.rtt_ms} ms` : '–']))) : empty(t('systems.none'))),
     all.peers.length > 0 && card(t('systems.peers'), table(t('systems.peers'), [t('name'), t('address'), t('systems.connections')], all.peers.map((peer) => [peer.name, peer.addresses.join(', '), peer.connections]))),
     card(t('systems.listeners'), table(t('systems.listeners'), [t('address'), t('systems.advertised'), t('systems.connections')], all.listeners.map((one) => [`${one.transport}:${one.address}`, one.advertised, one.connections]))),
+    all.holidays.length > 0 && card(t('systems.holidays'), table(t('systems.holidays'), [t('address'), t('systems.reading')], all.holidays.map((one) => [one.feed, one.fault
+      ? [h('span', { class: 'badge bad' }, t('since', { time: when(one.fault.since) })), ` ${one.fault.text}`] : t('systems.reading_ok', { time: when(one.read_at), n: count('days', one.entries) })]))),
+    all.calendars_unreadable > 0 && card('', h('p', null, h('span', { class: 'badge warn' }, count('systems.calendars_unreadable', all.calendars_unreadable)))),
     all.certificates.length > 0 && card(t('systems.certificates'), table(t('systems.certificates'), [t('name'), t('systems.use'), t('end')], all.certificates.map((one) => [one.subject, one.use, [h('span', { class: `badge ${one.days_left < 14 ? 'bad' : 'good'}` }, count('days', one.days_left)), ` ${when(one.not_after)}`]])))],
 });

@@ -1,4 +1,5 @@
 // The server: requests, optimistic changes, and what it tells by itself.
+import { language } from './words.js';
 
 /** What a request met: the problem document of the server. */
 export class Problem extends Error {
@@ -14,7 +15,7 @@ const BASE = '/api/v1/';
 
 /** Sends a request; answers with the document and its entity tag. */
 export async function ask(method, path, body, etag) {
-  const headers = {};
+  const headers = { 'Accept-Language': language };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (etag) headers['If-Match'] = etag;
   let answer;
@@ -28,7 +29,7 @@ export async function ask(method, path, body, etag) {
   const text = await answer.text();
   const isJson = /json/.test(answer.headers.get('Content-Type') ?? '');
   const document = isJson && text ? JSON.parse(text) : text;
-  if (isJson && document && (document.warnings?.length || (!answer.ok && answer.status !== 401))) await translate(document);
+  if (isJson && document && !answer.ok && answer.status !== 401) await translate(document);
   if (!answer.ok) {
     if (answer.status === 401 && path !== 'session') dispatchEvent(new Event('signed-out'));
     throw new Problem(answer.status, isJson ? document : null, Number(answer.headers.get('Retry-After')));
@@ -36,13 +37,12 @@ export async function ask(method, path, body, etag) {
   return { data: document, etag: answer.headers.get('ETag') };
 }
 
-/** Puts what the server says into the words of the page. */
+/** Puts a refusal into the words of the page. */
 async function translate(document) {
   try {
     const { said, saidOf } = await import('./said.js');
     document.detail = saidOf(document);
     document.problems = document.problems?.map((one) => ({ ...one, text: said(one.text) }));
-    document.warnings = document.warnings?.map(said);
   } catch { /* as the server said it */ }
 }
 

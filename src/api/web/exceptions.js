@@ -33,6 +33,7 @@ export async function exceptions(room, { of }) {
   const path = `subscribers/${encodeURIComponent(of)}/exceptions`;
   let seen = await get(path);
   const told = h('div');
+  fill(told, warnings((await get(`subscribers/${encodeURIComponent(of)}`)).data.warnings));
   const rules = h('ol', { class: 'rules' });
   const none = empty(t('rule.none'));
   const lists = h('form', { class: 'stack', novalidate: true });

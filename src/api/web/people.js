@@ -45,8 +45,9 @@ export async function people(room) {
   }
 
   const remove = (one) => sure(t('people.delete', { name: one.display_name }), t('people.delete_hint'), t('delete'), async () => {
-    await ask('DELETE', `subscribers/${encodeURIComponent(one.id)}`);
+    const { data } = await ask('DELETE', `subscribers/${encodeURIComponent(one.id)}`);
     toast(t('deleted'));
+    if (data.forwarding_total) toast(`${count('people.led_there', data.forwarding_total)}: ${data.forwarding.slice(0, 20).join(', ')}`, 'bad');
     await load();
   });
 

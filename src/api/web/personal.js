@@ -1,7 +1,7 @@
 // What belongs to a person whatever the status: who may order it, hours, calendars, who sees what, and the data.
 import { ask, get, on, onChange, replace, same, Overtaken } from './api.js';
-import { t, when } from './words.js';
-import { avatar, button, card, empty, field, fill, h, heading, linesOf, ownStatuses, reveal, select, showFaults, clearFaults, statusWord, sure, toast, tool, wrong } from './ui.js';
+import { count, t, when } from './words.js';
+import { avatar, button, card, empty, field, fill, h, heading, icon, linesOf, ownStatuses, reveal, select, showFaults, clearFaults, statusWord, sure, toast, tool, wrong } from './ui.js';
 import { namesOf, personInput } from './choice.js';
 import { order } from './menu.js';
 
@@ -18,13 +18,15 @@ export async function personal(room, { of, isOf, isAdmin, session, tabs }) {
 /**
  * A document that is read, shown in a form and put back whole. `draw` fills the form with what was
  * seen and answers how the form is read; what was changed elsewhere is shown where nobody types.
+ * `beside` shows what is no part of the form: whenever it is read, and every minute.
  */
-async function whole(path, { of, stops }, draw, { part = (all) => all } = {}) {
+async function whole(path, { of, stops }, draw, { part = (all) => all, beside } = {}) {
   let seen = await get(path);
   let isTouched = false;
   let read;
   const form = h('form', { class: 'stack', novalidate: true });
-  const show = () => { isTouched = false; read = draw(form, seen.data, put); };
+  const core = beside ? part : (all) => all;
+  const show = () => { isTouched = false; read = draw(form, seen.data, put); beside?.(seen.data); };
   async function put(work) {
     clearFaults(form);
     try {
@@ -42,12 +44,17 @@ async function whole(path, { of, stops }, draw, { part = (all) => all } = {}) {
   form.addEventListener('submit', (event) => { event.preventDefault(); put(() => replace(path, seen, read(), { part })); });
   const again = async () => {
     const fresh = await get(path);
-    const isSame = same(fresh.data, seen.data);
+    beside?.(fresh.data);
+    const isSame = same(core(fresh.data), core(seen.data));
     if (isTouched || isSame) { if (isSame) seen = fresh; return; }
     seen = fresh;
     show();
   };
   stops.push(onChange(of, () => again().catch(() => {})), on('resync', () => again().catch(() => {})));
+  if (beside) {
+    const timer = setInterval(() => again().catch(() => {}), 60000);
+    stops.push(() => clearInterval(timer));
+  }
   show();
   return form;
 }
@@ -87,25 +94,74 @@ async function hoursCard(base, about) {
   return card(t('hours'), form);
 }
 
+/** How each feed was read the last time, in the order of the addresses. */
+function readingsList() {
+  const list = h('ol', { class: 'readings', 'aria-live': 'polite' });
+  let told = '';
+  const words = (one) => {
+    if (!one) return h('span', { class: 'hint' }, t('calendars.not_yet'));
+    if (!one.fault) return h('span', { class: 'hint' }, t('calendars.read', { time: when(one.read_at), n: count('calendars.entries', one.entries) }));
+    return [h('span', { class: 'badge bad' }, t('calendars.troubled', { time: when(one.fault.since) })), ' ', one.fault.text, '. ', h('span', { class: 'hint' }, t('calendars.stays'))];
+  };
+  list.show = ({ calendars, readings }) => {
+    const now = JSON.stringify([calendars, readings]);
+    if (now === told) return;
+    told = now;
+    fill(list, calendars.map((feed) => h('li', null, h('strong', null, hostOf(feed)), ' ', words(readings.find((one) => one.feed === feed)))));
+    list.hidden = !calendars.length;
+  };
+  return list;
+}
+
+const hostOf = (feed) => { try { return new URL(feed).host || feed; } catch { return feed; } };
+
+let categoryRows = 0;
+/** What entries of some categories mean; those that the feeds have had of late are offered. */
+function categoriesChoice(own, changed) {
+  const rows = h('div', { class: 'stack' });
+  const fault = h('p', { class: 'fault', id: `c${categoryRows += 1}`, hidden: true });
+  const add = (name = '', status = 'away') => {
+    const input = h('input', { list: 'categories', value: name, autocomplete: 'off', spellcheck: 'false', 'aria-label': t('calendars.category'), 'aria-describedby': fault.id });
+    const meaning = select(statusChoices(t('calendars.nothing')), status, { 'aria-label': `${t('calendars.category')}: ${t('calendars.category_status')}` });
+    const row = h('div', { class: 'category' }, input, meaning, tool('bin', t('calendars.category_remove', { name: name || t('calendars.category') }), () => { row.remove(); changed(); more.focus(); }));
+    row.read = () => [input.value.trim(), meaning.value];
+    rows.append(row);
+    return input;
+  };
+  const more = button([icon('plus'), t('calendars.category_add')], () => { changed(); add().focus(); }, 'quiet');
+  Object.entries(own).forEach(([name, status]) => add(name, status));
+  const box = h('fieldset', { class: 'field plain-set', 'data-field': 'calendar_categories' }, h('legend', null, t('calendars.categories')),
+    h('p', { class: 'hint' }, t('calendars.categories_hint')), rows, h('div', { class: 'bar' }, more), fault);
+  box.read = () => Object.fromEntries([...rows.children].map((row) => row.read()).filter(([name]) => name));
+  return box;
+}
+
 /** Which calendars tell of somebody, and what their entries mean. */
 async function calendarsCard(base, about) {
+  const readings = readingsList();
+  const known = h('datalist', { id: 'categories' });
+  const beside = (data) => {
+    readings.show(data);
+    const offered = [...data.categories, ...t('calendars.common').split(', ')];
+    fill(known, [...new Set(offered)].map((name) => h('option', { value: name })));
+  };
   const feeds = await whole(`${base}/calendars`, about, (place, { calendars }) => {
     const input = h('textarea', { rows: 2, spellcheck: 'false', value: calendars.join('\n') });
-    fill(place, field(t('calendars.feeds'), input, { name: 'calendars', hint: t('calendars.hint') }), save());
+    fill(place, field(t('calendars.feeds'), input, { name: 'calendars', hint: t('calendars.hint') }), readings, save());
     return () => ({ calendars: linesOf(input) });
-  });
+  }, { part: (all) => all.calendars, beside });
   const meaning = await whole(`${base}/triggers`, about, (place, own) => {
     const busy = select([['', t('calendars.meeting')], ...statusChoices(t('calendars.nothing'))], own.calendar_busy ?? '');
     const away = select([['', statusWord('away')], ...statusChoices(t('calendars.nothing')).filter(([status]) => status !== 'away')], own.calendar_out_of_office ?? '');
-    const categories = h('textarea', { rows: 2, spellcheck: 'false', value: Object.entries(own.calendar_categories ?? {}).map(([name, status]) => `${name} = ${status}`).join('\n') });
+    const categories = categoriesChoice(own.calendar_categories ?? {}, () => place.dispatchEvent(new Event('input')));
     fill(place, h('div', { class: 'pair' }, field(t('calendars.busy'), busy, { name: 'calendar_busy' }), field(t('calendars.away'), away, { name: 'calendar_out_of_office' })),
-      field(t('calendars.categories'), categories, { name: 'calendar_categories', hint: t('calendars.categories_hint', { list: statusChoices('').map(([status]) => status).join(', ') }) }), save());
+      categories, known, save());
     return () => {
       const { calendar_busy, calendar_out_of_office, calendar_categories, ...body } = own;
       if (busy.value) body.calendar_busy = busy.value;
       if (away.value) body.calendar_out_of_office = away.value;
-      const named = linesOf(categories).map((line) => line.split('=').map((side) => side.trim())).filter(([name]) => name);
-      if (named.length) body.calendar_categories = Object.fromEntries(named.map(([name, status = '']) => [name, status]));
+      const named = categories.read();
+      if (Object.keys(named).length) body.calendar_categories = named;
       return body;
     };
   });

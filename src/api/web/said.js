@@ -1,4 +1,4 @@
-// What the server says of a document, as people read it: refusals and warnings in the page's language.
+// Why the server refused something, as people read it: in the page's language.
 import { language } from './words.js';
 
 /** A sentence of the server, in English where it is meant for programs, and in German. */
@@ -40,20 +40,6 @@ const SAID = [
   [/^too many changes are waiting.*$/, 'The server is busy; please try again in a moment.', 'Der Server ist beschäftigt; bitte gleich noch einmal versuchen.'],
   [/^nothing was changed: the store refused.*$/, 'Nothing was changed; the server cannot save at the moment.', 'Nichts wurde geändert; der Server kann gerade nicht speichern.'],
   [/^the request ended in a fault.*$/, 'Something went wrong on the server.', 'Auf dem Server ist etwas schiefgegangen.'],
-  [/^You forward to yourself$/, '', 'Sie leiten an sich selbst weiter'],
-  [/^(.+) forwards to you in every status$/, '', '$1 leitet immer an Sie weiter'],
-  [/^(.+) forwards to you while available$/, '', '$1 leitet bei Anwesenheit an Sie weiter'],
-  [/^(.+) forwards to you while away$/, '', '$1 leitet bei Abwesenheit an Sie weiter'],
-  [/^(.+) forwards to you during a break$/, '', '$1 leitet in der Pause an Sie weiter'],
-  [/^(.+) forwards to you while not to be disturbed$/, '', '$1 leitet bei „Bitte nicht stören“ an Sie weiter'],
-  [/^(.+) forwards to you during a call$/, '', '$1 leitet während eines Gesprächs an Sie weiter'],
-  [/^(.+) forwards to you while in “(.+)”$/, '', '$1 leitet im Status „$2“ an Sie weiter'],
-  [/^(.+) forwards to you in the exception “(.+)”$/, '', '$1 leitet in der Ausnahme „$2“ an Sie weiter'],
-  [/^The rule “(.+)” has ended$/, '', 'Die Regel „$1“ ist abgelaufen'],
-  [/^The rule “(.+)” never applies: its callers are blocked$/, '', 'Die Regel „$1“ trifft nie zu: ihre Anrufer sind gesperrt'],
-  [/^The rule “(.+)” never applies: its callers always ring through$/, '', 'Die Regel „$1“ trifft nie zu: ihre Anrufer werden immer durchgestellt'],
-  [/^The rule “(.+)” contradicts “(.+)”, which comes first$/, '', 'Die Regel „$1“ widerspricht „$2“, die zuerst gilt'],
-  [/^The rule “(.+)” never applies: “(.+)” comes first$/, '', 'Die Regel „$1“ trifft nie zu: „$2“ gilt zuerst'],
 ];
 
 /** One sentence; what is not known stays as the server said it. */

@@ -85,6 +85,8 @@ export async function settings(room, view) {
   let seen = await get(`${base}/settings`);
   let triggers = await get(`${base}/triggers`);
   const told = h('div');
+  const warn = async () => fill(told, warnings((await get(base)).data.warnings));
+  await warn();
   const form = h('form', { class: 'stack', novalidate: true });
   const more = h('div', { class: 'stack' });
   let isTouched = false;
@@ -206,6 +208,7 @@ export async function settings(room, view) {
     const isOther = !same(fresh.data, seen.data) || !same(now.data, triggers.data);
     seen = fresh;
     triggers = now;
+    await warn();
     if (isOther && !room.contains(document.activeElement?.closest?.('form'))) draw();
   };
   const stops = [onChange(of, () => again().catch(() => {})), on('resync', () => again().catch(() => {}))];

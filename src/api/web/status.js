@@ -1,6 +1,6 @@
 // Somebody's status: how it is, and why.
 import { ask, get, on, onChange } from './api.js';
-import { t } from './words.js';
+import { has, t } from './words.js';
 import { avatar, baseOf, button, card, ending, fill, h, heading, icon, mark, quoted, shownOf, statusWord, toast, wrong } from './ui.js';
 import { CHOSEN, SEGMENTS, sentence, why } from './why.js';
 import * as activity from './activity.js';
@@ -36,7 +36,7 @@ export async function status(room, { of, isOf, isAdmin, session }) {
 
   function tools(layer) {
     if (layer.layer === 'override' && isAdmin) return button(t('override.take_back'), act(() => ask('DELETE', `${base}/override`)), 'quiet');
-    const signal = signals.find((one) => KINDS[layer.layer]?.includes(one.kind) && (one.title ?? one.id) === layer.cause);
+    const signal = signals.find((one) => KINDS[layer.layer]?.includes(one.kind) && one.id === layer.event);
     const at = signal && `${base}/signals/${signal.kind}/${encodeURIComponent(signal.id)}/dismissed`;
     if (signal) return button(t('dismiss'), act(() => ask('PUT', at)), 'quiet', { title: t('dismiss.hint') });
     const isChoice = ['held', 'chosen'].includes(layer.layer) || (layer.layer === 'available' && layer.source && (layer.message || layer.until));
@@ -60,7 +60,7 @@ export async function status(room, { of, isOf, isAdmin, session }) {
         h('p', { class: 'bar' }, isMe && button([icon('edit'), t('status.details')], () => menus().then(({ statusForm }) => statusForm(of)).catch(wrong), 'plain-tool', { id: 'details', 'aria-haspopup': 'dialog' }),
           h('a', { class: 'plain-tool', href: `${isOf ? `#/of/${encodeURIComponent(of)}` : '#'}/settings/${baseOf(data)}` }, icon('settings'), t('status.settings', { status: statusWord(baseOf(data)) })))));
     if (focused) document.getElementById(focused)?.focus();
-    const meetings = signals.filter((one) => one.kind === 'meeting' && !one.dismissed && !data.layers.some((layer) => layer.layer === 'event' && layer.cause === (one.title ?? one.id))
+    const meetings = signals.filter((one) => one.kind === 'meeting' && !one.dismissed && !data.layers.some((layer) => layer.layer === 'event' && layer.event === one.id)
       && Date.parse(one.from ?? 0) <= Date.now() && (!one.until || Date.parse(one.until) > Date.now()));
     const dismissed = signals.filter((one) => one.dismissed);
     fill(layers, h('h2', null, t('layers')), h('p', { class: 'hint' }, t('layers.hint')),
@@ -68,10 +68,10 @@ export async function status(room, { of, isOf, isAdmin, session }) {
         mark(baseOf(layer)), h('div', null, h('strong', null, statusWord(baseOf(layer))), h('span', null, why(layer)),
           h('small', null, layer.message && quoted(layer.message), layer.message && layer.until && ' · ', ending(layer.until))),
         at === 0 && h('span', { class: 'tag' }, t('layers.now')), tools(layer))),
-        meetings.map((one) => h('li', null, mark('in_call'), h('div', null, h('strong', null, statusWord('in_call')), h('span', null, t('why.meeting', { cause: one.title ?? one.id })), h('small', null, ending(one.until))), tools({ layer: 'event', cause: one.title ?? one.id })))),
+        meetings.map((one) => h('li', null, mark('in_call'), h('div', null, h('strong', null, statusWord('in_call')), h('span', null, t(one.title ? 'why.meeting' : 'why.meeting_untitled', { cause: one.title })), h('small', null, ending(one.until))), tools({ layer: 'event', event: one.id })))),
       dismissed.length > 0 && h('h3', null, t('dismissed')),
       dismissed.length > 0 && h('ul', { class: 'layers' }, dismissed.map((signal) => h('li', null, mark(signal.status ? baseOf(signal) : 'dnd'),
-        h('div', null, h('strong', null, signal.kind === 'schedule' && SEGMENTS.includes(signal.title) ? t('segment.' + signal.title) : signal.title ?? signal.id), h('small', null, ending(signal.until))),
+        h('div', null, h('strong', null, signal.kind === 'schedule' && SEGMENTS.includes(signal.title) ? t('segment.' + signal.title) : signal.title ?? (has('untitled.' + signal.kind) ? t('untitled.' + signal.kind) : signal.id)), h('small', null, ending(signal.until))),
         button(t('count_again'), act(() => ask('DELETE', `${base}/signals/${signal.kind}/${encodeURIComponent(signal.id)}/dismissed`)), 'quiet')))));
   }
 

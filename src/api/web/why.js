@@ -15,7 +15,7 @@ export function why(layer) {
     case 'idle': return t(layer.cause === 'locked' ? 'why.locked' : since ? 'why.idle_since' : 'why.idle', values);
     case 'schedule': if (SEGMENTS.includes(layer.cause)) return t('hours.why', { cause: t('segment.' + layer.cause) });
     // falls through
-    case 'event': case 'calendar': return t('why.' + layer.layer, values);
+    case 'event': case 'calendar': return t('why.' + layer.layer + (layer.cause ? '' : '_untitled'), values);
     default: return !layer.source ? t('why.default') : t(since ? 'why.chosen_since' : 'why.chosen', { ...values, source: t('source.' + layer.source) });
   }
 }
