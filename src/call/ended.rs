@@ -9,7 +9,7 @@ use crate::transaction::Ms;
 /// How long an end is remembered at least: a 2xx is passed on for 64*T1 after the first one (RFC 6026
 /// §7.1), and an end is not older than its dialog.
 const REMEMBERED_MS: Ms = 64_000;
-/// The most ends remembered; beyond it the oldest are forgotten.
+/// So many of the latest ends are remembered, up to twice as many are kept.
 const LIMIT: usize = 100_000;
 
 type Dialogs = HashSet<u64, BuildHasherDefault<Identity>>;
@@ -27,7 +27,7 @@ pub(super) struct Ended {
 impl Ended {
     /// A dialog ended; the tags in either order.
     pub(super) fn remember(&mut self, key: u64, tags: [u64; 2], now: Ms) {
-        if now >= self.since + REMEMBERED_MS || self.recent.len() >= LIMIT / 2 {
+        if now >= self.since + REMEMBERED_MS || self.recent.len() >= LIMIT {
             std::mem::swap(&mut self.recent, &mut self.older);
             self.recent.clear();
             self.since = now;
@@ -79,12 +79,12 @@ mod tests {
     #[test]
     fn the_oldest_ends_give_way_at_the_limit() {
         let mut ended = Ended::default();
-        let last = LIMIT as u64 + 5;
+        let last = 2 * LIMIT as u64 + 5;
         for key in 0..=last {
             ended.remember(key, [1, 2], 0);
-            assert!(ended.recent.len() + ended.older.len() <= LIMIT);
+            assert!(ended.recent.len() + ended.older.len() <= 2 * LIMIT);
         }
         assert!(!ended.contains(4, [1, 2]));
-        assert!((last - LIMIT as u64 / 2..=last).all(|key| ended.contains(key, [1, 2])));
+        assert!((last - LIMIT as u64..=last).all(|key| ended.contains(key, [1, 2])));
     }
 }

@@ -255,7 +255,6 @@ fn without_leading_line_ends(datagram: &[u8]) -> Result<&[u8], Malformed> {
     }
 }
 
-/// Offsets fit: a message has at most `LARGEST_BYTES`.
 /// The value that most lines have after their colon: a blank before it, CRLF behind it.
 #[inline]
 fn usual_value(bytes: &[u8], after: &Range<usize>) -> Option<Range<usize>> {
@@ -267,6 +266,7 @@ fn usual_value(bytes: &[u8], after: &Range<usize>) -> Option<Range<usize>> {
     }
 }
 
+/// Offsets fit: a message has at most `LARGEST_BYTES`.
 #[inline]
 fn narrow(offset: usize) -> u32 {
     offset as u32
