@@ -164,12 +164,15 @@ pub(super) fn request(message: &Message<'_>, ident: &Written, checks: Checks) ->
     length(message, checks)
 }
 
-/// Whether each proxy that put its Via on the request took one from Max-Forwards.
+/// Whether each proxy that put its Via on the request took one from Max-Forwards. What the last
+/// hop made itself (a CANCEL, the ACK to a failure) has nothing to count down, and may have none:
+/// RFC 2543 knew no such header.
 fn is_counted_down(message: &Message<'_>) -> bool {
     let hops = message.values(Name::Via).count().saturating_sub(1);
     match message.max_forwards() {
         Ok(Some(left)) => hops == 0 || usize::from(left) + hops <= 70,
-        _ => false,
+        Ok(None) => hops == 0,
+        Err(_) => false,
     }
 }
 
@@ -295,6 +298,31 @@ mod tests {
         };
         assert_eq!(check(trying), Ok(()));
         assert_eq!(check(|t| t.replace("Content-Length: 3\r\n", "")), Ok(()));
+    }
+
+    #[test]
+    fn what_a_hop_made_itself_is_not_counted_down() {
+        let via = "Via: SIP/2.0/UDP 127.0.0.9;branch=z9hG4bKp\r\n";
+        let cases = [
+            ("CANCEL", 1, "", true),
+            ("CANCEL", 1, "Max-Forwards: 70\r\n", true),
+            ("INVITE", 2, "Max-Forwards: 69\r\n", true),
+            ("INVITE", 2, "Max-Forwards: 70\r\n", false),
+            ("INVITE", 2, "", false),
+            ("CANCEL", 1, "Max-Forwards: x\r\n", false),
+        ];
+        for (method, vias, limit, is_right) in cases {
+            let id = String::from_utf8(ident().to_vec()).unwrap();
+            let text = format!(
+                "{method} sip:a@x SIP/2.0\r\n{}{limit}From: <sip:b@x>;tag={id}\r\nTo: <sip:a@x>\r\n\
+                 Call-ID: {id}\r\nCSeq: 1 {method}\r\n\r\n",
+                via.repeat(vias)
+            );
+            let mut index = Index::new();
+            let message = index.parse(text.as_bytes()).unwrap();
+            let checked = request(&message, &ident(), Checks::ALL);
+            assert_eq!(checked.is_ok(), is_right, "{text}");
+        }
     }
 
     #[test]

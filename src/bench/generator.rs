@@ -142,6 +142,7 @@ impl Generator {
         let Some((slot, call)) = self.calls.take() else {
             self.failed += 1;
             self.tally.counts.not_placed += u64::from(is_measured);
+            self.tally.counts.failed_outside += u64::from(!is_measured);
             return;
         };
         let Some(item) = self.plan.items.get(usize::from(item_index)) else {
@@ -291,6 +292,8 @@ impl Generator {
         let outcome = self.tally.outcomes.get_mut(usize::from(call.item));
         if call.is_measured {
             counts.retransmitted_calls += u64::from(call.is_retransmitted);
+            let has_rung_on = call.has_rung && end == End::TimedOut;
+            counts.rang_on += u64::from(has_rung_on && call.stage == Stage::Proceeding);
             match end {
                 End::TimedOut => counts.timed_out += 1,
                 End::WrongStatus => counts.wrong_status += 1,
@@ -299,6 +302,8 @@ impl Generator {
             }
             let waited_ns = now_ns.saturating_sub(call.request_due_ns);
             counts.late += u64::from(is_right && waited_ns > late_ns);
+        } else {
+            counts.failed_outside += u64::from(!is_right);
         }
         self.right += u64::from(is_right);
         self.failed += u64::from(!is_right);

@@ -42,7 +42,9 @@ counters! {
     wrong_status "failed: another final status than the scenario wants";
     wrong_message "failed: a message was not as it must be";
     timed_out "failed: no answer in time";
+    rang_on "of these, those that rang and were not answered";
     not_placed "failed: all slots were taken by calls still open";
+    failed_outside "failed besides, due before or after the measured interval";
     retransmitted_calls "calls of which a message had to be sent again";
     invites_again "INVITEs sent again (timer A)";
     requests_again "BYEs, CANCELs and REGISTERs sent again (timer E)";

@@ -55,6 +55,25 @@ fn silence_is_retransmitted_by_the_timers_and_ends_in_a_timeout() {
 }
 
 #[test]
+fn what_rings_on_is_told_and_cancelled_and_what_fails_outside_the_interval_too() {
+    for is_measured in [true, false] {
+        let mut stage = Stage::new(plan(Scenario::Voicemail, "anna"));
+        stage.generator.set_measuring(is_measured);
+        let mut has_cancelled = false;
+        // The server sends it to the callee, who lets it ring: voicemail is to answer.
+        stage.call(&mut |text| Some(text));
+        stage.pass(70_000, &mut |text| {
+            has_cancelled |= text.starts_with("CANCEL");
+            Some(text)
+        });
+        let (counts, told) = (stage.counts(), u64::from(is_measured));
+        assert!(has_cancelled);
+        assert_eq!((counts.timed_out, counts.rang_on), (told, told));
+        assert_eq!(counts.failed_outside, 1 - told);
+    }
+}
+
+#[test]
 fn over_tcp_nothing_is_sent_again() {
     let mut plan = plan(Scenario::Redirect, "redirect1");
     plan.transport = Transport::Tcp;

@@ -139,9 +139,7 @@ impl Bench {
     fn verdict(&self, document: &Document) -> Outcome {
         let limit = self.max_failed_percent();
         if document.count("placed") == 0 {
-            return Err(CliError::failed(
-                "no call was placed in the measured interval",
-            ));
+            return Err(CliError::failed(nothing_placed(document)));
         }
         if document.failed_percent > limit {
             return Err(CliError::failed(format!(
@@ -155,6 +153,19 @@ impl Bench {
     fn max_failed_percent(&self) -> f64 {
         let usual = if self.load.ramp { 0.1 } else { 0.0 };
         self.checks.max_failures.unwrap_or(usual)
+    }
+}
+
+/// Why a run has no call to tell of, and what to do.
+fn nothing_placed(document: &Document) -> String {
+    let failed = document.count("failed_outside");
+    match failed {
+        0 => "no call was placed in the measured interval: let it last longer (--duration)"
+            .to_owned(),
+        _ => format!(
+            "no call was placed in the measured interval, as those before it held the window: {failed} of them \
+             failed. Play one of them: --count 1 --warm-up 0s --show 4"
+        ),
     }
 }
 

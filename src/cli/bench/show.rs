@@ -199,6 +199,13 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
             "calls could not be placed, as too many were still open: see --max-open".to_owned(),
         );
     }
+    if document.count("rang_on") > 0 {
+        warnings.push(
+            "calls rang and nobody answered: did they arrive where their scenario wants them \
+             (--callee, --voicemail, --forward-to)?"
+                .to_owned(),
+        );
+    }
     if document.open_at_end > 0 && document.load.rate.is_some() && document.interrupted {
         warnings.push(format!(
             "{} calls were open at the end",
