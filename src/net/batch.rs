@@ -162,6 +162,18 @@ impl Receiver {
         Ok(0)
     }
 
+    /// The beginning of each datagram of the last batch.
+    pub(super) fn heads(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.received).map(|slot| {
+            // SAFETY: the slot lies inside the areas; the kernel filled `length` bytes of its vectors,
+            // head first, and `self` is borrowed while the result is used.
+            unsafe {
+                let length = ((*self.headers.at(slot)).msg_len as usize).min(HEAD);
+                std::slice::from_raw_parts(self.heads.at(slot * HEAD), length)
+            }
+        })
+    }
+
     /// One datagram of the last batch; `None` behind its end, or where the source is no address.
     pub(super) fn get(&mut self, slot: usize) -> Option<Datagram<'_>> {
         if slot >= self.received {

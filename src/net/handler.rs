@@ -4,6 +4,8 @@ use crate::engine::{Engine, Handled, Input, Now, Outbox, Source};
 
 /// What a shard hosts; the [`Engine`], and in tests anything that answers.
 pub trait Handler {
+    /// These messages will come next; see [`Engine::expect`].
+    fn expect<'m>(&self, _messages: impl Iterator<Item = &'m [u8]>) {}
     /// Takes one input; see [`Engine::handle`].
     fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled;
     /// Fires what is due; see [`Engine::handle_timeouts`].
@@ -29,6 +31,10 @@ pub trait Handler {
 }
 
 impl Handler for Engine {
+    fn expect<'m>(&self, messages: impl Iterator<Item = &'m [u8]>) {
+        Self::expect(self, messages);
+    }
+
     fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled {
         Self::handle(self, now, input, out)
     }

@@ -60,6 +60,7 @@ where
             source,
         };
         let api = start_api(Arc::clone(&server), told).await.map_err(failed)?;
+        take_small_pages();
         say(&ready_line(&server, api.address));
         tracing::info!(listeners = listeners(&server), api = %api.address, "ready");
         let result = signals.serve_until_end(&server).await;
@@ -73,6 +74,16 @@ where
     runtime.shutdown_timeout(LOOK);
     tracing::info!("ended");
     result
+}
+
+/// What the directory was loaded into may be huge pages (2 MB), of which reading is faster. What calls
+/// take from now on shall not be: the kernel clears a page when it is first touched, in the middle of
+/// some call, and where a virtual machine has given free memory back, its host does so as well, for
+/// milliseconds.
+fn take_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "the kernel may use huge pages for what calls take");
+    }
 }
 
 /// The line that tells scripts that the server is ready:

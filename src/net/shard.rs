@@ -34,6 +34,8 @@ const PASSES: usize = 16;
 /// After a batch of so many datagrams the next ones have mostly come while it was handled: they are
 /// taken at once. Asking for them costs less than asking whether there are any.
 const EAGER: usize = 8;
+/// Of a batch of so many datagrams, what is known of the callees is asked for before the first is handled.
+const FORESIGHT: usize = 4;
 /// What a full buffer counts for while losses cannot be told: as if so many of a batch were lost.
 const DEEP_LOSS: u64 = BATCH as u64 / 8;
 /// How many destinations that cannot be reached are remembered between two batches.
@@ -368,6 +370,9 @@ impl<H: Handler> Shard<H> {
         }
         self.core.count_received(count);
         exchange.waiting.looked(listener, now, count == BATCH);
+        if count >= FORESIGHT {
+            self.core.engine.expect(exchange.receiver.heads());
+        }
         for slot in 0..count {
             if let Some(datagram) = exchange.receiver.get(slot) {
                 let bytes = datagram.bytes;

@@ -28,8 +28,8 @@ pub struct Handle(pub(super) u32);
 
 /// Every subscriber, for reading at any time from any thread.
 pub struct Directory {
-    index: ArcSwap<Index>,
-    records: Records,
+    pub(super) index: ArcSwap<Index>,
+    pub(super) records: Records,
     count: AtomicUsize,
     end: AtomicUsize,
     writer: Mutex<Writer>,

@@ -12,6 +12,7 @@ use foldhash::quality::FoldHasher;
 
 use super::directory::Handle;
 use super::numbers::KEY_LIMIT_BYTES;
+use super::warm::fetch;
 
 /// Keys up to this length are compared without leaving the slot.
 const INLINE_BYTES: usize = 27;
@@ -86,6 +87,23 @@ impl Index {
             (slot.matches(first, &packed)
                 && (!packed.is_long || long_keys.has_key(handle_of(first), key)))
             .then(|| Some(handle_of(first)))
+        })?
+    }
+
+    /// Asks for the slot where the search for a key begins.
+    pub(super) fn warm(&self, packed: &Packed) {
+        if let Some(slot) = self.probe(packed.hash).next() {
+            fetch(slot);
+        }
+    }
+
+    /// The handle of a short key.
+    pub(super) fn find_short(&self, packed: &Packed) -> Option<Handle> {
+        let mut slots = self.probe(packed.hash);
+        slots.find_map(|slot| match slot.word(0, Ordering::Acquire) {
+            EMPTY => Some(None),
+            first if slot.matches(first, packed) => Some(Some(handle_of(first))),
+            _ => None,
         })?
     }
 

@@ -45,6 +45,7 @@ mod stored;
 pub mod targets;
 mod validate;
 pub mod visibility;
+mod warm;
 mod warnings;
 mod writer;
 

@@ -15,6 +15,7 @@ use super::own::{BaseStatus, OwnName};
 use super::password::PasswordWish;
 use super::settings::Rules;
 use super::visibility::Visibility;
+use super::warm::fetch;
 use crate::auth::Credentials;
 
 /// Between the aliases in the packed text; no alias contains it.
@@ -148,6 +149,19 @@ impl Profile {
 
     pub(super) fn is_vacant(&self) -> bool {
         self.id_end == 0
+    }
+
+    /// Asks for what a decision reads: the profile itself, then what it names, then what that names.
+    pub(super) fn warm(&self, step: u8) {
+        match (step, &self.more) {
+            (0, _) => fetch(self),
+            (1, more) => {
+                fetch(&*self.text);
+                more.iter().for_each(|more| fetch(&**more));
+            }
+            (_, Some(more)) => more.rules.iter().for_each(Rules::warm),
+            (_, None) => {}
+        }
     }
 
     /// The id as it was written.

@@ -9,6 +9,7 @@ use super::directory::Handle;
 use super::index::LongKeys;
 use super::model::Status;
 use super::profile::Profile;
+use super::warm::fetch;
 
 /// How many subscribers a directory holds at most.
 pub const SUBSCRIBER_LIMIT: usize = CHUNK * CHUNKS;
@@ -139,6 +140,14 @@ impl Records {
         self.slot(handle)
             .map(ArcSwap::load)
             .filter(|profile| !profile.is_vacant())
+    }
+
+    /// Asks for a record.
+    pub(super) fn warm(&self, handle: Handle) {
+        if let (Some(word), Some(slot)) = (self.word(handle), self.slot(handle)) {
+            fetch(word);
+            fetch(slot);
+        }
     }
 
     pub(super) fn full(&self, handle: Handle) -> Option<Arc<Profile>> {

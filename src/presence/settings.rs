@@ -7,6 +7,7 @@ use super::model::{Action, CallerClass, Chat, ClassRule, Rule, Settings, Status,
 use super::numbers::{NumberPlan, SmallBuf, is_number};
 use super::own::OwnName;
 use super::validate::split_scheme;
+use super::warm::fetch;
 
 /// Where a forwarded call goes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -102,6 +103,13 @@ const LAYERS: [Layer; 6] = [
     Layer::Of(Status::Dnd),
     Layer::Of(Status::InCall),
 ];
+
+impl Rules {
+    /// Asks for the rules.
+    pub(super) fn warm(&self) {
+        fetch(&*self.entries);
+    }
+}
 
 impl Target {
     /// Parses a target that a document may contain.

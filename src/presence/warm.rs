@@ -1,0 +1,90 @@
+//! What routing will read of several users, asked for ahead: their waits for memory overlap.
+//!
+//! With many subscribers each look at one misses the cache half a dozen times, one after the other, as
+//! each place names the next. Here each step is taken for all users before the next one.
+
+use smallvec::SmallVec;
+
+use super::directory::{Directory, Handle};
+
+/// How many users are warmed at once.
+pub(crate) const AT_ONCE: usize = 64;
+/// What a line of the cache holds, bytes.
+const LINE: usize = 64;
+
+impl Directory {
+    /// Asks for what a decision reads of whoever has one of these keys. Changes nothing.
+    pub fn warm<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        let index = self.index.load();
+        let mut packed: SmallVec<[_; AT_ONCE]> = SmallVec::new();
+        packed.extend(keys.take(AT_ONCE).filter_map(|key| index.pack(key)));
+        for key in &packed {
+            index.warm(key);
+        }
+        let mut handles: SmallVec<[Handle; AT_ONCE]> = SmallVec::new();
+        handles.extend(packed.iter().filter_map(|key| index.find_short(key)));
+        for handle in &handles {
+            self.records.warm(*handle);
+        }
+        for step in 0..3 {
+            for handle in &handles {
+                if let Some(profile) = self.profile_guard(*handle) {
+                    profile.warm(step);
+                }
+            }
+        }
+    }
+}
+
+/// Asks for the lines in which a value stands; nobody waits for them.
+#[inline]
+pub(super) fn fetch<T: ?Sized>(value: &T) {
+    let start = std::ptr::from_ref(value).cast::<u8>();
+    for offset in (0..size_of_val(value)).step_by(LINE) {
+        fetch_line(start.wrapping_add(offset));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[expect(
+    unsafe_code,
+    reason = "asking for a line reads nothing and never faults"
+)]
+fn fetch_line(place: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    // SAFETY: x86-64 has the instruction, and it may name any place.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fetch_line(_: *const u8) {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::Subscriber;
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn warming_finds_whom_a_call_finds_and_takes_any_key() {
+        let directory = Directory::new(7);
+        for number in 0..500 {
+            let subscriber = Subscriber {
+                id: format!("u{number}").into(),
+                ..Subscriber::default()
+            };
+            directory.put(&subscriber, &sample::plan()).unwrap();
+        }
+        let keys: Vec<_> = (0..600).map(|number| format!("u{number}")).collect();
+        let index = directory.index.load();
+        for key in &keys {
+            let packed = index.pack(key.as_bytes()).unwrap();
+            assert_eq!(index.find_short(&packed), directory.find(key.as_bytes()));
+        }
+        let strange: [&[u8]; 4] = [b"", b"\0\xff", &[b'x'; 27], &[b'x'; 500]];
+        let all = keys.iter().map(|key| key.as_bytes()).chain(strange);
+        directory.warm(all.clone());
+        directory.warm(all.rev());
+    }
+}
