@@ -217,3 +217,32 @@ fn dispatch(proxy: &mut Proxy, arrival: &Arrival, message: Message<'_>) {
         Start::Response { .. } => proxy.handle_response(arrival, message),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_called_is_told_at_a_glance_or_not_at_all() {
+        for (message, user) in [
+            (
+                &b"INVITE sip:bob@example.com SIP/2.0\r\n"[..],
+                Some(&b"bob"[..]),
+            ),
+            (
+                b"INVITE sip:+4930123;phone-context=x@example.com SIP/2.0",
+                Some(b"+4930123"),
+            ),
+            (b"INVITE sip:bob:secret@example.com SIP/2.0", Some(b"bob")),
+            (b"INVITE sip:bo", None),
+            (
+                b"INVITE sip:a-name-that-is-longer-than-a-slot@example.com",
+                None,
+            ),
+            (b"ACK sip:bob@example.com SIP/2.0", None),
+            (b"", None),
+        ] {
+            assert_eq!(called_user(message), user);
+        }
+    }
+}

@@ -639,6 +639,20 @@ mod tests {
     }
 
     #[test]
+    fn the_heads_of_a_batch_are_its_datagrams_as_far_as_they_reach() {
+        let (socket, peer, local) = pair("127.0.0.1");
+        let datagrams: [&[u8]; 4] = [b"", b"INVITE", &[7; HEAD], &[8; HEAD + 500]];
+        for bytes in datagrams {
+            peer.send_to(bytes, local).unwrap();
+        }
+        let mut receiver = Receiver::new();
+        assert_eq!(receiver.heads().count(), 0);
+        assert_eq!(receiver.receive(socket.as_fd(), false).unwrap(), 4);
+        let expected = datagrams.map(|bytes| &bytes[..bytes.len().min(HEAD)]);
+        assert_eq!(receiver.heads().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
     fn the_kernel_tells_when_a_datagram_came_where_it_is_asked() {
         let (socket, peer, local) = pair("127.0.0.1");
         let mut receiver = Receiver::new();
