@@ -12,16 +12,17 @@ use crate::transaction::{InviteServer, Ms, Wheel};
 impl Proxy {
     /// Everything that is due by now.
     pub fn handle_timeouts(&mut self) {
-        let mut due = Vec::new();
+        let mut due = std::mem::take(&mut self.scratch.due);
         self.wheel
             .fire(self.now.ms, |_: &mut Wheel<Owner>, at, owner| {
                 due.push((at, owner))
             });
-        for (at, owner) in due {
+        // Most of these have not been touched for seconds: looked at one after the other before the
+        // first is woken, their waits for memory overlap.
+        due.retain(|(at, owner)| self.still_waits(*owner, *at));
+        for (at, owner) in due.drain(..) {
             if at > self.now.ms {
-                if self.still_waits(owner, at) {
-                    self.wheel.insert(at, owner);
-                }
+                self.wheel.insert(at, owner);
                 continue;
             }
             match owner {
@@ -36,9 +37,10 @@ impl Proxy {
                 Owner::Code(call_key) => self.wake_code(call_key),
             }
         }
+        self.scratch.due = due;
     }
 
-    /// Whether somebody still wants to be woken at a time that is to come.
+    /// Whether somebody still wants to be woken at that time, for which the wheel has an entry.
     fn still_waits(&self, owner: Owner, at: Ms) -> bool {
         match owner {
             Owner::Invite(key) => self.invites.armed(key) == Some(at),
