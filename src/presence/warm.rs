@@ -71,7 +71,7 @@ mod tests {
         let directory = Directory::new(7);
         for number in 0..500 {
             let subscriber = Subscriber {
-                id: format!("u{number}").into(),
+                id: format!("u{number}"),
                 ..Subscriber::default()
             };
             directory.put(&subscriber, &sample::plan()).unwrap();
