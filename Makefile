@@ -19,7 +19,7 @@ help: ## this list
 build: ## the release binary, target/release/pointsman
 	cargo build --release
 
-pgo: ## the same, laid out by a profile of its own calls: target/pgo/pointsman, a quarter less CPU of its own
+pgo: ## the same, laid out by a profile of its own calls: target/pgo/pointsman
 	benches/pgo/run
 
 demo: ## calls to colleagues in each status, over real SIP on loopback
