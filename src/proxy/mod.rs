@@ -191,7 +191,6 @@ struct Scratch {
     record: Vec<u8>,
     closed: Vec<u8>,
     stored: Index,
-    due: Vec<(Ms, Owner)>,
 }
 
 impl Proxy {

@@ -12,7 +12,7 @@ use crate::transaction::{InviteServer, Ms, Wheel};
 impl Proxy {
     /// Everything that is due by now.
     pub fn handle_timeouts(&mut self) {
-        let mut due = std::mem::take(&mut self.scratch.due);
+        let mut due = Vec::new();
         self.wheel
             .fire(self.now.ms, |_: &mut Wheel<Owner>, at, owner| {
                 due.push((at, owner))
@@ -20,7 +20,7 @@ impl Proxy {
         // Most of these have not been touched for seconds: looked at one after the other before the
         // first is woken, their waits for memory overlap.
         due.retain(|(at, owner)| self.still_waits(*owner, *at));
-        for (at, owner) in due.drain(..) {
+        for (at, owner) in due {
             if at > self.now.ms {
                 self.wheel.insert(at, owner);
                 continue;
@@ -37,7 +37,6 @@ impl Proxy {
                 Owner::Code(call_key) => self.wake_code(call_key),
             }
         }
-        self.scratch.due = due;
     }
 
     /// Whether somebody still wants to be woken at that time, for which the wheel has an entry.
