@@ -104,7 +104,7 @@ impl Engine {
 
     /// These messages will be handled next: what is known of those they call is asked for, so that
     /// nothing has to wait for memory then. Changes nothing.
-    pub fn expect<'m>(&self, messages: impl Iterator<Item = &'m [u8]>) {
+    pub fn foresee<'m>(&self, messages: impl Iterator<Item = &'m [u8]>) {
         self.shared.directory.warm(messages.filter_map(called_user));
     }
 

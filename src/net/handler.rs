@@ -4,8 +4,8 @@ use crate::engine::{Engine, Handled, Input, Now, Outbox, Source};
 
 /// What a shard hosts; the [`Engine`], and in tests anything that answers.
 pub trait Handler {
-    /// These messages will come next; see [`Engine::expect`].
-    fn expect<'m>(&self, _messages: impl Iterator<Item = &'m [u8]>) {}
+    /// These messages will come next; see [`Engine::foresee`].
+    fn foresee<'m>(&self, _messages: impl Iterator<Item = &'m [u8]>) {}
     /// Takes one input; see [`Engine::handle`].
     fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled;
     /// Fires what is due; see [`Engine::handle_timeouts`].
@@ -31,8 +31,8 @@ pub trait Handler {
 }
 
 impl Handler for Engine {
-    fn expect<'m>(&self, messages: impl Iterator<Item = &'m [u8]>) {
-        Self::expect(self, messages);
+    fn foresee<'m>(&self, messages: impl Iterator<Item = &'m [u8]>) {
+        Self::foresee(self, messages);
     }
 
     fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) -> Handled {

@@ -79,14 +79,26 @@ impl Index {
     #[inline]
     pub(super) fn find(&self, key: &[u8], long_keys: &impl LongKeys) -> Option<Handle> {
         let packed = self.pack(key)?;
+        self.search(&packed, |handle| {
+            !packed.is_long || long_keys.has_key(handle, key)
+        })
+    }
+
+    /// The handle of a prepared key. Of a long one the table has the beginning and the hash only:
+    /// there `is_right` decides.
+    #[inline]
+    pub(super) fn search(
+        &self,
+        packed: &Packed,
+        is_right: impl Fn(Handle) -> bool,
+    ) -> Option<Handle> {
         self.probe(packed.hash).find_map(|slot| {
             let first = slot.word(0, Ordering::Acquire);
             if first == EMPTY {
                 return Some(None);
             }
-            (slot.matches(first, &packed)
-                && (!packed.is_long || long_keys.has_key(handle_of(first), key)))
-            .then(|| Some(handle_of(first)))
+            (slot.matches(first, packed) && is_right(handle_of(first)))
+                .then(|| Some(handle_of(first)))
         })?
     }
 
@@ -95,16 +107,6 @@ impl Index {
         if let Some(slot) = self.probe(packed.hash).next() {
             fetch(slot);
         }
-    }
-
-    /// The handle of a short key.
-    pub(super) fn find_short(&self, packed: &Packed) -> Option<Handle> {
-        let mut slots = self.probe(packed.hash);
-        slots.find_map(|slot| match slot.word(0, Ordering::Acquire) {
-            EMPTY => Some(None),
-            first if slot.matches(first, packed) => Some(Some(handle_of(first))),
-            _ => None,
-        })?
     }
 
     /// Publishes a key that is not in the table. Only one thread may write at a time. False when

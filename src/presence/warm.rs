@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::directory::{Directory, Handle};
 
 /// How many users are warmed at once.
-pub(crate) const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 64;
 /// What a line of the cache holds, bytes.
 const LINE: usize = 64;
 
@@ -22,7 +22,7 @@ impl Directory {
             index.warm(key);
         }
         let mut handles: SmallVec<[Handle; AT_ONCE]> = SmallVec::new();
-        handles.extend(packed.iter().filter_map(|key| index.find_short(key)));
+        handles.extend(packed.iter().filter_map(|key| index.search(key, |_| true)));
         for handle in &handles {
             self.records.warm(*handle);
         }
@@ -80,7 +80,8 @@ mod tests {
         let index = directory.index.load();
         for key in &keys {
             let packed = index.pack(key.as_bytes()).unwrap();
-            assert_eq!(index.find_short(&packed), directory.find(key.as_bytes()));
+            let found = index.search(&packed, |_| true);
+            assert_eq!(found, directory.find(key.as_bytes()));
         }
         let strange: [&[u8]; 4] = [b"", b"\0\xff", &[b'x'; 27], &[b'x'; 500]];
         let all = keys.iter().map(|key| key.as_bytes()).chain(strange);
