@@ -1,12 +1,15 @@
 //! `bench` as a stranger runs it: the real binary, against itself and against the real server.
-#![expect(clippy::disallowed_methods, reason = "free ports are looked for")]
+#![expect(clippy::disallowed_methods, reason = "a silent port is played")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod network;
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use network::Network;
 use serde_json::Value;
 
 const SUBSCRIBERS: &str = concat!(
@@ -44,12 +47,8 @@ fn document(output: &Output, code: i32) -> Value {
     serde_json::from_str(&out).unwrap()
 }
 
-fn free_port() -> SocketAddr {
-    UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-}
+/// Where nobody listens.
+const NOBODY: &str = "127.0.0.1:9";
 
 /// A running server with some subscribers; dropping it kills it.
 struct Server {
@@ -58,13 +57,14 @@ struct Server {
     sip: SocketAddr,
     callee: SocketAddr,
     voicemail: SocketAddr,
+    _network: Network,
 }
 
 impl Server {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (callee, voicemail) = (free_port(), free_port());
-        let sip = free_port();
+        let network = Network::claim();
+        let [sip, callee, voicemail] = [1, 2, 3].map(|n| SocketAddr::new(network.host(n), 5060));
         let config = directory.path().join("pointsman.toml");
         let text = format!(
             "[store]\npath = {:?}\n[api]\nlisten = \"127.0.0.1:0\"\n[sip]\n\
@@ -94,6 +94,7 @@ impl Server {
             sip,
             callee,
             voicemail,
+            _network: network,
         }
     }
 
@@ -247,14 +248,13 @@ fn runs_are_written_compared_and_laid_beside_each_other() {
 
 #[test]
 fn what_cannot_work_is_said_within_seconds() {
-    let nobody = free_port().to_string();
-    let output = bench(&["--server", &nobody]);
+    let output = bench(&["--server", NOBODY]);
     assert_eq!(output.status.code(), Some(3));
     assert!(
         text(&output.stderr).contains("nothing answers at"),
         "{output:?}"
     );
-    let output = bench(&["--server", &nobody, "--transport", "tcp"]);
+    let output = bench(&["--server", NOBODY, "--transport", "tcp"]);
     assert_eq!(output.status.code(), Some(3));
     // Somebody has the port, and says nothing.
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -631,11 +631,7 @@ fn check_config_names_line_and_key() {
 
 #[test]
 fn without_a_server_the_address_is_told_and_what_to_do() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let api = format!("http://{free}");
+    let api = "http://127.0.0.1:9";
     for arguments in [
         &["calls"][..],
         &["watch"],
@@ -644,7 +640,7 @@ fn without_a_server_the_address_is_told_and_what_to_do() {
     ] {
         let output = Command::new(BINARY)
             .args(arguments)
-            .args(["--api", &api])
+            .args(["--api", api])
             .output();
         let answer = Answer::from(output.unwrap());
         assert_eq!(answer.code, 3, "{arguments:?}: {}", answer.stderr);

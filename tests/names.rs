@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod network;
+
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, NAPTR, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record};
+use network::Network;
 
 /// How long anything may take on a machine that is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -497,10 +500,8 @@ fn dnsmasq_says_where_the_pbx_is() {
         return;
     }
     let pbx = System::new();
-    let free = UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let network = Network::claim();
+    let at = SocketAddr::new(network.host(1), 5300);
     let child = Command::new("dnsmasq")
         .args([
             "--keep-in-foreground",
@@ -508,13 +509,9 @@ fn dnsmasq_says_where_the_pbx_is() {
             "--no-resolv",
             "--no-hosts",
         ])
-        .args([
-            "--listen-address=127.0.0.1",
-            "--bind-interfaces",
-            "--pid-file",
-            "--user=root",
-        ])
-        .arg(format!("--port={}", free.port()))
+        .args(["--bind-interfaces", "--pid-file", "--user=root"])
+        .arg(format!("--listen-address={}", at.ip()))
+        .arg(format!("--port={}", at.port()))
         .arg("--local=/pbx.test/")
         .arg("--naptr-record=pbx.test,10,10,s,SIP+D2U,,_sip._udp.pbx.test")
         .arg(format!(
@@ -528,6 +525,6 @@ fn dnsmasq_says_where_the_pbx_is() {
         .spawn()
         .unwrap();
     let _dnsmasq = Dnsmasq(child);
-    let mut server = Server::start(free, "next_hop = \"sip:pbx.test\"");
+    let mut server = Server::start(at, "next_hop = \"sip:pbx.test\"");
     server.call_until(&pbx, "101");
 }

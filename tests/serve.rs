@@ -25,6 +25,7 @@ struct Site {
 /// A running server; dropping it kills it.
 struct Server {
     child: Child,
+    log: PathBuf,
     _stdout: BufReader<ChildStdout>,
     sip: SocketAddr,
     api: SocketAddr,
@@ -62,7 +63,10 @@ impl Site {
     }
 
     fn serve(&self) -> Server {
-        let mut child = self.command().spawn().unwrap();
+        let log = self.directory.path().join("log");
+        let mut command = self.command();
+        command.stderr(std::fs::File::create(&log).unwrap());
+        let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut ready = String::new();
         stdout.read_line(&mut ready).unwrap();
@@ -77,6 +81,7 @@ impl Site {
         let (sip, api) = (after("sip=udp:"), after("api=http://"));
         Server {
             child,
+            log,
             _stdout: stdout,
             sip,
             api,
@@ -122,16 +127,14 @@ impl Server {
         assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
     }
 
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
     /// Waits for the end; the exit code and the log.
     fn ended(mut self) -> (Option<i32>, String) {
-        let mut log = String::new();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut log)
-            .unwrap();
-        (self.child.wait().unwrap().code(), log)
+        let code = self.child.wait().unwrap().code();
+        (code, self.log())
     }
 }
 
@@ -204,6 +207,7 @@ fn a_server_starts_reloads_and_ends() {
 
     site.write("dnd_status = 700");
     server.signal("HUP");
+    until(|| server.log().contains("the running configuration stays"));
     let answer = server.http("POST /api/v1/reload", "");
     assert!(
         answer.contains("dnd_status") && answer.contains("480, 486, 603"),
@@ -237,7 +241,6 @@ fn a_server_starts_reloads_and_ends() {
         (&call["status"], &call["decision"]),
         (&480.into(), &"reject".into())
     );
-    assert!(log.contains("the running configuration stays"), "{log}");
 }
 
 #[test]

@@ -15,6 +15,8 @@
 )]
 
 mod logind;
+#[path = "../network/mod.rs"]
+mod network;
 mod server;
 mod tls;
 

@@ -1,12 +1,14 @@
 //! A real server with Anna.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::network::Network;
 
 /// How long anything that should happen at once may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -17,24 +19,25 @@ pub struct Server {
     child: Child,
     folder: TempDir,
     pub api: String,
+    _network: Network,
 }
 
 impl Server {
     pub fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
+        let network = Network::claim();
+        let address = SocketAddr::new(network.host(1), 8080);
         let text = format!(
             "[store]\npath = {:?}\n[api]\nlisten = \"{address}\"\nadmin_token = \"{ADMIN}\"\n\
              [sip]\nlisten = [\"udp:127.0.0.1:0\"]\nshards = 1\n[shutdown]\ngrace_s = 0\n",
             folder.path().join("store")
         );
         std::fs::write(folder.path().join("pointsman.toml"), text).unwrap();
-        drop(free);
         let server = Self {
             child: run(&folder),
             folder,
             api: format!("http://{address}"),
+            _network: network,
         };
         server.send("POST", "subscribers", &json!({"id": "anna"}));
         server

@@ -27,6 +27,8 @@ mod diverting;
 mod failing;
 mod handshaking;
 mod losing;
+#[path = "../network/mod.rs"]
+mod network;
 mod phone;
 mod phones;
 mod probing;

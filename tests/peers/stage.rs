@@ -1,6 +1,6 @@
 //! One test's world: a server of its own, and addresses of its own for everybody around it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::certificates;
+use crate::network::Network;
 use crate::server::Server;
 use crate::sipp::{Log, Role, Seen, Sipp};
 use crate::wait::{until, until_true};
@@ -32,32 +33,6 @@ pub fn bob(status: &str, settings: &str) -> String {
         '}',
         &format!(r#","status":"{status}","settings":{settings}}}"#),
     )
-}
-
-/// Addresses 127.x.y.* that no other test uses.
-struct Network {
-    octets: [u8; 2],
-    _claim: UdpSocket,
-}
-
-impl Network {
-    fn claim() -> Self {
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        let start = std::process::id() as u16;
-        loop {
-            let number = start.wrapping_mul(97) ^ NEXT.fetch_add(1, Ordering::Relaxed);
-            let octets = [(number >> 8) as u8 | 1, number as u8];
-            let ip = Ipv4Addr::new(127, octets[0], octets[1], 254);
-            if let Ok(_claim) = UdpSocket::bind((ip, 9)) {
-                return Self { octets, _claim };
-            }
-        }
-    }
-
-    fn host(&self, last: u8) -> IpAddr {
-        let [second, third] = self.octets;
-        IpAddr::V4(Ipv4Addr::new(127, second, third, last))
-    }
 }
 
 /// The server with everybody around it.
