@@ -56,7 +56,7 @@ impl Proxy {
         if let Some(story) = self.story_of(key) {
             story.outcome = outcome;
             told_before = story.reasons.len();
-            story.reasons.extend(decision.reasons.iter().cloned());
+            story.reasons.extend(decision.reasons);
         }
         let carried = self.do_plan(key, decision.plan, source, routed);
         match carried {

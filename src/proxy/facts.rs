@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use smallvec::SmallVec;
 
 use crate::presence::Handle;
-use crate::routing::{CallerClass, Reason};
+use crate::routing::{CallerClass, Reasons};
 
 /// What was done with an INVITE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ pub struct Trace {
     /// What was done.
     pub outcome: Outcome,
     /// Why, in the order it was found.
-    pub reasons: SmallVec<[Reason; 4]>,
+    pub reasons: Reasons,
     /// The final status that the caller got.
     pub status: u16,
     /// From the INVITE to the final response, milliseconds.

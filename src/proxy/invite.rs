@@ -12,7 +12,7 @@ use super::policy::Policy;
 use super::target::Target;
 use super::token::FlowToken;
 use crate::presence::{Handle, Mark};
-use crate::routing::{Divert, Failure, History, Mode, Reason};
+use crate::routing::{Divert, Failure, History, Mode, Reasons};
 use crate::transaction::{Due, InviteClient, InviteServer, Ms, NonInviteClient, soonest};
 
 /// One INVITE between upstream and its branches.
@@ -63,7 +63,7 @@ pub(super) struct Story {
     pub first_ring_ms: Option<Ms>,
     pub source: SocketAddr,
     pub outcome: Outcome,
-    pub reasons: SmallVec<[Reason; 4]>,
+    pub reasons: Reasons,
     /// The target of the last diversion, as the next hop saw it.
     pub target: Box<[u8]>,
     /// The Session-Expires that we inserted, seconds; 0 where we did not (RFC 4028 §8.1).

@@ -9,7 +9,7 @@ use super::{InviteKey, Now, Proxy};
 use crate::call::{Entry, EntryKind};
 use crate::message::{Message, Reply, write_response};
 use crate::presence::Handle;
-use crate::routing::Rejection;
+use crate::routing::{Reasons, Rejection};
 
 /// A final response of our own making.
 pub(super) struct Final<'a> {
@@ -86,20 +86,25 @@ impl Proxy {
             return;
         };
         let last_callee = invite.branches.last().and_then(|branch| branch.callee);
-        let Some(story) = invite.story.take() else {
+        let Some(mut story) = invite.story.take() else {
             return;
         };
-        self.push_trace(&story, message, status);
         for (handle, kind) in noted(&story, status, rejection, last_callee) {
             self.note(handle, kind, &story, (message, status));
         }
         // A further 2xx of a fork opens a call too: the story stays with the context.
-        if let Some(invite) = self.invites.get_mut(key) {
-            invite.story = (status < 300).then_some(story);
+        if status < 300 {
+            self.push_trace(&story, story.reasons.clone(), message, status);
+            if let Some(invite) = self.invites.get_mut(key) {
+                invite.story = Some(story);
+            }
+        } else {
+            let reasons = std::mem::take(&mut story.reasons);
+            self.push_trace(&story, reasons, message, status);
         }
     }
 
-    fn push_trace(&self, story: &Story, message: &Message<'_>, status: u16) {
+    fn push_trace(&self, story: &Story, reasons: Reasons, message: &Message<'_>, status: u16) {
         let trace = Trace {
             at_unix_ms: story.invited_unix_ms,
             texts: TraceTexts::new([
@@ -112,7 +117,7 @@ impl Proxy {
             class: story.caller.class,
             callee: story.callee,
             outcome: story.outcome,
-            reasons: story.reasons.clone(),
+            reasons,
             status,
             setup_ms: short_ms(self.now.ms.saturating_sub(story.invited_ms)),
             ring_ms: story.ring_ms(self.now),
