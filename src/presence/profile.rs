@@ -151,17 +151,20 @@ impl Profile {
         self.id_end == 0
     }
 
-    /// Asks for what a decision reads: the profile itself, then what it names, then what that names.
-    pub(super) fn warm(&self, step: u8) {
-        match (step, &self.more) {
-            (0, _) => fetch(self),
-            (1, more) => {
-                fetch(&*self.text);
-                more.iter().for_each(|more| fetch(&**more));
-            }
-            (_, Some(more)) => more.rules.iter().for_each(Rules::warm),
-            (_, None) => {}
-        }
+    /// Asks for the profile itself, of what a decision reads.
+    pub(super) fn warm(&self) {
+        fetch(self);
+    }
+
+    /// Asks for what it names.
+    pub(super) fn warm_parts(&self) {
+        fetch(&*self.text);
+        self.more.iter().for_each(|more| fetch(&**more));
+    }
+
+    /// Asks for what that names.
+    pub(super) fn warm_rules(&self) {
+        self.rules().into_iter().for_each(Rules::warm);
     }
 
     /// The id as it was written.

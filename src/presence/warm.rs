@@ -6,6 +6,7 @@
 use smallvec::SmallVec;
 
 use super::directory::{Directory, Handle};
+use super::profile::Profile;
 
 /// How many users are warmed at once.
 const AT_ONCE: usize = 64;
@@ -26,10 +27,10 @@ impl Directory {
         for handle in &handles {
             self.records.warm(*handle);
         }
-        for step in 0..3 {
+        for warm in [Profile::warm, Profile::warm_parts, Profile::warm_rules] {
             for handle in &handles {
                 if let Some(profile) = self.profile_guard(*handle) {
-                    profile.warm(step);
+                    warm(&profile);
                 }
             }
         }

@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use smallvec::SmallVec;
-
 use crate::presence::Handle;
 use crate::routing::{CallerClass, Reasons};
 
