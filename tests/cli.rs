@@ -644,7 +644,7 @@ fn without_a_server_the_address_is_told_and_what_to_do() {
             .output();
         let answer = Answer::from(output.unwrap());
         assert_eq!(answer.code, 3, "{arguments:?}: {}", answer.stderr);
-        assert!(answer.stderr.contains(&api) && answer.stderr.contains("pointsman serve"));
+        assert!(answer.stderr.contains(api) && answer.stderr.contains("pointsman serve"));
     }
     let usage: Answer = Command::new(BINARY).arg("clals").output().unwrap().into();
     assert_eq!(usage.code, 2);

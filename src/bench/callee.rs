@@ -19,7 +19,7 @@ pub(super) fn to_tag(ident: &Written, seat: Seat) -> [u8; 24] {
     tag
 }
 
-fn leg_index(seat: Seat) -> usize {
+pub(super) fn leg_index(seat: Seat) -> usize {
     usize::from(seat == Seat::Elsewhere)
 }
 
@@ -31,10 +31,11 @@ impl Generator {
         };
         let hop = answer_hop(hop, message);
         if self.calls.get(ident).is_none() {
-            return self.on_request_of_ended_call(hop, method, message);
+            return self.on_request_of_ended_call(hop, ident, message);
         }
         let written = ident.write(self.plan.seed);
-        if let Err(wrong) = check::request(message, &written, self.plan.checks) {
+        let sent = self.writer.max_forwards(method);
+        if let Err(wrong) = check::request(message, &written, sent, self.plan.checks) {
             self.wrong(ident, wrong, message);
         }
         match method {
@@ -62,17 +63,7 @@ impl Generator {
         }
     }
 
-    fn on_request_of_ended_call(&mut self, hop: Hop, method: Method, message: &Message<'_>) {
-        // The ACK of a 487 comes beside the 487 that ended the call.
-        self.tally.counts.repeated_requests += u64::from(method != Method::Ack);
-        match method {
-            Method::Bye | Method::Cancel => self.answer(hop, message, 200),
-            Method::Invite => self.answer(hop, message, 487),
-            _ => {}
-        }
-    }
-
-    fn answer(&mut self, hop: Hop, message: &Message<'_>, status: u16) {
+    pub(super) fn answer(&mut self, hop: Hop, message: &Message<'_>, status: u16) {
         let reply = Reply {
             source: Some(hop.to),
             to_tag: Some(b"bench"),
@@ -158,6 +149,9 @@ impl Generator {
         })?;
         let user = item.targets.name(call.user);
         let writer = &mut self.writer;
+        unless(checks, Wrong::Contact, || {
+            writer.is_invite_contact(check::contact_uri(message))
+        })?;
         unless(checks, Wrong::Body, || {
             writer.is_invite_body(user, message.body())
         })
@@ -168,13 +162,13 @@ impl Generator {
             self.unexpected("a second INVITE of the same call", message);
             return self.answer(hop, message, 482);
         }
-        self.tally.counts.repeated_requests += 1;
         let written = ident.write(self.plan.seed);
         let tag = to_tag(&written, hop.seat);
         let writer = &mut self.writer;
         let Some(call) = self.calls.get(ident) else {
             return;
         };
+        self.tally.counts.repeated_requests += u64::from(call.is_measured);
         let Some(leg) = call.legs.get(leg_index(hop.seat)) else {
             return;
         };
@@ -332,7 +326,7 @@ impl Generator {
 
 /// Where an answer goes (RFC 3261 §18.2.2, RFC 3581 §4): to where the request came from; at the
 /// port of the Via, unless `rport` was asked for.
-fn answer_hop(mut hop: Hop, message: &Message<'_>) -> Hop {
+pub(super) fn answer_hop(mut hop: Hop, message: &Message<'_>) -> Hop {
     if hop.connection.is_none()
         && let Ok(via) = message.top_via()
         && via.rport.is_none()

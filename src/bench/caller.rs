@@ -4,22 +4,30 @@ use super::calls::{LegStage, Stage};
 use super::check::{self, Asked, Checked, Wrong, contact_uri, unless};
 use super::digest;
 use super::generator::{End, Generator};
-use super::ident::{Ident, Letter};
+use super::ident::{self, Ident, Letter};
 use super::outbox::Hop;
 use super::plan::{Scenario, Seat};
+use super::strays::{form_dialog, tag_of};
 use super::timers::{Deadline, Due};
 use super::writer::Request;
-use crate::message::{Message, Method, Name, NameAddr, Reply, Uri, write_response};
+use crate::message::{Message, Method, Name, Uri};
 
 impl Generator {
     pub(super) fn on_response(&mut self, now_ns: u64, hop: Hop, message: &Message<'_>) {
         let Some(ident) = self.ident_of(message) else {
             return self.unexpected("a response to nothing that was sent", message);
         };
+        let method = message.cseq().map_or(Method::Other, |cseq| cseq.method);
+        let is_of = |letter| {
+            let via = message.top_via();
+            via.is_ok_and(|via| ident::is_letter(via.branch, letter))
+        };
+        if method == Method::Bye && is_of(Letter::OtherBye) {
+            return;
+        }
         let Some(call) = self.calls.get(ident) else {
             return self.on_late(hop, ident, message);
         };
-        let method = message.cseq().map_or(Method::Other, |cseq| cseq.method);
         let (letter, number) = match (method, call.stage) {
             (Method::Bye, _) => (Letter::Bye, 2),
             (Method::Register, Stage::Authorizing) => (Letter::Authorized, 2),
@@ -58,7 +66,7 @@ impl Generator {
             Stage::Calling => call.stage = Stage::Proceeding,
             Stage::Proceeding | Stage::Cancelling => {}
             _ => {
-                self.tally.counts.late += 1;
+                self.tally.counts.late_provisionals += u64::from(call.is_measured);
                 return;
             }
         }
@@ -90,15 +98,11 @@ impl Generator {
             Stage::Calling | Stage::Proceeding | Stage::Cancelling
         );
         if !is_first {
-            return self.on_repeated_final(ident, status, message);
+            return self.on_repeated_final(ident, message);
         }
-        if call.is_measured {
-            self.tally.final_ns.note(now_ns.saturating_sub(call.due_ns));
-            self.tally.note_status(status);
-        }
-        let tag = message.to().ok().and_then(|to| to.tag).unwrap_or_default();
         call.to_tag.clear();
-        call.to_tag.extend_from_slice(tag);
+        call.to_tag.extend_from_slice(tag_of(message));
+        self.note_final(now_ns, ident, status);
         if status < 300 {
             self.on_answered(now_ns, ident, message);
         } else {
@@ -106,12 +110,17 @@ impl Generator {
         }
     }
 
-    fn on_repeated_final(&mut self, ident: Ident, status: u16, message: &Message<'_>) {
-        if status >= 300 {
-            return self.unexpected("a failure after the call was answered", message);
-        }
-        self.tally.counts.repeated_answers += 1;
-        self.send(ident, Request::Ack);
+    /// Counts and times the final answer to an INVITE or REGISTER.
+    fn note_final(&mut self, now_ns: u64, ident: Ident, status: u16) {
+        let late_ns = self.plan.times.late_ns;
+        let Some(call) = self.calls.get(ident).filter(|call| call.is_measured) else {
+            return;
+        };
+        call.status = status;
+        let waited_ns = now_ns.saturating_sub(call.due_ns);
+        self.tally.final_ns.note(waited_ns);
+        self.tally.note_status(status);
+        self.tally.counts.late += u64::from(waited_ns > late_ns);
     }
 
     fn on_refused(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
@@ -120,7 +129,8 @@ impl Generator {
         let Some(call) = self.calls.get(ident) else {
             return;
         };
-        self.tally.counts.challenged += u64::from(matches!(status, 401 | 407));
+        let is_challenge = call.is_measured && matches!(status, 401 | 407);
+        self.tally.counts.challenged += u64::from(is_challenge);
         let item = self.plan.items.get(usize::from(call.item));
         let is_right = item.is_some_and(|item| item.finals.contains(&status));
         if is_right && (300..400).contains(&status) {
@@ -144,7 +154,11 @@ impl Generator {
         if let Err(wrong) = self.check_answer(ident, message) {
             self.wrong(ident, wrong, message);
         }
-        self.form_dialog(ident, message);
+        let next_hop = self.next_hop_of(message);
+        if let Some(call) = self.calls.get(ident) {
+            call.next_hop = next_hop;
+            form_dialog(call, message);
+        }
         self.send(ident, Request::Ack);
         let (hold_ns, status) = (
             self.plan.times.hold_ns,
@@ -205,45 +219,6 @@ impl Generator {
         })
     }
 
-    /// Takes remote target and route set from the 2xx (RFC 3261 §12.1.2): the Record-Routes
-    /// turned round. A first hop that routes strictly (§12.2.1.1) becomes the Request-URI.
-    fn form_dialog(&mut self, ident: Ident, message: &Message<'_>) {
-        let mut routes: smallvec::SmallVec<[&[u8]; 8]> = message
-            .values(Name::RecordRoute)
-            .map(|value| value.bytes)
-            .collect();
-        routes.reverse();
-        let first = routes.first().and_then(|route| NameAddr::parse(route).ok());
-        let contact = contact_uri(message);
-        let is_strict = first
-            .and_then(|first| first.parsed_uri().ok())
-            .is_some_and(|uri| !uri.is_lr());
-        let next_hop = match (first, contact) {
-            (Some(first), _) => self.hop_of(first.uri),
-            (None, Some(contact)) => self.hop_of(contact),
-            (None, None) => None,
-        };
-        let Some(call) = self.calls.get(ident) else {
-            return;
-        };
-        call.next_hop = next_hop;
-        let contact = contact.unwrap_or(&call.to_uri);
-        let target = first
-            .filter(|_| is_strict)
-            .map_or(contact, |first| first.uri);
-        call.target.clear();
-        call.target.extend_from_slice(target);
-        call.routes.clear();
-        for route in routes.iter().skip(usize::from(is_strict)) {
-            write_route(route, &mut call.routes);
-        }
-        if is_strict {
-            call.routes.extend_from_slice(b"Route: <");
-            call.routes.extend_from_slice(contact);
-            call.routes.extend_from_slice(b">\r\n");
-        }
-    }
-
     /// Sends the BYE that was due at `due_ns`.
     pub(super) fn hang_up(&mut self, now_ns: u64, due_ns: u64, ident: Ident) {
         let Some(call) = self.calls.get(ident) else {
@@ -294,6 +269,7 @@ impl Generator {
         if call.is_measured {
             let waited_ns = now_ns.saturating_sub(call.request_due_ns);
             self.tally.bye_ns.note(waited_ns);
+            self.tally.counts.late += u64::from(waited_ns > self.plan.times.late_ns);
         }
         let is_right = status < 300 && !call.has_wrong_status;
         if status >= 300 {
@@ -316,7 +292,7 @@ impl Generator {
             return;
         };
         if matches!(status, 401 | 407) && call.stage == Stage::Registering {
-            self.tally.counts.challenged += 1;
+            self.tally.counts.challenged += u64::from(call.is_measured);
             if self.authorize(now_ns, ident, message) {
                 return;
             }
@@ -324,12 +300,9 @@ impl Generator {
         let Some(call) = self.calls.get(ident) else {
             return;
         };
-        if call.is_measured {
-            let waited_ns = now_ns.saturating_sub(call.due_ns);
-            self.tally.final_ns.note(waited_ns);
-            self.tally.note_status(status);
-        }
-        let item = self.plan.items.get(usize::from(call.item));
+        let item = call.item;
+        self.note_final(now_ns, ident, status);
+        let item = self.plan.items.get(usize::from(item));
         let is_right = item.is_some_and(|item| item.finals.contains(&status));
         let end = if is_right {
             End::Right
@@ -353,9 +326,12 @@ impl Generator {
             user: item.targets.name(call.user),
             password: item.targets.password(call.user),
         };
-        let uri = [b"sip:", self.plan.domain.as_bytes()].concat();
         let written = ident.write(seed);
-        let asked = (Method::Register, uri.as_slice());
+        let mut sent = Vec::new();
+        self.writer
+            .write_request(Request::Register, call, &written, account.user, &mut sent);
+        let uri = sent.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        let asked = (Method::Register, uri);
         let line = digest::authorization(message, &account, asked, &written);
         let Some(line) = line.filter(|_| !account.password.is_empty()) else {
             return false;
@@ -424,66 +400,6 @@ impl Generator {
         }
         self.end(now_ns, ident, End::TimedOut);
     }
-
-    /// A response to a call that is over: late, where the call was given up, otherwise a repeated
-    /// one. A failure wants its ACK, again or at last.
-    fn on_late(&mut self, hop: Hop, ident: Ident, message: &Message<'_>) {
-        let is_invite = message
-            .cseq()
-            .is_ok_and(|cseq| cseq.method == Method::Invite);
-        let status = message.status().unwrap_or_default();
-        let is_late = status < 200 || self.calls.has_timed_out(ident);
-        let counts = &mut self.tally.counts;
-        *(match is_late {
-            true => &mut counts.late,
-            false => &mut counts.repeated_answers,
-        }) += 1;
-        if !is_invite || status < 300 {
-            return;
-        }
-        let header = |name| message.header(name).map_or(&[][..], |header| header.value);
-        let uri = message.to().map_or(&[][..], |to| to.uri);
-        let branch = message.top_via().map_or(&[][..], |via| via.branch);
-        let local = &self.writer.place(Seat::Caller).local;
-        let transport = self.plan.transport.token().as_bytes();
-        let parts: [&[u8]; 17] = [
-            b"ACK ",
-            uri,
-            b" SIP/2.0\r\nVia: SIP/2.0/",
-            transport,
-            b" ",
-            local,
-            b";branch=",
-            branch,
-            b";rport\r\nMax-Forwards: 70\r\nFrom: ",
-            header(Name::From),
-            b"\r\nTo: ",
-            header(Name::To),
-            b"\r\nCall-ID: ",
-            header(Name::CallId),
-            b"\r\nCSeq: 1 ACK",
-            b"\r\nContent-Length: 0",
-            b"\r\n\r\n",
-        ];
-        self.outbox.push(hop, |out| {
-            parts.iter().for_each(|part| out.extend_from_slice(part));
-        });
-    }
-
-    /// A request to the caller: an OPTIONS that asks whether it is alive is answered.
-    pub(super) fn on_stray_request(&mut self, hop: Hop, message: &Message<'_>) {
-        if message.method() == Some(Method::Options) {
-            let reply = Reply {
-                source: Some(hop.to),
-                to_tag: Some(b"bench"),
-                ..Reply::new(200)
-            };
-            self.outbox
-                .push(hop, |out| write_response(message, &reply, out));
-        } else {
-            self.unexpected("a request that reached the caller", message);
-        }
-    }
 }
 
 /// Whether a message has these Record-Routes, in this order, however they stand in lines.
@@ -498,10 +414,4 @@ fn same_routes(message: &Message<'_>, lines: &[u8]) -> bool {
         rest = after.strip_prefix(b",").unwrap_or(after).trim_ascii_start();
     }
     rest.is_empty()
-}
-
-fn write_route(route: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"Route: ");
-    out.extend_from_slice(route);
-    out.extend_from_slice(b"\r\n");
 }

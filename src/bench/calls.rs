@@ -82,6 +82,8 @@ pub(super) struct Call {
     pub has_wrong_status: bool,
     pub is_retransmitted: bool,
     pub has_rung: bool,
+    /// The final status, once it is counted.
+    pub status: u16,
     /// When the INVITE or REGISTER was due.
     pub due_ns: u64,
     /// When the current request was due, and first sent.
@@ -151,6 +153,7 @@ impl Calls {
         call.generation = call.generation.wrapping_add(1);
         (call.is_wrong, call.is_retransmitted, call.has_rung) = (false, false, false);
         (call.has_wrong_status, call.has_timed_out, call.next_hop) = (false, false, None);
+        call.status = 0;
         for buffer in [&mut call.to_uri, &mut call.target, &mut call.routes] {
             buffer.clear();
         }
@@ -176,10 +179,11 @@ impl Calls {
         (is_open && ident.thread == self.thread).then_some(call)
     }
 
-    /// Whether the call of an identity was the last in its slot, and given up.
-    pub(super) fn has_timed_out(&self, ident: Ident) -> bool {
-        let call = self.calls.get(ident.slot as usize);
-        call.is_some_and(|call| call.generation == ident.generation && call.has_timed_out)
+    /// The call of an identity also when it is over, until its slot is used again.
+    pub(super) fn even_ended(&mut self, ident: Ident) -> Option<&mut Call> {
+        let call = self.calls.get_mut(ident.slot as usize)?;
+        let is_it = call.generation == ident.generation && ident.thread == self.thread;
+        is_it.then_some(call)
     }
 
     /// The identity of the call that a slot holds now.

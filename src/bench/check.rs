@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::ident::{Letter, Written, branch};
 use super::plan::Checks;
-use crate::message::{Message, Method, Name, NameAddr};
+use crate::message::{Message, Method, Name, NameAddr, Via};
 
 macro_rules! wrongs {
     ($($variant:ident $name:literal $text:literal;)*) => {
@@ -49,6 +49,7 @@ wrongs! {
     Body "body" "the body was changed";
     Place "place" "the call arrived at another address than it should";
     Order "order" "a request overtook the one before it";
+    HungUp "hung-up" "the server hung up before the caller did";
 }
 
 impl Wrong {
@@ -106,10 +107,6 @@ fn is_our_via(message: &Message<'_>, asked: &Asked<'_>) -> bool {
         return false;
     };
     let ours = branch(asked.ident, asked.letter);
-    let head = via.bytes.len() - via.params().map(|param| param.span.len()).sum::<usize>();
-    let protocol = via.bytes.get(..8).unwrap_or_default();
-    let head = via.bytes.get(..head).unwrap_or_default().trim_ascii_end();
-    let sent_by = head.rsplit(u8::is_ascii_whitespace).next();
     // A connection comes from another port than the one that is listened on.
     let is_stream = asked.transport != b"UDP";
     let known = via.params().all(|param| match param.name.len() {
@@ -120,9 +117,9 @@ fn is_our_via(message: &Message<'_>, asked: &Asked<'_>) -> bool {
     });
     known
         && via.branch == ours
-        && protocol == b"SIP/2.0/"
-        && via.transport == asked.transport
-        && sent_by == Some(asked.local)
+        && is_sip_2(&via)
+        && via.transport.eq_ignore_ascii_case(asked.transport)
+        && is_sent_by(&via, asked.local)
         && (is_stream
             || via
                 .rport
@@ -130,6 +127,32 @@ fn is_our_via(message: &Message<'_>, asked: &Asked<'_>) -> bool {
                 .is_none_or(|port| port == asked.address.port()))
         && (via.received.is_none() || via.received_ip() == Some(asked.address.ip()))
         && is_alone(message)
+}
+
+/// Whether it begins with `SIP/2.0/`, blanks beside the slashes not counted (RFC 3261 §25.1).
+fn is_sip_2(via: &Via<'_>) -> bool {
+    let mut bytes = via.bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
+    b"SIP/2.0/".iter().all(|wanted| {
+        bytes
+            .next()
+            .is_some_and(|byte| byte.eq_ignore_ascii_case(wanted))
+    })
+}
+
+/// Whether host and port are those of `local`, which is written `host:port`.
+fn is_sent_by(via: &Via<'_>, local: &[u8]) -> bool {
+    let Some(colon) = memchr::memrchr(b':', local) else {
+        return false;
+    };
+    let (host, port) = local.split_at(colon);
+    let host = host
+        .strip_prefix(b"[")
+        .and_then(|host| host.strip_suffix(b"]"))
+        .unwrap_or(host);
+    let port = std::str::from_utf8(port.get(1..).unwrap_or_default());
+    via.host.eq_ignore_ascii_case(host)
+        && via.port.is_some()
+        && port.ok().and_then(|port| port.parse().ok()) == via.port
 }
 
 /// Whether there is one Via and no more.
@@ -152,7 +175,14 @@ pub(super) fn length(message: &Message<'_>, checks: Checks) -> Checked {
 }
 
 /// A request that the callee receives: it is the caller's, with the proxy's marks on it.
-pub(super) fn request(message: &Message<'_>, ident: &Written, checks: Checks) -> Checked {
+///
+/// `sent` is the Max-Forwards that the caller put there.
+pub(super) fn request(
+    message: &Message<'_>,
+    ident: &Written,
+    sent: Option<u8>,
+    checks: Checks,
+) -> Checked {
     unless(checks, Wrong::Via, || message.top_via().is_ok())?;
     unless(checks, Wrong::CallId, || {
         message.call_id() == Ok(ident.as_slice())
@@ -160,17 +190,21 @@ pub(super) fn request(message: &Message<'_>, ident: &Written, checks: Checks) ->
     unless(checks, Wrong::FromTag, || {
         message.from_().is_ok_and(|from| from.tag == Some(ident))
     })?;
-    unless(checks, Wrong::MaxForwards, || is_counted_down(message))?;
+    unless(checks, Wrong::MaxForwards, || {
+        is_counted_down(message, sent)
+    })?;
     length(message, checks)
 }
 
 /// Whether each proxy that put its Via on the request took one from Max-Forwards. What the last
 /// hop made itself (a CANCEL, the ACK to a failure) has nothing to count down, and may have none:
 /// RFC 2543 knew no such header.
-fn is_counted_down(message: &Message<'_>) -> bool {
+fn is_counted_down(message: &Message<'_>, sent: Option<u8>) -> bool {
     let hops = message.values(Name::Via).count().saturating_sub(1);
     match message.max_forwards() {
-        Ok(Some(left)) => hops == 0 || usize::from(left) + hops <= 70,
+        Ok(Some(left)) => {
+            hops == 0 || sent.is_none_or(|sent| usize::from(left) + hops <= sent.into())
+        }
         Ok(None) => hops == 0,
         Err(_) => false,
     }
@@ -255,6 +289,15 @@ mod tests {
         }
         assert_eq!(check(|t| t.replace("5071;branch", "5071 ;branch")), Ok(()));
         assert_eq!(check(|text| text.replace("Via:", "v:")), Ok(()));
+        // What is equal however it is written (RFC 3261 §7.3.1, §20.42, §25.1).
+        for (from, to) in [
+            ("SIP/2.0/UDP", "SIP / 2.0 / UDP"),
+            ("SIP/2.0/UDP", "sip/2.0/udp"),
+            (";branch=", " ; BRANCH = "),
+            ("127.0.0.1:5071", "127.0.0.1 : 5071"),
+        ] {
+            assert_eq!(check(|text| text.replacen(from, to, 1)), Ok(()), "{to}");
+        }
     }
 
     #[test]
@@ -320,7 +363,7 @@ mod tests {
             );
             let mut index = Index::new();
             let message = index.parse(text.as_bytes()).unwrap();
-            let checked = request(&message, &ident(), Checks::ALL);
+            let checked = request(&message, &ident(), Some(70), Checks::ALL);
             assert_eq!(checked.is_ok(), is_right, "{text}");
         }
     }

@@ -2,15 +2,15 @@
 
 use std::net::SocketAddr;
 
-use super::calls::{Calls, Stage};
-use super::check::Wrong;
+use super::calls::{Call, Calls, Stage};
+use super::check::{Wrong, contact_uri};
 use super::ident::{self, Ident};
 use super::outbox::{Hop, Outbox};
-use super::plan::{Plan, Scenario, Seat, turns};
+use super::plan::{Plan, Scenario, Seat, is_near, turns};
 use super::tally::{Sample, Tally};
 use super::timers::{Deadline, Due, Timers};
 use super::writer::{Request, Writer};
-use crate::message::{Message, Name};
+use crate::message::{Message, Name, NameAddr, Uri};
 
 /// Plays calls: `place` begins one, `receive` and `tick` carry them on, the outbox has what is to
 /// be sent.
@@ -139,7 +139,8 @@ impl Generator {
                 outcome.placed += 1;
             }
         }
-        let Some((slot, call)) = self.calls.take() else {
+        let may_open = self.open < self.plan.most_open;
+        let Some((slot, call)) = may_open.then(|| self.calls.take()).flatten() else {
             self.failed += 1;
             self.tally.counts.not_placed += u64::from(is_measured);
             self.tally.counts.failed_outside += u64::from(!is_measured);
@@ -177,7 +178,7 @@ impl Generator {
         match (message.status(), hop.seat) {
             (Some(_), Seat::Caller) => self.on_response(now_ns, hop, message),
             (None, Seat::Callee | Seat::Elsewhere) => self.on_request(now_ns, hop, message),
-            (None, Seat::Caller) => self.on_stray_request(hop, message),
+            (None, Seat::Caller) => self.on_stray_request(now_ns, hop, message),
             (Some(_), _) => self.unexpected("a response that reached the callee", message),
         }
     }
@@ -216,6 +217,7 @@ impl Generator {
                 && call.is_measured
             {
                 self.tally.counts.placed -= 1;
+                self.tally.forget_status(call.status);
                 let outcome = self.tally.outcomes.get_mut(usize::from(call.item));
                 if let Some(outcome) = outcome {
                     outcome.placed -= 1;
@@ -239,24 +241,25 @@ impl Generator {
 
     /// Sends a request as it is, first or again.
     pub(super) fn send(&mut self, ident: Ident, request: Request) {
-        let seed = self.plan.seed;
         let Some(call) = self.calls.get(ident) else {
             return;
         };
-        let in_dialog = matches!(request, Request::Ack | Request::Bye);
-        let next_hop = call.next_hop.filter(|_| in_dialog);
-        let hop = Hop {
-            seat: Seat::Caller,
-            to: next_hop.unwrap_or(self.plan.server),
-            connection: None,
-        };
-        let item = self.plan.items.get(usize::from(call.item));
-        let user = item.map_or(&[][..], |item| item.targets.name(call.user));
-        let written = ident.write(seed);
-        let writer = &self.writer;
-        self.outbox.push(hop, |out| {
-            writer.write_request(request, call, &written, user, out);
-        });
+        push_request(
+            (&self.plan, &self.writer),
+            &mut self.outbox,
+            (ident, request),
+            call,
+        );
+    }
+
+    /// Sends a request in a dialog that is not in the slab.
+    pub(super) fn push_request(&mut self, ident: Ident, request: Request, call: &Call) {
+        push_request(
+            (&self.plan, &self.writer),
+            &mut self.outbox,
+            (ident, request),
+            call,
+        );
     }
 
     pub(super) fn set(&mut self, now_ns: u64, wait_ns: u64, due: Due, ident: Ident) {
@@ -282,7 +285,6 @@ impl Generator {
 
     /// Ends a call and counts how.
     pub(super) fn end(&mut self, now_ns: u64, ident: Ident, end: End) {
-        let late_ns = self.plan.times.late_ns;
         let Some(call) = self.calls.get(ident) else {
             return;
         };
@@ -300,8 +302,6 @@ impl Generator {
                 End::Right if call.is_wrong => counts.wrong_message += 1,
                 End::Right => counts.right += 1,
             }
-            let waited_ns = now_ns.saturating_sub(call.request_due_ns);
-            counts.late += u64::from(is_right && waited_ns > late_ns);
         } else {
             counts.failed_outside += u64::from(!is_right);
         }
@@ -345,11 +345,37 @@ impl Generator {
         }
     }
 
-    /// Where a request of the dialog goes: the first Route, else the remote target; the server,
-    /// where that is a name.
-    pub(super) fn hop_of(&self, uri: &[u8]) -> Option<SocketAddr> {
-        let uri = crate::message::Uri::parse(uri).ok()?;
+    /// Where requests of a 2xx's dialog go: the first hop of the route set, else the remote target.
+    /// `None` stands for the server: where that is a name, or a host that must not be loaded.
+    pub(super) fn next_hop_of(&self, message: &Message<'_>) -> Option<SocketAddr> {
+        let route = message.values(Name::RecordRoute).last();
+        let uri = match route {
+            Some(route) => NameAddr::parse(route.bytes).ok()?.uri,
+            None => contact_uri(message)?,
+        };
+        let uri = Uri::parse(uri).ok()?;
+        let ip = uri.ip().filter(|ip| self.plan.may_go_far || is_near(*ip))?;
         let port = uri.port.unwrap_or(self.plan.transport.default_port());
-        Some(SocketAddr::new(uri.ip()?, port))
+        Some(SocketAddr::new(ip, port))
     }
+}
+
+fn push_request(
+    (plan, writer): (&Plan, &Writer),
+    outbox: &mut Outbox,
+    (ident, request): (Ident, Request),
+    call: &Call,
+) {
+    let next_hop = call.next_hop.filter(|_| request.is_in_dialog());
+    let hop = Hop {
+        seat: Seat::Caller,
+        to: next_hop.unwrap_or(plan.server),
+        connection: None,
+    };
+    let item = plan.items.get(usize::from(call.item));
+    let user = item.map_or(&[][..], |item| item.targets.name(call.user));
+    let written = ident.write(plan.seed);
+    outbox.push(hop, |out| {
+        writer.write_request(request, call, &written, user, out);
+    });
 }

@@ -37,6 +37,10 @@ pub(super) enum Letter {
     Register = b'r',
     /// The REGISTER with credentials.
     Authorized = b's',
+    /// The ACK of a 2xx whose dialog is not the call's.
+    OtherAck = b'c',
+    /// The BYE of such a dialog.
+    OtherBye = b'd',
 }
 
 impl Ident {
@@ -71,6 +75,11 @@ pub(super) fn branch(ident: &Written, letter: Letter) -> [u8; BRANCH_BYTES] {
         *byte = *from;
     }
     text
+}
+
+/// Whether a branch of ours names this transaction.
+pub(super) fn is_letter(branch: &[u8], letter: Letter) -> bool {
+    branch.len() == BRANCH_BYTES && branch.last() == Some(&(letter as u8))
 }
 
 /// The identity that a branch of ours names.

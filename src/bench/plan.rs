@@ -1,6 +1,6 @@
 //! What is to be played: scenarios with their weights and users, times, checks, addresses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::check::Wrong;
@@ -177,8 +177,12 @@ pub struct Plan {
     pub thread: u8,
     /// How many there are.
     pub threads: u8,
-    /// How many calls can be open at once.
+    /// How many calls may be open at once.
+    pub most_open: u32,
+    /// So many and room for those that rest.
     pub slots: u32,
+    /// Whether hosts are sent to that are neither this machine nor of a private network.
+    pub may_go_far: bool,
     /// How many wrong messages are kept to be shown.
     pub samples: usize,
 }
@@ -192,6 +196,21 @@ impl Plan {
     /// Whether the callee is played here, so that both ends of a message can be compared.
     pub fn plays_callee(&self) -> bool {
         self.seat(Seat::Callee).is_some()
+    }
+}
+
+/// Whether an address is this machine's or a private network's.
+pub fn is_near(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, second, ..] = ip.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_shared
+        }
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(ip) => is_near(ip.into()),
+            None => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        },
     }
 }
 

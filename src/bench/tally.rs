@@ -43,7 +43,7 @@ counters! {
     wrong_message "failed: a message was not as it must be";
     timed_out "failed: no answer in time";
     rang_on "of these, those that rang and were not answered";
-    not_placed "failed: all slots were taken by calls still open";
+    not_placed "failed: as many calls as may be were still open";
     failed_outside "failed besides, due before or after the measured interval";
     retransmitted_calls "calls of which a message had to be sent again";
     invites_again "INVITEs sent again (timer A)";
@@ -51,7 +51,9 @@ counters! {
     answers_again "final answers of the callee sent again, for want of an ACK (timer G)";
     repeated_requests "requests that reached the callee more than once";
     repeated_answers "final answers that reached the caller more than once";
+    forked_answers "further callees' 200s to one call: acknowledged and hung up";
     late "answers later than the limit, or after the call had been given up";
+    late_provisionals "provisional answers behind the final one";
     unexpected "messages nobody had asked for";
     unparsable "what is no SIP message";
     challenged "requests answered with 401 or 407";
@@ -220,6 +222,13 @@ impl Tally {
     pub(super) fn note_status(&mut self, status: u16) {
         if let Some(count) = self.statuses.get_mut(usize::from(status)) {
             *count += 1;
+        }
+    }
+
+    /// Takes one back.
+    pub(super) fn forget_status(&mut self, status: u16) {
+        if let Some(count) = self.statuses.get_mut(usize::from(status)) {
+            *count = count.saturating_sub(1);
         }
     }
 

@@ -76,6 +76,8 @@ impl<'a> Values<'a> {
 pub(super) struct Template {
     head: Vec<Part>,
     body: Vec<Part>,
+    /// What its Max-Forwards says, where it has one.
+    pub(super) max_forwards: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -116,9 +118,12 @@ impl Template {
             None => (format!("{}\n\n", text.trim_end()), ""),
         };
         let first_body_line = head.lines().count() + 1;
+        let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+        let limit = fields.find(|(field, _)| field.trim().eq_ignore_ascii_case("max-forwards"));
         Ok(Self {
             head: parts(name, &head, 1)?,
             body: parts(name, body, first_body_line)?,
+            max_forwards: limit.and_then(|(_, value)| value.trim().parse().ok()),
         })
     }
 
@@ -129,7 +134,7 @@ impl Template {
     pub(super) fn compile_piece(name: &str, text: &str) -> Result<Self, TemplateError> {
         Ok(Self {
             head: parts(name, text, 1)?,
-            body: Vec::new(),
+            ..Self::default()
         })
     }
 

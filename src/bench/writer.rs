@@ -8,7 +8,7 @@ use super::ident::{Letter, Written, branch};
 use super::plan::{Plan, Seat};
 use super::template::{Slot, Template, Values};
 use super::templates::Templates;
-use crate::message::{Message, Name, Reply, write_response};
+use crate::message::{Message, Method, Name, Reply, write_response};
 
 /// Writes messages; what is the same in all of them is at hand.
 #[derive(Debug)]
@@ -44,6 +44,9 @@ pub(super) enum Request {
     /// Of a 2xx: a request of the dialog.
     Ack,
     Bye,
+    /// The same two of a dialog that is not the call's.
+    OtherAck,
+    OtherBye,
     Register,
     Authorized,
 }
@@ -55,15 +58,25 @@ impl Request {
             Self::Invite | Self::Cancel | Self::AckFailure => Letter::Invite,
             Self::Ack => Letter::Ack,
             Self::Bye => Letter::Bye,
+            Self::OtherAck => Letter::OtherAck,
+            Self::OtherBye => Letter::OtherBye,
             Self::Register => Letter::Register,
             Self::Authorized => Letter::Authorized,
         }
     }
 
+    /// Whether it goes to the remote target, along the dialog's route set (RFC 3261 §12.2.1.1).
+    pub(super) const fn is_in_dialog(self) -> bool {
+        matches!(
+            self,
+            Self::Ack | Self::Bye | Self::OtherAck | Self::OtherBye
+        )
+    }
+
     /// The number in its CSeq.
     pub(super) const fn cseq(self) -> u32 {
         match self {
-            Self::Bye | Self::Authorized => 2,
+            Self::Bye | Self::OtherBye | Self::Authorized => 2,
             _ => 1,
         }
     }
@@ -134,8 +147,7 @@ impl Writer {
     ) {
         let branch = branch(ident, request.letter());
         let cseq: &[u8] = if request.cseq() == 1 { b"1" } else { b"2" };
-        let is_in_dialog = matches!(request, Request::Ack | Request::Bye);
-        let (uri, routes) = match is_in_dialog {
+        let (uri, routes) = match request.is_in_dialog() {
             true => (&call.target, call.routes.as_slice()),
             false => (&call.to_uri, &[][..]),
         };
@@ -158,10 +170,29 @@ impl Writer {
         match request {
             Request::Invite => &self.templates.invite,
             Request::Cancel => &self.templates.cancel,
-            Request::Ack | Request::AckFailure => &self.templates.ack,
-            Request::Bye => &self.templates.bye,
+            Request::Ack | Request::AckFailure | Request::OtherAck => &self.templates.ack,
+            Request::Bye | Request::OtherBye => &self.templates.bye,
             Request::Register | Request::Authorized => &self.templates.register,
         }
+    }
+
+    /// What the caller sent as Max-Forwards, where its template has one.
+    pub(super) fn max_forwards(&self, method: Method) -> Option<u8> {
+        let template = match method {
+            Method::Ack => &self.templates.ack,
+            Method::Bye => &self.templates.bye,
+            Method::Cancel => &self.templates.cancel,
+            Method::Register => &self.templates.register,
+            _ => &self.templates.invite,
+        };
+        template.max_forwards
+    }
+
+    /// Whether a Contact is the one that the caller's INVITE has; one that a template writes in its
+    /// own way is not looked at.
+    pub(super) fn is_invite_contact(&self, uri: Option<&[u8]>) -> bool {
+        let sent = self.place(Seat::Caller).contact(self.is_stream);
+        uri == Some(sent) || !self.templates.invite.has(Slot::Contact)
     }
 
     /// Whether a body is the one that the caller's INVITE has.

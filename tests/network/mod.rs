@@ -1,6 +1,8 @@
 //! Addresses of this machine for one test alone, so that their ports need not be looked for: a
 //! port that was free a moment ago may be another test's by now.
 
+#![allow(unreachable_pub, reason = "the modules of a test binary share")]
+
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 

@@ -153,7 +153,7 @@ fn a_stalled_peer_shows_in_the_times_of_the_calls_that_were_due_meanwhile() {
         count: None,
     };
     let mut plan = plan(Scenario::Redirect, "redirect[1..9]");
-    plan.slots = 2_000;
+    (plan.most_open, plan.slots) = (2_000, 2_000);
     let mut stage = Stage::new(plan);
     let mut schedule = Schedule::new(pace, 0);
     // For 300 ms of a second nothing moves at all, neither the peer nor the generator.

@@ -3,6 +3,7 @@
 
 mod calls;
 mod loss;
+mod strays;
 mod wrong;
 
 use std::net::SocketAddr;
@@ -56,7 +57,9 @@ fn plan(scenario: Scenario, users: &str) -> Plan {
         seed: 0x00c0_ffee,
         thread: 0,
         threads: 1,
+        most_open: 8,
         slots: 8,
+        may_go_far: true,
         samples: 4,
     }
 }

@@ -56,10 +56,11 @@ impl Bench {
             let came_to = result(&found, &document);
             let is_sustained = ramp.observe(came_to);
             eprintln!(
-                "{}/s: {} calls/s, {:.3} % failed, {:.3} % sent again: {}",
+                "{}/s: {} calls/s, {:.3} % failed{}, {:.3} % sent again: {}",
                 grouped(step.rate),
                 grouped(document.calls_per_s),
                 document.failed_percent,
+                causes(&document),
                 came_to.retransmitted_percent,
                 match (is_sustained, came_to.on_schedule) {
                     (true, _) => "sustained",
@@ -87,6 +88,28 @@ impl Bench {
         document.load.text = "highest sustained rate".to_owned();
         Ok((document, samples))
     }
+}
+
+/// What the failures were, in parentheses; nothing where there are none.
+fn causes(document: &Document) -> String {
+    let names = ["wrong_status", "wrong_message", "timed_out", "not_placed"];
+    let counts = names.map(|name| (name.replace('_', " "), document.count(name)));
+    let failures = counts.into_iter().filter(|(_, count)| *count > 0);
+    let failures: Vec<_> = failures
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    if failures.is_empty() {
+        return String::new();
+    }
+    let statuses = document.statuses.iter();
+    let statuses: Vec<_> = statuses
+        .map(|(status, count)| format!("{status} {count} times"))
+        .collect();
+    let heard = match statuses.is_empty() {
+        true => String::from("no answer"),
+        false => statuses.join(", "),
+    };
+    format!(" ({}; {heard})", failures.join(", "))
 }
 
 fn result(found: &Found, document: &Document) -> StepResult {

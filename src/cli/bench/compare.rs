@@ -96,6 +96,16 @@ impl Group<'_> {
         let latency = |name: &'static str, pick: fn(&super::document::Latency) -> f64| {
             move |run: &Document| run.latency_us.get(name).map_or(0.0, pick)
         };
+        let times = |name: &'static str| {
+            let is_timed = self
+                .runs
+                .iter()
+                .any(|run| run.latency_us.contains_key(name));
+            let p50 = self.median(latency(name, |latency| latency.p50));
+            let p99 = self.median(latency(name, |latency| latency.p99));
+            or_none(is_timed, format!("{} / {}", grouped(p50), grouped(p99)))
+        };
+        let is_measured = self.runs.iter().any(|run| run.server_process.is_some());
         let ratio = |value: &dyn Fn(&Document) -> f64| {
             let of_first = first.median(value);
             match std::ptr::eq(self, first) || of_first <= 0.0 {
@@ -118,24 +128,27 @@ impl Group<'_> {
             self.runs.len().to_string(),
             grouped(self.median(|run| run.calls_per_s)),
             ratio(&|run| run.calls_per_s),
-            format!("{:.2}", self.median(cpu)),
+            or_none(is_measured, format!("{:.2}", self.median(cpu))),
             ratio(&cpu),
-            format!("{:.2} + {:.2}", self.median(user), self.median(system)),
+            or_none(
+                is_measured,
+                format!("{:.2} + {:.2}", self.median(user), self.median(system)),
+            ),
             ratio(&user),
-            format!(
-                "{} / {}",
-                grouped(self.median(latency("final", |latency| latency.p50))),
-                grouped(self.median(latency("final", |latency| latency.p99)))
-            ),
-            format!(
-                "{} / {}",
-                grouped(self.median(latency("added", |latency| latency.p50))),
-                grouped(self.median(latency("added", |latency| latency.p99)))
-            ),
+            times("final"),
+            times("added"),
             grouped(self.sum(|run| run.failed) as f64),
             grouped(self.sum(again) as f64),
             format!("{:.0} %", self.median(busy)),
         ]
+    }
+}
+
+/// The text of what was measured.
+fn or_none(is_measured: bool, text: String) -> String {
+    match is_measured {
+        true => text,
+        false => "–".to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::super::exit::CliError;
-use crate::bench::{Scenario, Wrong};
+use crate::bench::{Scenario, Wrong, is_near};
 use crate::message::Transport;
 use crate::net::System;
 
@@ -130,7 +130,7 @@ pub(in super::super) struct LoadOptions {
     /// Open loop: this many calls a second, whatever becomes of them; with --window, at most
     #[arg(long, value_name = "CALLS_PER_S", value_parser = positive)]
     pub rate: Option<f64>,
-    /// Find the highest rate that is sustained
+    /// Find the highest rate that is sustained, from --rate on
     #[arg(long, conflicts_with_all = ["window", "count"])]
     pub ramp: bool,
     /// How long calls are measured (10s where nothing else is said); each step of a ramp: 3s
@@ -263,12 +263,20 @@ impl TargetOptions {
 
     /// The address of the caller's sockets; the port is 0 where none was asked for.
     pub(super) fn local_address(&self, server: SocketAddr) -> Result<SocketAddr, CliError> {
-        let bad = |text: &str| CliError::usage(format!("--local {text}: no IP or IP:PORT"));
+        let bad = |text: &str, why| CliError::usage(format!("--local {text}: {why}"));
         match &self.local {
-            Some(text) => match text.parse::<IpAddr>() {
-                Ok(ip) => Ok(SocketAddr::new(ip, 0)),
-                Err(_) => text.parse().map_err(|_| bad(text)),
-            },
+            Some(text) => {
+                let ip = text.parse::<IpAddr>();
+                let local = ip.map_or_else(|_| text.parse(), |ip| Ok(SocketAddr::new(ip, 0)));
+                let local = local.map_err(|_| bad(text, "no IP or IP:PORT"))?;
+                match local.ip().is_unspecified() {
+                    true => Err(bad(
+                        text,
+                        "stands for every address; the server answers to one",
+                    )),
+                    false => Ok(local),
+                }
+            }
             None => {
                 let source = System.source_towards(server);
                 let ip = source.map_err(|error| {
@@ -294,21 +302,6 @@ fn resolve(text: &str) -> Result<SocketAddr, CliError> {
     let failed = |reason: String| CliError::usage(format!("--server {text}: {reason}"));
     let mut found = found.map_err(|error| failed(error.to_string()))?;
     found.next().ok_or_else(|| failed("no address".to_owned()))
-}
-
-/// Whether an address is this machine's or a private network's.
-fn is_near(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => {
-            let [first, second, ..] = ip.octets();
-            let is_shared = first == 100 && (64..128).contains(&second);
-            ip.is_loopback() || ip.is_private() || ip.is_link_local() || is_shared
-        }
-        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) => is_near(ip.into()),
-            None => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
-        },
-    }
 }
 
 /// Splits `SCENARIO=rest`; no scenario for another text, also one with an equals sign in it.

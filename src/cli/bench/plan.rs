@@ -73,6 +73,8 @@ impl Bench {
             seed: u32::from_le_bytes(seed),
             thread: 0,
             threads: self.machine.threads,
+            most_open: open,
+            may_go_far: target.i_may_load_this_host,
             slots: open.saturating_add(SPARE_SLOTS + open / 8).min(MOST_SLOTS),
             samples: self.checks.show,
         };

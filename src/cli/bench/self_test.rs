@@ -56,6 +56,7 @@ impl Bench {
             ..run.pace
         };
         run.plan.slots = run.plan.slots.max(WINDOW * 4);
+        run.plan.most_open = run.plan.slots;
         if load.count.is_none() {
             run.duration = Some(load.duration.unwrap_or(DURATION));
             run.warm_up = load.warm_up.unwrap_or(WARM_UP);

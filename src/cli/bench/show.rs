@@ -132,10 +132,14 @@ fn facts(document: &Document) -> comfy_table::Table {
             "final answers to INVITE or REGISTER",
         );
     }
+    let us_per_call = |us: f64| match document.count("completed") {
+        0 => "–".to_owned(),
+        _ => format!("{us:.2} µs/call"),
+    };
     if let Some(server) = &document.server_process {
         row(
             "server CPU",
-            format!("{:.2} µs/call", server.cpu_us_per_call),
+            us_per_call(server.cpu_us_per_call),
             &format!(
                 "{:.2} user + {:.2} system; {:.0} % of a core",
                 server.user_us_per_call, server.system_us_per_call, server.cpu_percent
@@ -168,7 +172,7 @@ fn facts(document: &Document) -> comfy_table::Table {
     let busiest = own.busy_percent.iter().copied().fold(0.0, f64::max);
     row(
         "generator",
-        format!("{:.2} µs/call", own.cpu_us_per_call),
+        us_per_call(own.cpu_us_per_call),
         &format!(
             "of CPU; busy {busiest:.0} %; lag p99 {:.0} µs, max {:.0} µs; {} UDP drops",
             own.lag_p99_us, own.lag_max_us, own.udp_drops

@@ -142,6 +142,7 @@ fn worker(
     let plan = Plan {
         thread,
         seats: seated.addresses,
+        most_open: run.plan.most_open.div_ceil(run.plan.threads.into()),
         slots: run.plan.slots.div_ceil(run.plan.threads.into()),
         ..run.plan.clone()
     };

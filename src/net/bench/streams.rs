@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::wires::{Handed, Inboxes};
 use crate::bench::{Hop, Outbox, Seat};
-use crate::message::{Frame, Framer};
+use crate::message::{Frame, Framer, Unframed};
 
 /// The longest message.
 const MESSAGE_LIMIT_BYTES: usize = 65_536;
@@ -32,8 +32,10 @@ pub(super) struct Streams {
     connections: Vec<Option<Connection>>,
     /// The connections that this side has opened.
     opened: HashMap<SocketAddr, u32>,
-    /// Whether the caller speaks over connections.
-    has_caller: bool,
+    /// Whence the caller opens them; `None` where it does not.
+    caller: Option<IpAddr>,
+    /// How many connections ended with what is no SIP message.
+    unframed: u64,
     room: Vec<u8>,
 }
 
@@ -81,11 +83,13 @@ impl Streams {
             listeners,
             connections: Vec::new(),
             opened: HashMap::new(),
-            has_caller: server.is_some(),
+            caller: None,
+            unframed: 0,
             room: vec![0; READ_BYTES],
         };
         if let Some(server) = server {
             let peer = server.peer_addr()?;
+            streams.caller = Some(server.local_addr()?.ip());
             let number = streams.adopt(server, Seat::Caller, peer)?;
             streams.opened.insert(peer, number);
         }
@@ -94,7 +98,7 @@ impl Streams {
 
     /// Whether there is any connection.
     pub(super) fn is_used(&self) -> bool {
-        self.has_caller || !self.connections.is_empty()
+        self.caller.is_some() || !self.connections.is_empty()
     }
 
     fn adopt(&mut self, stream: TcpStream, seat: Seat, peer: SocketAddr) -> io::Result<u32> {
@@ -136,7 +140,9 @@ impl Streams {
                 count += 1;
                 each(hop, bytes);
             };
-            if connection.read(&mut self.room, &mut counted).is_none() {
+            let read = connection.read(&mut self.room, &mut counted);
+            self.unframed += u64::from(read == State::Unframed);
+            if read != State::Open {
                 let peer = connection.peer;
                 *place = None;
                 self.opened.retain(|to, _| *to != peer);
@@ -162,7 +168,7 @@ impl Streams {
     pub(super) fn send(&mut self, outbox: &Outbox) -> u64 {
         let mut failed = 0;
         for (hop, bytes) in outbox.iter() {
-            let is_caller = self.has_caller && hop.seat == Seat::Caller;
+            let is_caller = self.caller.is_some() && hop.seat == Seat::Caller;
             if hop.connection.is_none() && !is_caller {
                 continue;
             }
@@ -203,7 +209,8 @@ impl Streams {
         if let Some(number) = self.opened.get(&to) {
             return Some(*number);
         }
-        let stream = TcpStream::connect_timeout(&to, std::time::Duration::from_secs(1)).ok()?;
+        let from = SocketAddr::new(self.caller?, 0);
+        let stream = connect(from, to).ok()?;
         let number = self.adopt(stream, Seat::Caller, to).ok()?;
         self.opened.insert(to, number);
         Some(number)
@@ -217,6 +224,11 @@ impl Streams {
             .sum()
     }
 
+    /// How many connections were given up for what is no SIP message, or has no Content-Length.
+    pub(super) fn unframed(&self) -> u64 {
+        self.unframed
+    }
+
     /// What is waited for.
     pub(super) fn waited_for(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let listeners = self.listeners.iter().map(|(_, listener)| listener.as_fd());
@@ -225,26 +237,46 @@ impl Streams {
     }
 }
 
+/// How a connection is after it was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Closed,
+    /// What came cannot be told apart into messages (RFC 3261 §18.3): the rest is lost.
+    Unframed,
+}
+
 impl Connection {
-    /// Reads what is there; `None` when the connection is of no more use.
-    fn read(&mut self, room: &mut [u8], each: &mut impl FnMut(&[u8])) -> Option<()> {
+    /// Reads what is there.
+    fn read(&mut self, room: &mut [u8], each: &mut impl FnMut(&[u8])) -> State {
         let count = match self.stream.read(room) {
-            Ok(0) => return None,
+            Ok(0) => return State::Closed,
             Ok(count) => count,
-            Err(error) if is_for_later(&error) => return Some(()),
-            Err(_) => return None,
+            Err(error) if is_for_later(&error) => return State::Open,
+            Err(_) => return State::Closed,
         };
-        for piece in room.get(..count)?.chunks(MESSAGE_LIMIT_BYTES) {
-            self.framer.push(piece).ok()?;
-            while let Some(frame) = self.framer.next().ok()? {
-                match frame {
-                    Frame::Message(bytes) => each(&bytes),
-                    Frame::Ping => self.waiting.extend_from_slice(b"\r\n"),
-                    Frame::Pong => {}
-                }
+        for piece in room
+            .get(..count)
+            .unwrap_or_default()
+            .chunks(MESSAGE_LIMIT_BYTES)
+        {
+            if self.take(piece, each).is_err() {
+                return State::Unframed;
             }
         }
-        Some(())
+        State::Open
+    }
+
+    fn take(&mut self, piece: &[u8], each: &mut impl FnMut(&[u8])) -> Result<(), Unframed> {
+        self.framer.push(piece)?;
+        while let Some(frame) = self.framer.next()? {
+            match frame {
+                Frame::Message(bytes) => each(&bytes),
+                Frame::Ping => self.waiting.extend_from_slice(b"\r\n"),
+                Frame::Pong => {}
+            }
+        }
+        Ok(())
     }
 
     /// Writes what waits; whether anything went.

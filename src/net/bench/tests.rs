@@ -39,7 +39,9 @@ fn counted(scenario: Scenario, server: SocketAddr, callee: Option<SocketAddr>) -
         seed: 77,
         thread: 0,
         threads: 1,
+        most_open: 64,
         slots: 64,
+        may_go_far: false,
         samples: 4,
     };
     Run {

@@ -134,6 +134,9 @@ pub(super) fn watch(
         }
         is_interrupted |= watch.tick(glance)?;
     }
+    if !is_interrupted {
+        watch.check_answers(true)?;
+    }
     Ok((watch.measured, is_interrupted))
 }
 
@@ -178,21 +181,28 @@ impl Watch<'_> {
             return Ok(true);
         }
         self.look(glance);
-        let at = self.at();
-        let placed = self.shared.sum(|live| live.placed.load(Relaxed));
-        let answers = self.shared.sum(|live| live.answers.load(Relaxed));
-        if at > SILENCE && placed > 0 && answers == 0 {
-            return Err(BenchError::Silent {
-                server: self.run.plan.server,
-                waited: at,
-                placed,
-            });
-        }
+        self.check_answers(false)?;
         let server = self.run.server.as_ref();
         if server.is_some_and(|server| !server.is_running()) {
             return Err(BenchError::ServerGone);
         }
         Ok(self.stop.load(Relaxed))
+    }
+
+    /// Nothing at all was answered, after a while or until the end.
+    fn check_answers(&self, is_end: bool) -> Result<(), BenchError> {
+        let waited = self.at();
+        let placed = self.shared.sum(|live| live.placed.load(Relaxed));
+        let answers = self.shared.sum(|live| live.answers.load(Relaxed));
+        if (is_end || waited > SILENCE) && placed > 0 && answers == 0 {
+            let server = self.run.plan.server;
+            return Err(BenchError::Silent {
+                server,
+                waited,
+                placed,
+            });
+        }
+        Ok(())
     }
 
     /// Shows how the run stands, and keeps it from time to time.

@@ -122,6 +122,11 @@ impl Wires {
         os::wait(sockets.chain(self.streams.waited_for()), timeout_ns);
     }
 
+    /// Connections that ended with what is no SIP message.
+    pub(super) fn unframed(&self) -> u64 {
+        self.streams.unframed()
+    }
+
     /// Datagrams that the kernel dropped.
     pub(super) fn drops(&self) -> u64 {
         self.datagrams.drops()

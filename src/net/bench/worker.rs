@@ -184,9 +184,11 @@ impl Worker {
                 account.idle_since_ns = None;
             }
         }
+        let mut tally = self.generator.tally().clone();
+        tally.counts.unparsable += self.wires.unframed();
         Ok(Worked {
             last_end_ns: self.generator.last_end_ns(),
-            tally: self.generator.tally().clone(),
+            tally,
             busy: account.busy,
         })
     }

@@ -1,0 +1,247 @@
+//! What no call waits for: answers that come after a call is over, further 2xx of a fork, requests
+//! of the server's own. The server is left with nothing open: each 2xx gets its ACK, and the BYE
+//! where nobody talks; each request gets an answer.
+
+use super::calls::{Call, LegStage};
+use super::check::{Wrong, contact_uri, unless};
+use super::generator::{End, Generator};
+use super::ident::Ident;
+use super::outbox::Hop;
+use super::plan::Seat;
+use super::writer::Request;
+use crate::message::{Message, Method, Name, NameAddr};
+
+impl Generator {
+    /// A response to a call that is over: late, where the call was given up, otherwise a repeated
+    /// one.
+    pub(super) fn on_late(&mut self, hop: Hop, ident: Ident, message: &Message<'_>) {
+        let method = message.cseq().map_or(Method::Other, |cseq| cseq.method);
+        let status = message.status().unwrap_or_default();
+        let tag = tag_of(message);
+        let (has_timed_out, is_known, is_measured) = match self.calls.even_ended(ident) {
+            Some(call) => (call.has_timed_out, call.to_tag == tag, call.is_measured),
+            None => (false, true, true),
+        };
+        let is_other = method == Method::Invite && (200..300).contains(&status) && !is_known;
+        let counts = &mut self.tally.counts;
+        let counter = match status {
+            _ if has_timed_out => &mut counts.late,
+            ..200 => &mut counts.late_provisionals,
+            // It may come behind the 487 that ended the call.
+            _ if method == Method::Cancel => return,
+            _ if is_other => &mut counts.forked_answers,
+            _ => &mut counts.repeated_answers,
+        };
+        *counter += u64::from(is_measured);
+        match status {
+            _ if method != Method::Invite => {}
+            ..200 => {}
+            300.. => self.acknowledge_late_failure(hop, message),
+            _ if has_timed_out || is_other => self.hang_up_other(ident, message),
+            _ => self.send_along(ident, message, &[Request::Ack]),
+        }
+    }
+
+    /// A further final answer of a call that was answered: the same again, for want of the ACK, or
+    /// another callee's (RFC 3261 §13.2.2.4).
+    pub(super) fn on_repeated_final(&mut self, ident: Ident, message: &Message<'_>) {
+        if message.status().is_some_and(|status| status >= 300) {
+            return self.unexpected("a failure after the call was answered", message);
+        }
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        let (is_known, is_measured) = (call.to_tag == tag_of(message), call.is_measured);
+        if is_known {
+            self.tally.counts.repeated_answers += u64::from(is_measured);
+            self.send(ident, Request::Ack);
+        } else {
+            self.tally.counts.forked_answers += u64::from(is_measured);
+            self.hang_up_other(ident, message);
+        }
+    }
+
+    /// Acknowledges a 2xx of a dialog that nobody wants, and ends it.
+    fn hang_up_other(&mut self, ident: Ident, message: &Message<'_>) {
+        self.send_along(ident, message, &[Request::OtherAck, Request::OtherBye]);
+    }
+
+    /// Sends requests in the dialog of a 2xx that is not the one the call keeps.
+    fn send_along(&mut self, ident: Ident, message: &Message<'_>, requests: &[Request]) {
+        let mut other = Call {
+            to_uri: message.to().map_or(&[][..], |to| to.uri).to_vec(),
+            to_tag: tag_of(message).to_vec(),
+            next_hop: self.next_hop_of(message),
+            ..Call::default()
+        };
+        if let Some(call) = self.calls.even_ended(ident) {
+            (other.item, other.user) = (call.item, call.user);
+        }
+        form_dialog(&mut other, message);
+        for request in requests {
+            self.push_request(ident, *request, &other);
+        }
+    }
+
+    /// A failure wants its ACK, again or at last.
+    fn acknowledge_late_failure(&mut self, hop: Hop, message: &Message<'_>) {
+        let header = |name| message.header(name).map_or(&[][..], |header| header.value);
+        let uri = message.to().map_or(&[][..], |to| to.uri);
+        let branch = message.top_via().map_or(&[][..], |via| via.branch);
+        let local = &self.writer.place(Seat::Caller).local;
+        let transport = self.plan.transport.token().as_bytes();
+        let parts: [&[u8]; 17] = [
+            b"ACK ",
+            uri,
+            b" SIP/2.0\r\nVia: SIP/2.0/",
+            transport,
+            b" ",
+            local,
+            b";branch=",
+            branch,
+            b";rport\r\nMax-Forwards: 70\r\nFrom: ",
+            header(Name::From),
+            b"\r\nTo: ",
+            header(Name::To),
+            b"\r\nCall-ID: ",
+            header(Name::CallId),
+            b"\r\nCSeq: 1 ACK",
+            b"\r\nContent-Length: 0",
+            b"\r\n\r\n",
+        ];
+        self.outbox.push(hop, |out| {
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+        });
+    }
+
+    /// A request to the caller. A BYE ends the call before its time; OPTIONS that ask whether it is
+    /// alive are answered; nothing else is played.
+    pub(super) fn on_stray_request(&mut self, now_ns: u64, hop: Hop, message: &Message<'_>) {
+        let hop = super::callee::answer_hop(hop, message);
+        let status = match message.method() {
+            // Of an INVITE that was refused here.
+            Some(Method::Ack) => return,
+            Some(Method::Options) => return self.answer(hop, message, 200),
+            Some(Method::Bye) => return self.on_bye_of_server(now_ns, hop, message),
+            Some(Method::Invite) => 488,
+            Some(Method::Cancel) => 481,
+            _ => 501,
+        };
+        self.unexpected("a request that reached the caller", message);
+        self.answer(hop, message, status);
+    }
+
+    fn on_bye_of_server(&mut self, now_ns: u64, hop: Hop, message: &Message<'_>) {
+        use super::calls::Stage;
+        let ident = self.ident_of(message);
+        let call = ident.and_then(|ident| Some((ident, self.calls.even_ended(ident)?)));
+        let Some((ident, call)) = call else {
+            self.unexpected("a BYE of no call", message);
+            return self.answer(hop, message, 481);
+        };
+        let stage = call.stage;
+        // Ours may cross it, or its answer was lost.
+        self.answer(hop, message, 200);
+        if stage == Stage::Talking {
+            let checked = unless(self.plan.checks, Wrong::HungUp, || false);
+            if let Err(wrong) = checked {
+                self.wrong(ident, wrong, message);
+            }
+            self.end(now_ns, ident, End::Right);
+        }
+    }
+
+    /// A request that reaches who was called after the caller's half of the call has ended: what
+    /// rings still has to refuse.
+    pub(super) fn on_request_of_ended_call(
+        &mut self,
+        hop: Hop,
+        ident: Ident,
+        message: &Message<'_>,
+    ) {
+        let method = message.method().unwrap_or(Method::Other);
+        let branch = message.top_via().map_or(&[][..], |via| via.branch);
+        let call = self.calls.even_ended(ident);
+        let is_measured = call.as_ref().is_none_or(|call| call.is_measured);
+        let leg = call.and_then(|call| call.legs.get_mut(super::callee::leg_index(hop.seat)));
+        let stage = leg.as_ref().map_or(LegStage::Idle, |leg| leg.stage);
+        let is_first = match (method, stage) {
+            (Method::Bye, LegStage::Answered | LegStage::Confirmed) => true,
+            (Method::Cancel, LegStage::Ringing) => true,
+            (Method::Invite, LegStage::Idle) => true,
+            // The ACK of a 487 comes beside the 487 that ended the call.
+            (Method::Ack, _) => true,
+            _ => false,
+        };
+        self.tally.counts.repeated_requests += u64::from(!is_first && is_measured);
+        match (method, leg) {
+            (Method::Cancel, Some(leg)) if is_first => {
+                leg.stage = LegStage::Refused;
+                let (refused, refusal) = (leg.hop, std::mem::take(&mut leg.refusal));
+                self.answer(hop, message, 200);
+                if let Some(to) = refused {
+                    self.outbox.push(to, |out| out.extend_from_slice(&refusal));
+                }
+                if let Some(call) = self.calls.even_ended(ident)
+                    && let Some(leg) = call.legs.get_mut(super::callee::leg_index(hop.seat))
+                {
+                    leg.refusal = refusal;
+                }
+            }
+            (Method::Invite, Some(leg)) if leg.branch == branch && !is_first => {
+                let kept = match stage {
+                    LegStage::Answered | LegStage::Confirmed => &leg.answer,
+                    _ => &leg.refusal,
+                };
+                self.outbox.push(hop, |out| out.extend_from_slice(kept));
+            }
+            (Method::Invite, _) => self.answer(hop, message, 487),
+            (Method::Bye, Some(leg)) => {
+                leg.stage = LegStage::Ended;
+                self.answer(hop, message, 200);
+            }
+            (Method::Bye | Method::Cancel, _) => self.answer(hop, message, 200),
+            _ => {}
+        }
+    }
+}
+
+/// The To tag; empty where there is none.
+pub(super) fn tag_of<'a>(message: &Message<'a>) -> &'a [u8] {
+    message.to().ok().and_then(|to| to.tag).unwrap_or_default()
+}
+
+/// Takes remote target and route set from the 2xx (RFC 3261 §12.1.2): the Record-Routes
+/// turned round. A first hop that routes strictly (§12.2.1.1) becomes the Request-URI.
+pub(super) fn form_dialog(call: &mut Call, message: &Message<'_>) {
+    let mut routes: smallvec::SmallVec<[&[u8]; 8]> = message
+        .values(Name::RecordRoute)
+        .map(|value| value.bytes)
+        .collect();
+    routes.reverse();
+    let first = routes.first().and_then(|route| NameAddr::parse(route).ok());
+    let is_strict = first
+        .and_then(|first| first.parsed_uri().ok())
+        .is_some_and(|uri| !uri.is_lr());
+    let contact = contact_uri(message).unwrap_or(&call.to_uri);
+    let target = first
+        .filter(|_| is_strict)
+        .map_or(contact, |first| first.uri);
+    call.target.clear();
+    call.target.extend_from_slice(target);
+    call.routes.clear();
+    for route in routes.iter().skip(usize::from(is_strict)) {
+        write_route(route, &mut call.routes);
+    }
+    if is_strict {
+        call.routes.extend_from_slice(b"Route: <");
+        call.routes.extend_from_slice(contact);
+        call.routes.extend_from_slice(b">\r\n");
+    }
+}
+
+fn write_route(route: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Route: ");
+    out.extend_from_slice(route);
+    out.extend_from_slice(b"\r\n");
+}
