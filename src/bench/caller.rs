@@ -272,6 +272,7 @@ impl Generator {
             self.tally.counts.late += u64::from(waited_ns > self.plan.times.late_ns);
         }
         let is_right = status < 300 && !call.has_wrong_status;
+        self.tally.counts.refused_byes += u64::from(status >= 300 && call.is_measured);
         if status >= 300 {
             self.sample("a BYE that was refused", message);
         }

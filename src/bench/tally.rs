@@ -55,8 +55,10 @@ counters! {
     late "answers later than the limit, or after the call had been given up";
     late_provisionals "provisional answers behind the final one";
     unexpected "messages nobody had asked for";
-    unparsable "what is no SIP message";
+    unparsable "what is no SIP message, or over TCP has no Content-Length";
+    connections_closed "the caller's TCP connections that the server closed";
     challenged "requests answered with 401 or 407";
+    refused_byes "BYEs that were refused";
     send_failed "messages the kernel did not take";
 }
 

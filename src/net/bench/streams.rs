@@ -34,9 +34,17 @@ pub(super) struct Streams {
     opened: HashMap<SocketAddr, u32>,
     /// Whence the caller opens them; `None` where it does not.
     caller: Option<IpAddr>,
-    /// How many connections ended with what is no SIP message.
-    unframed: u64,
+    lost: Lost,
     room: Vec<u8>,
+}
+
+/// How many connections ended, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lost {
+    /// Given up for what is no SIP message, or has no Content-Length.
+    pub unframed: u64,
+    /// The caller's, which the server closed.
+    pub closed: u64,
 }
 
 struct Connection {
@@ -84,7 +92,7 @@ impl Streams {
             connections: Vec::new(),
             opened: HashMap::new(),
             caller: None,
-            unframed: 0,
+            lost: Lost::default(),
             room: vec![0; READ_BYTES],
         };
         if let Some(server) = server {
@@ -141,9 +149,10 @@ impl Streams {
                 each(hop, bytes);
             };
             let read = connection.read(&mut self.room, &mut counted);
-            self.unframed += u64::from(read == State::Unframed);
             if read != State::Open {
-                let peer = connection.peer;
+                let (peer, is_caller) = (connection.peer, connection.seat == Seat::Caller);
+                self.lost.unframed += u64::from(read == State::Unframed);
+                self.lost.closed += u64::from(read == State::Closed && is_caller);
                 *place = None;
                 self.opened.retain(|to, _| *to != peer);
             }
@@ -224,9 +233,9 @@ impl Streams {
             .sum()
     }
 
-    /// How many connections were given up for what is no SIP message, or has no Content-Length.
-    pub(super) fn unframed(&self) -> u64 {
-        self.unframed
+    /// Which connections ended.
+    pub(super) fn lost(&self) -> Lost {
+        self.lost
     }
 
     /// What is waited for.

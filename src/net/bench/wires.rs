@@ -6,7 +6,7 @@ use crossbeam_queue::ArrayQueue;
 
 use super::datagrams::Datagrams;
 use super::os;
-use super::streams::Streams;
+use super::streams::{Lost, Streams};
 use crate::bench::{Hop, Outbox};
 
 /// How much can wait for one thread.
@@ -122,9 +122,9 @@ impl Wires {
         os::wait(sockets.chain(self.streams.waited_for()), timeout_ns);
     }
 
-    /// Connections that ended with what is no SIP message.
-    pub(super) fn unframed(&self) -> u64 {
-        self.streams.unframed()
+    /// Connections that ended.
+    pub(super) fn lost(&self) -> Lost {
+        self.streams.lost()
     }
 
     /// Datagrams that the kernel dropped.

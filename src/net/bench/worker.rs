@@ -185,7 +185,9 @@ impl Worker {
             }
         }
         let mut tally = self.generator.tally().clone();
-        tally.counts.unparsable += self.wires.unframed();
+        let lost = self.wires.lost();
+        tally.counts.unparsable += lost.unframed;
+        tally.counts.connections_closed += lost.closed;
         Ok(Worked {
             last_end_ns: self.generator.last_end_ns(),
             tally,
@@ -250,7 +252,9 @@ impl Worker {
         live.failed.store(generator.failed(), Relaxed);
         let again = counts.invites_again + counts.requests_again + counts.answers_again;
         live.again.store(again, Relaxed);
-        live.answers.store(generator.answers(), Relaxed);
+        // Who sends what cannot be read does answer.
+        let answers = generator.answers() + counts.unparsable + self.wires.lost().unframed;
+        live.answers.store(answers, Relaxed);
         live.open.store(generator.open(), Relaxed);
         let is_over = self.schedule.is_over() && generator.open() == 0;
         live.is_over.store(is_over.into(), Relaxed);
