@@ -336,7 +336,7 @@ pub(super) fn answer_hop(mut hop: Hop, message: &Message<'_>) -> Hop {
     hop
 }
 
-fn send_again(outbox: &mut super::outbox::Outbox, leg: &Leg) {
+pub(super) fn send_again(outbox: &mut super::outbox::Outbox, leg: &Leg) {
     let message = match leg.stage {
         LegStage::Refused => &leg.refusal,
         _ => &leg.answer,

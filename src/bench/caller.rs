@@ -2,12 +2,12 @@
 
 use super::calls::{LegStage, Stage};
 use super::check::{self, Asked, Checked, Wrong, contact_uri, unless};
+use super::dialog::{form_dialog, next_hop, tag_of};
 use super::digest;
 use super::generator::{End, Generator};
 use super::ident::{self, Ident, Letter};
 use super::outbox::Hop;
 use super::plan::{Scenario, Seat};
-use super::strays::{form_dialog, tag_of};
 use super::timers::{Deadline, Due};
 use super::writer::Request;
 use crate::message::{Message, Method, Name, Uri};
@@ -154,9 +154,8 @@ impl Generator {
         if let Err(wrong) = self.check_answer(ident, message) {
             self.wrong(ident, wrong, message);
         }
-        let next_hop = self.next_hop_of(message);
         if let Some(call) = self.calls.get(ident) {
-            call.next_hop = next_hop;
+            call.next_hop = next_hop(&self.plan, message);
             form_dialog(call, message);
         }
         self.send(ident, Request::Ack);
@@ -301,10 +300,9 @@ impl Generator {
         let Some(call) = self.calls.get(ident) else {
             return;
         };
-        let item = call.item;
-        self.note_final(now_ns, ident, status);
-        let item = self.plan.items.get(usize::from(item));
+        let item = self.plan.items.get(usize::from(call.item));
         let is_right = item.is_some_and(|item| item.finals.contains(&status));
+        self.note_final(now_ns, ident, status);
         let end = if is_right {
             End::Right
         } else {

@@ -1,16 +1,14 @@
 //! The player of one thread's calls: both sides of each, without sockets and without a clock.
 
-use std::net::SocketAddr;
-
 use super::calls::{Call, Calls, Stage};
-use super::check::{Wrong, contact_uri};
+use super::check::Wrong;
 use super::ident::{self, Ident};
 use super::outbox::{Hop, Outbox};
-use super::plan::{Plan, Scenario, Seat, is_near, turns};
+use super::plan::{Plan, Scenario, Seat, turns};
 use super::tally::{Sample, Tally};
 use super::timers::{Deadline, Due, Timers};
 use super::writer::{Request, Writer};
-use crate::message::{Message, Name, NameAddr, Uri};
+use crate::message::{Message, Name};
 
 /// Plays calls: `place` begins one, `receive` and `tick` carry them on, the outbox has what is to
 /// be sent.
@@ -343,20 +341,6 @@ impl Generator {
                 message: message.bytes().to_vec(),
             });
         }
-    }
-
-    /// Where requests of a 2xx's dialog go: the first hop of the route set, else the remote target.
-    /// `None` stands for the server: where that is a name, or a host that must not be loaded.
-    pub(super) fn next_hop_of(&self, message: &Message<'_>) -> Option<SocketAddr> {
-        let route = message.values(Name::RecordRoute).last();
-        let uri = match route {
-            Some(route) => NameAddr::parse(route.bytes).ok()?.uri,
-            None => contact_uri(message)?,
-        };
-        let uri = Uri::parse(uri).ok()?;
-        let ip = uri.ip().filter(|ip| self.plan.may_go_far || is_near(*ip))?;
-        let port = uri.port.unwrap_or(self.plan.transport.default_port());
-        Some(SocketAddr::new(ip, port))
     }
 }
 

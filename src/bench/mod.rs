@@ -15,6 +15,7 @@ mod callee;
 mod caller;
 mod calls;
 mod check;
+mod dialog;
 mod digest;
 mod generator;
 mod ident;

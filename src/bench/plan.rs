@@ -273,4 +273,25 @@ mod tests {
         let checks = Checks::ALL.without(Wrong::Body);
         assert!(!checks.wants(Wrong::Body) && checks.wants(Wrong::Via));
     }
+
+    #[test]
+    fn private_networks_and_this_machine_are_near() {
+        let near = [
+            "127.50.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "172.16.0.1",
+            "::1",
+            "fd00::1",
+        ];
+        assert!(near.iter().all(|ip| is_near(ip.parse().unwrap())));
+        let far = [
+            "192.0.2.1",
+            "8.8.8.8",
+            "2001:db8::1",
+            "172.32.0.1",
+            "::ffff:8.8.8.8",
+        ];
+        assert!(far.iter().all(|ip| !is_near(ip.parse().unwrap())));
+    }
 }

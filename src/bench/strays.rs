@@ -2,14 +2,16 @@
 //! of the server's own. The server is left with nothing open: each 2xx gets its ACK, and the BYE
 //! where nobody talks; each request gets an answer.
 
-use super::calls::{Call, LegStage};
-use super::check::{Wrong, contact_uri, unless};
+use super::callee::{answer_hop, leg_index, send_again};
+use super::calls::{Call, LegStage, Stage};
+use super::check::{Wrong, unless};
+use super::dialog::{form_dialog, next_hop, tag_of};
 use super::generator::{End, Generator};
 use super::ident::Ident;
 use super::outbox::Hop;
 use super::plan::Seat;
 use super::writer::Request;
-use crate::message::{Message, Method, Name, NameAddr};
+use crate::message::{Message, Method, Name};
 
 impl Generator {
     /// A response to a call that is over: late, where the call was given up, otherwise a repeated
@@ -71,7 +73,7 @@ impl Generator {
         let mut other = Call {
             to_uri: message.to().map_or(&[][..], |to| to.uri).to_vec(),
             to_tag: tag_of(message).to_vec(),
-            next_hop: self.next_hop_of(message),
+            next_hop: next_hop(&self.plan, message),
             ..Call::default()
         };
         if let Some(call) = self.calls.even_ended(ident) {
@@ -117,7 +119,7 @@ impl Generator {
     /// A request to the caller. A BYE ends the call before its time; OPTIONS that ask whether it is
     /// alive are answered; nothing else is played.
     pub(super) fn on_stray_request(&mut self, now_ns: u64, hop: Hop, message: &Message<'_>) {
-        let hop = super::callee::answer_hop(hop, message);
+        let hop = answer_hop(hop, message);
         let status = match message.method() {
             // Of an INVITE that was refused here.
             Some(Method::Ack) => return,
@@ -132,7 +134,6 @@ impl Generator {
     }
 
     fn on_bye_of_server(&mut self, now_ns: u64, hop: Hop, message: &Message<'_>) {
-        use super::calls::Stage;
         let ident = self.ident_of(message);
         let call = ident.and_then(|ident| Some((ident, self.calls.even_ended(ident)?)));
         let Some((ident, call)) = call else {
@@ -163,8 +164,8 @@ impl Generator {
         let branch = message.top_via().map_or(&[][..], |via| via.branch);
         let call = self.calls.even_ended(ident);
         let is_measured = call.as_ref().is_none_or(|call| call.is_measured);
-        let leg = call.and_then(|call| call.legs.get_mut(super::callee::leg_index(hop.seat)));
-        let stage = leg.as_ref().map_or(LegStage::Idle, |leg| leg.stage);
+        let leg = call.and_then(|call| call.legs.get(leg_index(hop.seat)));
+        let stage = leg.map_or(LegStage::Idle, |leg| leg.stage);
         let is_first = match (method, stage) {
             (Method::Bye, LegStage::Answered | LegStage::Confirmed) => true,
             (Method::Cancel, LegStage::Ringing) => true,
@@ -174,19 +175,15 @@ impl Generator {
             _ => false,
         };
         self.tally.counts.repeated_requests += u64::from(!is_first && is_measured);
+        if matches!(method, Method::Bye | Method::Cancel) {
+            self.answer(hop, message, 200);
+        }
+        let call = self.calls.even_ended(ident);
+        let leg = call.and_then(|call| call.legs.get_mut(leg_index(hop.seat)));
         match (method, leg) {
             (Method::Cancel, Some(leg)) if is_first => {
                 leg.stage = LegStage::Refused;
-                let (refused, refusal) = (leg.hop, std::mem::take(&mut leg.refusal));
-                self.answer(hop, message, 200);
-                if let Some(to) = refused {
-                    self.outbox.push(to, |out| out.extend_from_slice(&refusal));
-                }
-                if let Some(call) = self.calls.even_ended(ident)
-                    && let Some(leg) = call.legs.get_mut(super::callee::leg_index(hop.seat))
-                {
-                    leg.refusal = refusal;
-                }
+                send_again(&mut self.outbox, leg);
             }
             (Method::Invite, Some(leg)) if leg.branch == branch && !is_first => {
                 let kept = match stage {
@@ -196,52 +193,8 @@ impl Generator {
                 self.outbox.push(hop, |out| out.extend_from_slice(kept));
             }
             (Method::Invite, _) => self.answer(hop, message, 487),
-            (Method::Bye, Some(leg)) => {
-                leg.stage = LegStage::Ended;
-                self.answer(hop, message, 200);
-            }
-            (Method::Bye | Method::Cancel, _) => self.answer(hop, message, 200),
+            (Method::Bye, Some(leg)) => leg.stage = LegStage::Ended,
             _ => {}
         }
     }
-}
-
-/// The To tag; empty where there is none.
-pub(super) fn tag_of<'a>(message: &Message<'a>) -> &'a [u8] {
-    message.to().ok().and_then(|to| to.tag).unwrap_or_default()
-}
-
-/// Takes remote target and route set from the 2xx (RFC 3261 §12.1.2): the Record-Routes
-/// turned round. A first hop that routes strictly (§12.2.1.1) becomes the Request-URI.
-pub(super) fn form_dialog(call: &mut Call, message: &Message<'_>) {
-    let mut routes: smallvec::SmallVec<[&[u8]; 8]> = message
-        .values(Name::RecordRoute)
-        .map(|value| value.bytes)
-        .collect();
-    routes.reverse();
-    let first = routes.first().and_then(|route| NameAddr::parse(route).ok());
-    let is_strict = first
-        .and_then(|first| first.parsed_uri().ok())
-        .is_some_and(|uri| !uri.is_lr());
-    let contact = contact_uri(message).unwrap_or(&call.to_uri);
-    let target = first
-        .filter(|_| is_strict)
-        .map_or(contact, |first| first.uri);
-    call.target.clear();
-    call.target.extend_from_slice(target);
-    call.routes.clear();
-    for route in routes.iter().skip(usize::from(is_strict)) {
-        write_route(route, &mut call.routes);
-    }
-    if is_strict {
-        call.routes.extend_from_slice(b"Route: <");
-        call.routes.extend_from_slice(contact);
-        call.routes.extend_from_slice(b">\r\n");
-    }
-}
-
-fn write_route(route: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(b"Route: ");
-    out.extend_from_slice(route);
-    out.extend_from_slice(b"\r\n");
 }

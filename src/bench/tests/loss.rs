@@ -93,25 +93,13 @@ fn a_repeated_failure_is_acknowledged_again_though_its_call_is_over() {
         Some(text)
     });
     assert_right(&stage);
-    let mut index = Index::new();
-    let refusal = refusal.unwrap();
-    let hop = Hop {
-        seat: Seat::Caller,
-        to: SERVER.parse().unwrap(),
-        connection: None,
-    };
-    stage
-        .generator
-        .receive(0, hop, &index.parse(refusal.as_bytes()).unwrap());
-    let sent = stage.take();
+    let (_, ack) = stage.hear(Seat::Caller, &refusal.unwrap()).remove(0);
     assert!(
-        sent[0]
-            .2
-            .starts_with("ACK sip:reject1@example.com SIP/2.0\r\n"),
-        "{}",
-        sent[0].2
+        ack.starts_with("ACK sip:reject1@example.com SIP/2.0\r\n"),
+        "{ack}"
     );
-    let ack = index.parse(sent[0].2.as_bytes()).unwrap();
+    let mut index = Index::new();
+    let ack = index.parse(ack.as_bytes()).unwrap();
     assert!(ack.top_via().unwrap().branch.ends_with(b"i") && ack.to().unwrap().tag.is_some());
     assert_eq!(stage.counts().repeated_answers, 1);
 }
@@ -198,18 +186,10 @@ fn an_answer_to_a_call_that_was_given_up_is_late_and_acknowledged() {
     });
     stage.pass(40_000, &mut |_| None);
     assert_eq!(stage.counts().timed_out, 1);
-    let mut index = Index::new();
-    let refusal = refusal.unwrap();
-    let hop = Hop {
-        seat: Seat::Caller,
-        to: SERVER.parse().unwrap(),
-        connection: None,
-    };
-    let message = index.parse(refusal.as_bytes()).unwrap();
-    stage.generator.receive(stage.now_ns, hop, &message);
+    let sent = stage.hear(Seat::Caller, &refusal.unwrap());
     assert_eq!(
         (stage.counts().late, stage.counts().repeated_answers),
         (1, 0)
     );
-    assert!(stage.take().remove(0).2.starts_with("ACK "));
+    assert!(sent[0].1.starts_with("ACK "));
 }

@@ -150,6 +150,21 @@ impl Stage {
         self.settle(spoil);
     }
 
+    /// Gives the generator a message of the server's; what it sends for it, and where to.
+    fn hear(&mut self, seat: Seat, text: &str) -> Vec<(SocketAddr, String)> {
+        let mut index = Index::new();
+        let message = index.parse(text.as_bytes()).unwrap();
+        let hop = Hop {
+            seat,
+            to: self.generator_server(),
+            connection: None,
+        };
+        self.take();
+        self.generator.receive(self.now_ns, hop, &message);
+        let sent = self.take().into_iter();
+        sent.map(|(hop, _, text)| (hop.to, text)).collect()
+    }
+
     fn counts(&self) -> Counts {
         self.generator.tally().counts
     }

@@ -2,18 +2,10 @@
 
 use super::*;
 
-/// Gives the generator a message of the server's; what it sends for it.
+/// What the generator sends for a message of the server's.
 fn heard(stage: &mut Stage, seat: Seat, text: &str) -> Vec<String> {
-    let mut index = Index::new();
-    let message = index.parse(text.as_bytes()).unwrap();
-    let hop = Hop {
-        seat,
-        to: SERVER.parse().unwrap(),
-        connection: None,
-    };
-    stage.take();
-    stage.generator.receive(stage.now_ns, hop, &message);
-    stage.take().into_iter().map(|(_, _, text)| text).collect()
+    let sent = stage.hear(seat, text).into_iter();
+    sent.map(|(_, text)| text).collect()
 }
 
 /// Plays one call until it talks; the 200 that the caller got and the INVITE that the callee got.
@@ -212,7 +204,6 @@ fn no_public_host_is_sent_to_because_a_contact_names_it() {
         plan.may_go_far = may_go_far;
         plan.seats[1] = None;
         let mut stage = Stage::new(plan);
-        let mut acknowledged = None;
         stage.generator.place(0, 0);
         let invite = stage.take().remove(0).2;
         let answer = invite
@@ -225,19 +216,8 @@ fn no_public_host_is_sent_to_because_a_contact_names_it() {
                 "Contact: <sip:bench@127.0.0.1:5071>",
                 "Contact: <sip:a@192.0.2.9:5080>",
             );
-        let mut index = Index::new();
-        let message = index.parse(answer.as_bytes()).unwrap();
-        let hop = Hop {
-            seat: Seat::Caller,
-            to: SERVER.parse().unwrap(),
-            connection: None,
-        };
-        stage.generator.receive(0, hop, &message);
-        for (hop, _, text) in stage.take() {
-            if text.starts_with("ACK sip:a@192.0.2.9:5080 ") {
-                acknowledged = Some(hop.to.to_string());
-            }
-        }
-        assert_eq!(acknowledged.as_deref(), Some(expected));
+        let (to, ack) = stage.hear(Seat::Caller, &answer).remove(0);
+        assert!(ack.starts_with("ACK sip:a@192.0.2.9:5080 "), "{ack}");
+        assert_eq!(to.to_string(), expected);
     }
 }

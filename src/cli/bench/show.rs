@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::super::exit::Outcome;
 use super::super::output::{cell, printable, say, say_table, table};
-use super::document::{Document, Latency};
+use super::document::{Document, Latency, ServerProcess};
 use crate::bench::{Counts, Sample, Wrong};
 use crate::net::bench::Glance;
 
@@ -132,53 +132,66 @@ fn facts(document: &Document) -> comfy_table::Table {
             "final answers to INVITE or REGISTER",
         );
     }
-    let us_per_call = |us: f64| match document.count("completed") {
-        0 => "–".to_owned(),
-        _ => format!("{us:.2} µs/call"),
-    };
     if let Some(server) = &document.server_process {
-        row(
-            "server CPU",
-            us_per_call(server.cpu_us_per_call),
-            &format!(
-                "{:.2} user + {:.2} system; {:.0} % of a core",
-                server.user_us_per_call, server.system_us_per_call, server.cpu_percent
-            ),
-        );
-        row(
-            "server memory",
-            format!("{:.1} MB", server.rss_bytes as f64 / 1e6),
-            &format!(
-                "resident; {:+.2} MB in the interval; {:.1} MB with what is shared divided",
-                server.rss_growth_bytes as f64 / 1e6,
-                server.pss_bytes as f64 / 1e6
-            ),
-        );
-        row(
-            "context switches",
-            format!("{:.3}/call", server.voluntary_switches_per_call),
-            &format!(
-                "waiting; {:.3}/call in favour of others; {} processes, {} threads",
-                server.involuntary_switches_per_call, server.processes, server.threads
-            ),
-        );
-        row(
-            "server UDP drops",
-            grouped(server.udp_drops as f64),
-            "datagrams its sockets had no room for",
-        );
+        for (name, value, text) in server_rows(document, server) {
+            row(name, value, &text);
+        }
     }
     let own = &document.generator;
     let busiest = own.busy_percent.iter().copied().fold(0.0, f64::max);
     row(
         "generator",
-        us_per_call(own.cpu_us_per_call),
+        us_per_call(document, own.cpu_us_per_call),
         &format!(
             "of CPU; busy {busiest:.0} %; lag p99 {:.0} µs, max {:.0} µs; {} UDP drops",
             own.lag_p99_us, own.lag_max_us, own.udp_drops
         ),
     );
     facts
+}
+
+/// CPU time for each call; nothing where no call ended well.
+fn us_per_call(document: &Document, us: f64) -> String {
+    match document.count("completed") {
+        0 => "–".to_owned(),
+        _ => format!("{us:.2} µs/call"),
+    }
+}
+
+/// What the server's processes used.
+fn server_rows(document: &Document, server: &ServerProcess) -> [(&'static str, String, String); 4] {
+    [
+        (
+            "server CPU",
+            us_per_call(document, server.cpu_us_per_call),
+            format!(
+                "{:.2} user + {:.2} system; {:.0} % of a core",
+                server.user_us_per_call, server.system_us_per_call, server.cpu_percent
+            ),
+        ),
+        (
+            "server memory",
+            format!("{:.1} MB", server.rss_bytes as f64 / 1e6),
+            format!(
+                "resident; {:+.2} MB in the interval; {:.1} MB with what is shared divided",
+                server.rss_growth_bytes as f64 / 1e6,
+                server.pss_bytes as f64 / 1e6
+            ),
+        ),
+        (
+            "context switches",
+            format!("{:.3}/call", server.voluntary_switches_per_call),
+            format!(
+                "waiting; {:.3}/call in favour of others; {} processes, {} threads",
+                server.involuntary_switches_per_call, server.processes, server.threads
+            ),
+        ),
+        (
+            "server UDP drops",
+            grouped(server.udp_drops as f64),
+            "datagrams its sockets had no room for".to_owned(),
+        ),
+    ]
 }
 
 /// Says what makes a run's figures doubtful.
