@@ -13,7 +13,7 @@ use network::Network;
 use serde_json::Value;
 
 const SUBSCRIBERS: &str = concat!(
-    r#"{"id":"anna","settings":{"in_call":{"immediate":"connect"}}}"#,
+    r#"{"id":"anna","password":"correct horse","settings":{"in_call":{"immediate":"connect"}}}"#,
     "\n",
     r#"{"id":"bert","settings":{"in_call":{"immediate":"connect"}}}"#,
     "\n",
@@ -62,6 +62,11 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With more lines in its configuration.
+    fn start_with(more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let network = Network::claim();
         let [sip, callee, voicemail] = [1, 2, 3].map(|n| SocketAddr::new(network.host(n), 5060));
@@ -70,7 +75,7 @@ impl Server {
             "[store]\npath = {:?}\n[api]\nlisten = \"127.0.0.1:0\"\n[sip]\n\
              listen = [\"udp:{sip}\", \"tcp:{sip}\"]\nshards = 1\ndomains = [\"127.0.0.1\"]\n\
              next_hop = \"sip:{callee}\"\nvoicemail = \"sip:vm-{{subscriber}}@{voicemail}\"\n\
-             forwarding = \"redirect\"\nvoicemail_forwarding = \"retarget\"\n",
+             forwarding = \"redirect\"\nvoicemail_forwarding = \"retarget\"\n{more}",
             directory.path().join("store"),
         );
         std::fs::write(&config, text).unwrap();
@@ -182,6 +187,47 @@ fn calls_redirects_and_rejections_of_the_real_server_are_right_over_udp_and_tcp(
         assert_eq!(document["latency_us"]["bye"]["count"], 36);
         assert!(document["server_process"]["rss_bytes"].as_u64().unwrap() > 1 << 20);
     }
+}
+
+#[test]
+fn challenged_calls_are_placed_again_with_credentials() {
+    let server = Server::start_with("[auth]\nmethods = [\"INVITE\"]\n");
+    for transport in ["udp", "tcp"] {
+        let common = [
+            "--count",
+            "12",
+            "--transport",
+            transport,
+            "--from",
+            "sip:anna@{domain}",
+        ];
+        let with = [&common[..], &["--credentials", "anna:correct horse"]].concat();
+        let paid = document(&server.bench("call=2,redirect=1,reject=1", &with), 0);
+        assert_eq!(paid["counts"]["right"], 12, "{paid:#}");
+        assert_eq!(paid["counts"]["challenged"], 12, "{paid:#}");
+        assert_eq!(
+            paid["statuses"],
+            serde_json::json!({"200": 6, "302": 3, "480": 3})
+        );
+        // Without them the challenge is the final answer, and what would help is told.
+        let output = server.bench("call", &common);
+        assert!(
+            text(&output.stderr).contains("--credentials USER:PASSWORD"),
+            "{output:?}"
+        );
+        assert_eq!(document(&output, 1)["statuses"]["407"], 12);
+    }
+    // Refused ones are not tried for ever.
+    let wrong = [
+        "--count",
+        "2",
+        "--from",
+        "sip:anna@{domain}",
+        "--credentials",
+        "anna:x",
+    ];
+    let refused = document(&server.bench("call", &wrong), 1);
+    assert_eq!(refused["counts"]["challenged"], 4, "{refused:#}");
 }
 
 #[test]

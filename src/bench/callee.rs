@@ -137,7 +137,7 @@ impl Generator {
         unless(checks, Wrong::CSeq, || {
             message
                 .cseq()
-                .is_ok_and(|cseq| (cseq.number, cseq.method) == (1, Method::Invite))
+                .is_ok_and(|cseq| (cseq.number, cseq.method) == (call.cseq(), Method::Invite))
         })?;
         unless(checks, Wrong::ToTag, || {
             message.to().is_ok_and(|to| to.tag.is_none())
@@ -252,23 +252,23 @@ impl Generator {
     }
 
     fn on_ack(&mut self, hop: Hop, ident: Ident, message: &Message<'_>) {
-        let written = ident.write(self.plan.seed);
-        let tag = to_tag(&written, hop.seat);
-        let Some(leg) = self.leg(ident, hop.seat) else {
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        let (number, is_measured) = (call.cseq(), call.is_measured);
+        let Some(leg) = call.legs.get_mut(leg_index(hop.seat)) else {
             return;
         };
         match leg.stage {
             LegStage::Answered => {
                 leg.stage = LegStage::Confirmed;
                 let is_stream = leg.is_stream();
-                let contact = self.writer.place(hop.seat).contact(is_stream);
-                let checked = check::in_dialog(message, contact, &tag, self.plan.checks);
-                if let Err(wrong) = checked {
-                    self.wrong(ident, wrong, message);
-                }
+                self.check_in_dialog((hop.seat, is_stream), (number, Method::Ack), ident, message);
             }
             LegStage::Refused => leg.stage = LegStage::Ended,
-            LegStage::Confirmed | LegStage::Ended => self.tally.counts.repeated_requests += 1,
+            LegStage::Confirmed | LegStage::Ended => {
+                self.tally.counts.repeated_requests += u64::from(is_measured);
+            }
             LegStage::Idle | LegStage::Ringing => {
                 self.unexpected("an ACK before the final answer", message);
             }
@@ -276,33 +276,47 @@ impl Generator {
     }
 
     fn on_bye(&mut self, hop: Hop, ident: Ident, message: &Message<'_>) {
-        let written = ident.write(self.plan.seed);
-        let tag = to_tag(&written, hop.seat);
-        let Some(leg) = self.leg(ident, hop.seat) else {
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        let (number, is_measured) = (call.cseq() + 1, call.is_measured);
+        let Some(leg) = call.legs.get_mut(leg_index(hop.seat)) else {
             return;
         };
         let (stage, is_stream) = (leg.stage, leg.is_stream());
         match stage {
             LegStage::Confirmed | LegStage::Answered => leg.stage = LegStage::Ended,
-            LegStage::Ended => self.tally.counts.repeated_requests += 1,
+            LegStage::Ended => self.tally.counts.repeated_requests += u64::from(is_measured),
             _ => self.unexpected("a BYE before the final answer", message),
         }
         if stage == LegStage::Answered {
             self.wrong(ident, Wrong::Order, message);
         }
-        let contact = self.writer.place(hop.seat).contact(is_stream);
+        self.check_in_dialog((hop.seat, is_stream), (number, Method::Bye), ident, message);
+        self.answer(hop, message, 200);
+    }
+
+    /// Looks at a request in the dialog of the leg that was called over a stream or not.
+    fn check_in_dialog(
+        &mut self,
+        (seat, is_stream): (Seat, bool),
+        cseq: (u32, Method),
+        ident: Ident,
+        message: &Message<'_>,
+    ) {
+        let tag = to_tag(&ident.write(self.plan.seed), seat);
+        let contact = self.writer.place(seat).contact(is_stream);
         let checks = self.plan.checks;
         let checked = check::in_dialog(message, contact, &tag, checks).and_then(|()| {
             unless(checks, Wrong::CSeq, || {
                 message
                     .cseq()
-                    .is_ok_and(|cseq| (cseq.number, cseq.method) == (2, Method::Bye))
+                    .is_ok_and(|found| (found.number, found.method) == cseq)
             })
         });
         if let Err(wrong) = checked {
             self.wrong(ident, wrong, message);
         }
-        self.answer(hop, message, 200);
     }
 
     fn on_cancel(&mut self, now_ns: u64, hop: Hop, ident: Ident, message: &Message<'_>) {

@@ -28,11 +28,13 @@ impl Generator {
         let Some(call) = self.calls.get(ident) else {
             return self.on_late(hop, ident, message);
         };
-        let (letter, number) = match (method, call.stage) {
-            (Method::Bye, _) => (Letter::Bye, 2),
-            (Method::Register, Stage::Authorizing) => (Letter::Authorized, 2),
-            (Method::Register, _) => (Letter::Register, 1),
-            _ => (Letter::Invite, 1),
+        if call.is_authorized && (is_of(Letter::Invite) || is_of(Letter::Register)) {
+            return self.on_challenge_again(hop, ident, message);
+        }
+        let (letter, number) = match method {
+            Method::Bye => (Letter::Bye, call.cseq() + 1),
+            Method::Register => (call.register_letter(), call.cseq()),
+            _ => (call.invite_letter(), call.cseq()),
         };
         let address = self.plan.seat(Seat::Caller).unwrap_or(self.plan.server);
         let asked = Asked {
@@ -102,10 +104,13 @@ impl Generator {
         }
         call.to_tag.clear();
         call.to_tag.extend_from_slice(tag_of(message));
-        self.note_final(now_ns, ident, status);
         if status < 300 {
-            self.on_answered(now_ns, ident, message);
-        } else {
+            self.note_final(now_ns, ident, status);
+            return self.on_answered(now_ns, ident, message);
+        }
+        self.send(ident, Request::AckFailure);
+        if !self.authorize(now_ns, ident, (Request::Invite, message)) {
+            self.note_final(now_ns, ident, status);
             self.on_refused(now_ns, ident, message);
         }
     }
@@ -125,12 +130,9 @@ impl Generator {
 
     fn on_refused(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
         let status = message.status().unwrap_or_default();
-        self.send(ident, Request::AckFailure);
         let Some(call) = self.calls.get(ident) else {
             return;
         };
-        let is_challenge = call.is_measured && matches!(status, 401 | 407);
-        self.tally.counts.challenged += u64::from(is_challenge);
         let item = self.plan.items.get(usize::from(call.item));
         let is_right = item.is_some_and(|item| item.finals.contains(&status));
         if is_right && (300..400).contains(&status) {
@@ -285,17 +287,8 @@ impl Generator {
 
     fn on_register_answer(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
         let status = message.status().unwrap_or_default();
-        if status < 200 {
+        if status < 200 || self.authorize(now_ns, ident, (Request::Register, message)) {
             return;
-        }
-        let Some(call) = self.calls.get(ident) else {
-            return;
-        };
-        if matches!(status, 401 | 407) && call.stage == Stage::Registering {
-            self.tally.counts.challenged += u64::from(call.is_measured);
-            if self.authorize(now_ns, ident, message) {
-                return;
-            }
         }
         let Some(call) = self.calls.get(ident) else {
             return;
@@ -312,34 +305,75 @@ impl Generator {
         self.end(now_ns, ident, end);
     }
 
-    /// Answers a challenge, where there is a password; whether it did.
-    fn authorize(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) -> bool {
-        let seed = self.plan.seed;
+    /// Sends an INVITE or REGISTER that was challenged once more, with credentials where there are
+    /// some; whether it did. A challenge to credentials is their refusal.
+    fn authorize(
+        &mut self,
+        now_ns: u64,
+        ident: Ident,
+        (request, message): (Request, &Message<'_>),
+    ) -> bool {
         let Some(call) = self.calls.get(ident) else {
             return false;
         };
+        if !matches!(message.status(), Some(401 | 407)) {
+            return false;
+        }
+        self.tally.counts.challenged += u64::from(call.is_measured);
         let Some(item) = self.plan.items.get(usize::from(call.item)) else {
             return false;
         };
-        let account = digest::Account {
-            user: item.targets.name(call.user),
-            password: item.targets.password(call.user),
+        let account = match (request, &self.plan.credentials) {
+            (Request::Register, _) => digest::Account {
+                user: item.targets.name(call.user),
+                password: item.targets.password(call.user),
+            },
+            (_, Some(credentials)) => digest::Account {
+                user: credentials.user.as_bytes(),
+                password: credentials.password.as_bytes(),
+            },
+            (_, None) => return false,
         };
-        let written = ident.write(seed);
+        if call.is_authorized || account.password.is_empty() {
+            return false;
+        }
+        let written = ident.write(self.plan.seed);
+        let user = item.targets.name(call.user);
         let mut sent = Vec::new();
         self.writer
-            .write_request(Request::Register, call, &written, account.user, &mut sent);
-        let uri = sent.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-        let asked = (Method::Register, uri);
-        let line = digest::authorization(message, &account, asked, &written);
-        let Some(line) = line.filter(|_| !account.password.is_empty()) else {
+            .write_request(request, call, &written, user, &mut sent);
+        let mut line = sent.split(|byte| *byte == b' ');
+        let (method, uri) = (line.next().unwrap_or_default(), line.next());
+        let asked = (method, uri.unwrap_or_default());
+        let Some(line) = digest::authorization(message, &account, asked, &written) else {
             return false;
         };
-        call.authorization.clear();
-        call.authorization.extend_from_slice(&line);
-        call.stage = Stage::Authorizing;
-        self.send_first(now_ns, ident, Request::Authorized);
+        call.authorization = line;
+        call.is_authorized = true;
+        call.request_due_ns = now_ns;
+        if request == Request::Invite {
+            call.stage = Stage::Calling;
+        }
+        self.send_first(now_ns, ident, request);
         true
+    }
+
+    /// The challenge once more, to a request that has been sent with credentials since.
+    fn on_challenge_again(&mut self, hop: Hop, ident: Ident, message: &Message<'_>) {
+        let status = message.status().unwrap_or_default();
+        if status < 200 {
+            return;
+        }
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        self.tally.counts.repeated_answers += u64::from(call.is_measured);
+        if message
+            .cseq()
+            .is_ok_and(|cseq| cseq.method == Method::Invite)
+        {
+            self.acknowledge_late_failure(hop, message);
+        }
     }
 
     /// A request that is still without its final answer: again over UDP (timers A and E), until
@@ -358,7 +392,6 @@ impl Generator {
             Stage::Cancelling => (Request::Cancel, &mut self.tally.counts.requests_again),
             Stage::Leaving => (Request::Bye, &mut self.tally.counts.requests_again),
             Stage::Registering => (Request::Register, &mut self.tally.counts.requests_again),
-            Stage::Authorizing => (Request::Authorized, &mut self.tally.counts.requests_again),
             Stage::Proceeding => (Request::Invite, &mut 0),
             Stage::Free | Stage::Talking => return,
         };

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::ident::Ident;
+use super::ident::{Ident, Letter};
 use super::outbox::Hop;
 
 /// How far a call has come, seen from the caller.
@@ -24,8 +24,6 @@ pub(super) enum Stage {
     Leaving,
     /// The REGISTER was sent.
     Registering,
-    /// The REGISTER was sent again with credentials.
-    Authorizing,
 }
 
 /// How far a leg has come, seen from who is called.
@@ -82,6 +80,8 @@ pub(super) struct Call {
     pub has_wrong_status: bool,
     pub is_retransmitted: bool,
     pub has_rung: bool,
+    /// The INVITE or REGISTER was sent again, with credentials.
+    pub is_authorized: bool,
     /// The final status, once it is counted.
     pub status: u16,
     /// When the INVITE or REGISTER was due.
@@ -97,11 +97,35 @@ pub(super) struct Call {
     /// The Route lines of the dialog.
     pub routes: Vec<u8>,
     pub to_tag: Vec<u8>,
-    /// The Authorization line.
+    /// The Authorization or Proxy-Authorization line.
     pub authorization: Vec<u8>,
     /// Where requests in the dialog are sent.
     pub next_hop: Option<SocketAddr>,
     pub legs: [Leg; 2],
+}
+
+impl Call {
+    /// The CSeq number of its INVITE or REGISTER: each is one more than the one before (RFC 3261
+    /// §22.2). The BYE has the next.
+    pub(super) fn cseq(&self) -> u32 {
+        1 + u32::from(self.is_authorized)
+    }
+
+    /// The letter in the branch of its INVITE.
+    pub(super) fn invite_letter(&self) -> Letter {
+        match self.is_authorized {
+            true => Letter::AuthorizedInvite,
+            false => Letter::Invite,
+        }
+    }
+
+    /// The letter in the branch of its REGISTER.
+    pub(super) fn register_letter(&self) -> Letter {
+        match self.is_authorized {
+            true => Letter::AuthorizedRegister,
+            false => Letter::Register,
+        }
+    }
 }
 
 impl Leg {
@@ -153,6 +177,7 @@ impl Calls {
         call.generation = call.generation.wrapping_add(1);
         (call.is_wrong, call.is_retransmitted, call.has_rung) = (false, false, false);
         (call.has_wrong_status, call.has_timed_out, call.next_hop) = (false, false, None);
+        call.is_authorized = false;
         call.status = 0;
         for buffer in [&mut call.to_uri, &mut call.target, &mut call.routes] {
             buffer.clear();

@@ -2,9 +2,9 @@
 
 use super::ident::Written;
 use crate::auth::{Algorithm, fields, scheme};
-use crate::message::{Message, Method, Name};
+use crate::message::{Message, Name};
 
-/// Who registers.
+/// Who registers or calls.
 pub(super) struct Account<'a> {
     /// The user name.
     pub user: &'a [u8],
@@ -26,7 +26,7 @@ struct Challenge<'a> {
 pub(super) fn authorization(
     response: &Message<'_>,
     account: &Account<'_>,
-    (method, uri): (Method, &[u8]),
+    (method, uri): (&[u8], &[u8]),
     cnonce: &Written,
 ) -> Option<Vec<u8>> {
     let is_proxy = response.status() == Some(407);
@@ -46,7 +46,7 @@ pub(super) fn authorization(
     let ha1 = algorithm
         .hash(&[account.user, realm, account.password])
         .hex();
-    let ha2 = algorithm.hash(&[method.as_str().as_bytes(), uri]).hex();
+    let ha2 = algorithm.hash(&[method, uri]).hex();
     let count: &[u8] = b"00000001";
     let proof = match challenge.has_qop {
         true => algorithm.hash(&[
@@ -144,7 +144,7 @@ mod tests {
             slot: 0,
             generation: 0,
         };
-        let asked = (Method::Register, &b"sip:x"[..]);
+        let asked = (&b"REGISTER"[..], &b"sip:x"[..]);
         let line = authorization(&response, &account, asked, &ident.write(1))?;
         Some(String::from_utf8(line).unwrap())
     }

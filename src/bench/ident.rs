@@ -29,14 +29,16 @@ pub(super) type Written = [u8; IDENT_BYTES];
 pub(super) enum Letter {
     /// The INVITE, its CANCEL and the ACK of its failure.
     Invite = b'i',
+    /// The same of the INVITE with credentials.
+    AuthorizedInvite = b'j',
     /// The ACK of a 2xx.
     Ack = b'a',
     /// The BYE.
     Bye = b'b',
-    /// The first REGISTER.
+    /// The REGISTER.
     Register = b'r',
     /// The REGISTER with credentials.
-    Authorized = b's',
+    AuthorizedRegister = b's',
     /// The ACK of a 2xx whose dialog is not the call's.
     OtherAck = b'c',
     /// The BYE of such a dialog.

@@ -151,6 +151,15 @@ pub struct Times {
     pub late_ns: u64,
 }
 
+/// Who calls, to servers that want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user name.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
 /// What one thread plays.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -171,6 +180,8 @@ pub struct Plan {
     pub checks: Checks,
     /// The domain of `{domain}`.
     pub domain: String,
+    /// With what calls that are challenged are placed again.
+    pub credentials: Option<Credentials>,
     /// A random number that tells this run's messages from others'.
     pub seed: u32,
     /// Which of the threads this is.

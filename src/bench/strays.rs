@@ -78,6 +78,8 @@ impl Generator {
         };
         if let Some(call) = self.calls.even_ended(ident) {
             (other.item, other.user) = (call.item, call.user);
+            other.is_authorized = call.is_authorized;
+            other.authorization.clone_from(&call.authorization);
         }
         form_dialog(&mut other, message);
         for request in requests {
@@ -86,13 +88,14 @@ impl Generator {
     }
 
     /// A failure wants its ACK, again or at last.
-    fn acknowledge_late_failure(&mut self, hop: Hop, message: &Message<'_>) {
+    pub(super) fn acknowledge_late_failure(&mut self, hop: Hop, message: &Message<'_>) {
         let header = |name| message.header(name).map_or(&[][..], |header| header.value);
         let uri = message.to().map_or(&[][..], |to| to.uri);
         let branch = message.top_via().map_or(&[][..], |via| via.branch);
         let local = &self.writer.place(Seat::Caller).local;
         let transport = self.plan.transport.token().as_bytes();
-        let parts: [&[u8]; 17] = [
+        let cseq = message.cseq().map_or(1, |cseq| cseq.number).to_string();
+        let parts: [&[u8]; 18] = [
             b"ACK ",
             uri,
             b" SIP/2.0\r\nVia: SIP/2.0/",
@@ -107,8 +110,9 @@ impl Generator {
             header(Name::To),
             b"\r\nCall-ID: ",
             header(Name::CallId),
-            b"\r\nCSeq: 1 ACK",
-            b"\r\nContent-Length: 0",
+            b"\r\nCSeq: ",
+            cseq.as_bytes(),
+            b" ACK\r\nContent-Length: 0",
             b"\r\n\r\n",
         ];
         self.outbox.push(hop, |out| {

@@ -86,6 +86,11 @@ impl Templates {
             from: Template::compile_piece("--from", from)?,
         })
     }
+
+    /// Whether an INVITE has a place for credentials.
+    pub fn invite_has_credentials(&self) -> bool {
+        self.invite.has(Slot::Authorization)
+    }
 }
 
 fn compile_request(name: &str, text: &str) -> Result<Template, TemplateError> {

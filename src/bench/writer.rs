@@ -48,20 +48,18 @@ pub(super) enum Request {
     OtherAck,
     OtherBye,
     Register,
-    Authorized,
 }
 
 impl Request {
     /// The letter in its branch.
-    pub(super) const fn letter(self) -> Letter {
+    fn letter(self, call: &Call) -> Letter {
         match self {
-            Self::Invite | Self::Cancel | Self::AckFailure => Letter::Invite,
+            Self::Invite | Self::Cancel | Self::AckFailure => call.invite_letter(),
             Self::Ack => Letter::Ack,
             Self::Bye => Letter::Bye,
             Self::OtherAck => Letter::OtherAck,
             Self::OtherBye => Letter::OtherBye,
-            Self::Register => Letter::Register,
-            Self::Authorized => Letter::Authorized,
+            Self::Register => call.register_letter(),
         }
     }
 
@@ -74,11 +72,16 @@ impl Request {
     }
 
     /// The number in its CSeq.
-    pub(super) const fn cseq(self) -> u32 {
+    fn cseq(self, call: &Call) -> u32 {
         match self {
-            Self::Bye | Self::OtherBye | Self::Authorized => 2,
-            _ => 1,
+            Self::Bye | Self::OtherBye => call.cseq() + 1,
+            _ => call.cseq(),
         }
+    }
+
+    /// Whether it has the credentials of the INVITE or REGISTER (RFC 3261 §22.1).
+    const fn has_credentials(self) -> bool {
+        matches!(self, Self::Invite | Self::Ack | Self::Register)
     }
 }
 
@@ -145,8 +148,12 @@ impl Writer {
         user: &[u8],
         out: &mut Vec<u8>,
     ) {
-        let branch = branch(ident, request.letter());
-        let cseq: &[u8] = if request.cseq() == 1 { b"1" } else { b"2" };
+        let branch = branch(ident, request.letter(call));
+        let cseq = [b'0' + request.cseq(call) as u8];
+        let credentials = match request.has_credentials() {
+            true => call.authorization.as_slice(),
+            false => &[],
+        };
         let (uri, routes) = match request.is_in_dialog() {
             true => (&call.target, call.routes.as_slice()),
             false => (&call.to_uri, &[][..]),
@@ -161,8 +168,8 @@ impl Writer {
             .set(Slot::Tag, ident)
             .set(Slot::CallId, ident)
             .set(Slot::Branch, &branch)
-            .set(Slot::CSeq, cseq)
-            .set(Slot::Authorization, &call.authorization);
+            .set(Slot::CSeq, &cseq)
+            .set(Slot::Authorization, credentials);
         self.template(request).write(&values, out);
     }
 
@@ -172,7 +179,7 @@ impl Writer {
             Request::Cancel => &self.templates.cancel,
             Request::Ack | Request::AckFailure | Request::OtherAck => &self.templates.ack,
             Request::Bye | Request::OtherBye => &self.templates.bye,
-            Request::Register | Request::Authorized => &self.templates.register,
+            Request::Register => &self.templates.register,
         }
     }
 

@@ -117,6 +117,116 @@ fn challenging(text: String) -> Option<String> {
     })
 }
 
+/// A proxy that challenges every INVITE whose CSeq is one of `challenged`.
+fn challenging_calls(challenged: &[&str], text: String) -> Option<String> {
+    let is_challenged = |cseq: &&str| text.contains(&format!("CSeq: {cseq} INVITE\r\n"));
+    let is_challenged = challenged.iter().any(is_challenged);
+    Some(match text.split(' ').next() {
+        Some("INVITE") if is_challenged => text.replacen("sip:anna@", "sip:reject@", 1),
+        Some("SIP/2.0") if is_challenged => text
+            .replace(
+                "480 Temporarily Unavailable",
+                "407 Proxy Authentication Required",
+            )
+            .replace(
+                "Content-Length",
+                "Proxy-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\nContent-Length",
+            ),
+        _ => text,
+    })
+}
+
+fn with_credentials() -> Plan {
+    let mut plan = plan(Scenario::Call, "anna");
+    plan.credentials = Some(Credentials {
+        user: "bert".to_owned(),
+        password: "secret".to_owned(),
+    });
+    plan
+}
+
+#[test]
+fn a_challenged_call_comes_again_with_credentials() {
+    let mut sent = Vec::new();
+    let stage = played(with_credentials(), |text| {
+        // What the caller sent, not what the proxy passed on.
+        let is_callers = text.matches("Via: ").count() == 1 && !text.starts_with("SIP/2.0 ");
+        if is_callers {
+            sent.push(text.clone());
+        }
+        challenging_calls(&["1"], text)
+    });
+    assert_right(&stage);
+    assert_eq!(stage.counts().challenged, 1);
+    let credentials = "\r\nProxy-Authorization: Digest username=\"bert\", realm=\"r\", \
+                       nonce=\"n\", uri=\"sip:anna@example.com\", response=";
+    let after = |text: &str, name: &str| text.split(name).nth(1).unwrap().to_owned();
+    let told: Vec<_> = sent
+        .iter()
+        .map(|text| {
+            let cseq = after(text, "CSeq: ");
+            let cseq = cseq.split("\r\n").next().unwrap().to_owned();
+            (cseq, text.contains(credentials))
+        })
+        .collect();
+    let told: Vec<_> = told
+        .iter()
+        .map(|(cseq, has)| (cseq.as_str(), *has))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("1 INVITE", false),
+            ("1 ACK", false),
+            ("2 INVITE", true),
+            ("2 ACK", true),
+            ("3 BYE", false),
+        ]
+    );
+    let branch = |text: &str| after(text, "branch=")[..30].to_owned();
+    assert_eq!(branch(&sent[0]), branch(&sent[1]), "one transaction");
+    assert_ne!(branch(&sent[0]), branch(&sent[2]), "another");
+}
+
+#[test]
+fn a_challenge_that_comes_twice_is_acknowledged_twice_and_answered_once() {
+    let mut stage = Stage::new(with_credentials());
+    let (mut challenge, mut invites) = (String::new(), 0);
+    stage.call(&mut |text| {
+        invites += usize::from(text.starts_with("INVITE"));
+        let text = challenging_calls(&["1"], text)?;
+        if text.starts_with("SIP/2.0 407") {
+            challenge.clone_from(&text);
+        }
+        // The second INVITE is lost.
+        (!text.contains("CSeq: 2 INVITE")).then_some(text)
+    });
+    assert_eq!(invites, 2);
+    let sent = stage.hear(Seat::Caller, &challenge);
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert!(sent[0].1.starts_with("ACK ") && sent[0].1.contains("\r\nCSeq: 1 ACK\r\n"));
+    assert_eq!(stage.counts().repeated_answers, 1);
+    // It is sent again, and the call goes on.
+    stage.pass(1_000, &mut same);
+    assert_eq!((stage.counts().right, stage.wrongs()), (1, vec![]));
+}
+
+#[test]
+fn credentials_that_are_refused_end_the_call() {
+    let stage = played(with_credentials(), |text| {
+        challenging_calls(&["1", "2"], text)
+    });
+    assert_eq!(
+        (stage.counts().wrong_status, stage.counts().challenged),
+        (1, 2)
+    );
+    assert_eq!(
+        stage.generator.tally().statuses().collect::<Vec<_>>(),
+        [(407, 1)]
+    );
+    assert_eq!(stage.generator.open(), 0);
+}
+
 #[test]
 fn a_challenged_registration_comes_again_with_credentials() {
     let mut credentials = None;

@@ -54,6 +54,7 @@ fn plan(scenario: Scenario, users: &str) -> Plan {
         },
         checks: Checks::ALL,
         domain: "example.com".to_owned(),
+        credentials: None,
         seed: 0x00c0_ffee,
         thread: 0,
         threads: 1,

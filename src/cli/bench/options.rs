@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::super::exit::CliError;
-use crate::bench::{Scenario, Wrong, is_near};
+use crate::bench::{Credentials, Scenario, Wrong, is_near};
 use crate::message::Transport;
 use crate::net::System;
 
@@ -34,6 +34,7 @@ Examples:
       --mix call=70,redirect=20,reject=10 --rate 3000 --duration 30s --server-pid 4711
   pointsman bench --server 127.0.0.1:5060 --callee 127.0.0.1:5070 --users 1000 --ramp
   pointsman bench --server 10.0.0.5:5060 --transport tcp --scenario register --users 100 --password x
+  pointsman bench --server 10.0.0.5:5060 --users 100 --from sip:anna@{domain} --credentials anna:secret
   pointsman bench --server 127.0.0.1:5060 --callee 127.0.0.1:5070 --users 1000 --label now \\
       --json now.json --report page.html --compare before.json
   pointsman bench --compare before.json --compare now.json --report page.html";
@@ -92,6 +93,9 @@ pub(in super::super) struct TargetOptions {
     /// The password with which users register who have none in their document
     #[arg(long)]
     pub password: Option<String>,
+    /// With what calls are placed again that the server challenges (401, 407)
+    #[arg(long, value_name = "USER:PASSWORD", value_parser = credentials)]
+    pub credentials: Option<Credentials>,
     /// Play the callee here: the address to which the server sends its calls
     #[arg(long, value_name = "ADDRESS")]
     pub callee: Option<SocketAddr>,
@@ -327,6 +331,17 @@ fn weight(text: &str) -> Result<(Scenario, u32), String> {
     }
 }
 
+fn credentials(text: &str) -> Result<Credentials, String> {
+    let split = text.split_once(':');
+    match split.filter(|(user, password)| !user.is_empty() && !password.is_empty()) {
+        Some((user, password)) => Ok(Credentials {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        }),
+        None => Err("a user name, a colon and a password".to_owned()),
+    }
+}
+
 fn check(text: &str) -> Result<Wrong, String> {
     Wrong::from_name(text).ok_or_else(|| {
         let names: Vec<_> = Wrong::ALL.iter().map(|one| one.name()).collect();
@@ -387,6 +402,18 @@ mod tests {
             ("::1", "[::1]:5060"),
         ] {
             assert_eq!(resolve(text).unwrap(), address.parse().unwrap(), "{text}");
+        }
+    }
+
+    #[test]
+    fn credentials_end_at_the_first_colon() {
+        let read = credentials("anna:a:b").unwrap();
+        assert_eq!(
+            (read.user.as_str(), read.password.as_str()),
+            ("anna", "a:b")
+        );
+        for text in ["", "anna", "anna:", ":secret"] {
+            assert!(credentials(text).is_err(), "{text}");
         }
     }
 

@@ -70,6 +70,7 @@ impl Bench {
             times,
             checks: self.checks(),
             domain: target.domain.clone().unwrap_or_else(|| server.to_string()),
+            credentials: target.credentials.clone(),
             seed: u32::from_le_bytes(seed),
             thread: 0,
             threads: self.machine.threads,
@@ -192,8 +193,14 @@ impl Bench {
                 replaced.push(template(name, path)?);
             }
         }
-        Templates::compile(&replaced, &self.target.to, &self.target.from)
-            .map_err(|error| CliError::usage(error.to_string()))
+        let templates = Templates::compile(&replaced, &self.target.to, &self.target.from)
+            .map_err(|error| CliError::usage(error.to_string()))?;
+        if self.target.credentials.is_some() && !templates.invite_has_credentials() {
+            return Err(CliError::usage(
+                "--credentials: the template invite has no {authorization} for them",
+            ));
+        }
+        Ok(templates)
     }
 
     fn server_processes(&self) -> Result<Option<Processes>, CliError> {

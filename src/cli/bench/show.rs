@@ -216,6 +216,13 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
             "calls could not be placed, as too many were still open: see --max-open".to_owned(),
         );
     }
+    if document.count("challenged") > 0 && document.failed > 0 {
+        warnings.push(
+            "the server asked for credentials: --credentials USER:PASSWORD for calls, --password or \
+             passwords in --subscribers for registrations"
+                .to_owned(),
+        );
+    }
     if document.count("rang_on") > 0 {
         warnings.push(
             "calls rang and nobody answered: did they arrive where their scenario wants them \

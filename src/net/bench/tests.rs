@@ -36,6 +36,7 @@ fn counted(scenario: Scenario, server: SocketAddr, callee: Option<SocketAddr>) -
         },
         checks: Checks::ALL,
         domain: "127.0.0.1".to_owned(),
+        credentials: None,
         seed: 77,
         thread: 0,
         threads: 1,
