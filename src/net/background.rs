@@ -5,6 +5,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use super::priority;
+
 /// The threads of a server beside its shards; dropping it ends them.
 #[derive(Default)]
 pub(super) struct Background {
@@ -58,7 +60,10 @@ impl Background {
     fn start(&mut self, name: &str, run: impl FnOnce(&Stop) + Send + 'static) -> io::Result<()> {
         let stop = Arc::clone(&self.stop);
         let thread = Builder::new().name(name.to_owned());
-        self.threads.push(thread.spawn(move || run(&stop))?);
+        self.threads.push(thread.spawn(move || {
+            priority::stand_back();
+            run(&stop);
+        })?);
         Ok(())
     }
 }

@@ -25,6 +25,7 @@ mod locate;
 mod log;
 mod names;
 mod post;
+mod priority;
 mod reminders;
 mod serve;
 mod server;

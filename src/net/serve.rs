@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::log::start_logging;
+use super::priority;
 use super::server::{Reader, Server, StartError};
 
 /// How often it is looked whether calls are over, or a shard has failed.
@@ -43,6 +44,7 @@ where
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(API_THREADS)
         .thread_name("api")
+        .on_thread_start(priority::stand_back)
         .enable_all()
         .build()
         .map_err(StartError::Thread)?;

@@ -20,6 +20,7 @@ use super::epoll::{Alarm, Epoll};
 use super::gauges::Gauges;
 use super::handler::Handler;
 use super::post::{Handed, Post, posts};
+use super::priority;
 use super::sieve;
 use super::stream::Connections;
 use super::waiting::Waiting;
@@ -88,6 +89,7 @@ impl Shards {
             let host = Host::new(number, &running, sockets, clock)?;
             let thread = Builder::new().name(format!("shard-{number}"));
             running.threads.push(thread.spawn(move || {
+                priority::go_first();
                 let engine = engine(clock.now());
                 Shard {
                     core: host.core(engine, message_limit),

@@ -38,6 +38,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::priority;
 use super::socket::allow_descriptors;
 
 /// Threads at most; a connection's work is little beside a shard's.
@@ -61,6 +62,7 @@ impl Streams {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("streams")
+            .on_thread_start(priority::go_first)
             .enable_all()
             .build()?;
         let ending = watch::Sender::new(false);

@@ -1,0 +1,94 @@
+//! Who goes first where calls and everything else share a processor.
+//!
+//! A thread that wakes for a datagram waits behind whoever runs there, for as long as that one's slice
+//! lasts, some milliseconds. Threads on the call path therefore ask for short slices, which come
+//! first (Linux 6.12 and later; before that the request has no effect), and the others weigh less.
+//! They still get a tenth of a processor that calls keep busy.
+#![expect(unsafe_code, reason = "sched_setattr has no safe wrapper")]
+
+use std::io;
+
+/// The slice of a thread on the call path, nanoseconds: the shortest that the kernel grants.
+const SLICE_NS: u64 = 100_000;
+/// The nice value of the others: a tenth of the weight of 0.
+const NICE: i32 = 10;
+
+/// The calling thread is on the call path: it runs soon after it wakes.
+pub(super) fn go_first() {
+    if let Err(error) = shorten_slice() {
+        tracing::debug!(%error, "no short slices for a thread on the call path");
+    }
+}
+
+/// The calling thread is beside the call path, and so are the threads it starts.
+pub(super) fn stand_back() {
+    // Whoever started us may have asked for more.
+    let before = rustix::process::getpriority_process(None).unwrap_or_default();
+    if let Err(error) = rustix::process::setpriority_process(None, before.max(NICE)) {
+        tracing::debug!(%error, "a thread beside the call path keeps its priority");
+    }
+}
+
+/// What another policy than the usual one was chosen for is left as it is.
+fn shorten_slice() -> io::Result<()> {
+    // SAFETY: all bytes zero is a valid value of a struct of integers.
+    let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
+    let size = size_of_val(&attributes) as libc::c_uint;
+    // SAFETY: the struct is ours, of the size that is told, and written during the call; 0 is the
+    // calling thread, the last 0 stands for no flags.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) };
+    checked(result)?;
+    if attributes.sched_policy != libc::SCHED_OTHER as u32 {
+        return Ok(());
+    }
+    attributes.sched_runtime = SLICE_NS;
+    // SAFETY: the struct has its size in it and is read during the call.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    checked(result)
+}
+
+fn checked(result: libc::c_long) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a thread of its own, as the priority cannot be raised again.
+    fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| scope.spawn(work).join().unwrap())
+    }
+
+    #[test]
+    fn who_stands_back_is_nicer_and_never_less_nice_than_before() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = apart(nice);
+        assert_eq!(
+            apart(|| {
+                stand_back();
+                nice()
+            }),
+            before.max(NICE)
+        );
+        assert_eq!(apart(nice), before, "others are not touched");
+        let nicer = apart(|| {
+            rustix::process::setpriority_process(None, 15).unwrap();
+            stand_back();
+            nice()
+        });
+        assert_eq!(nicer, 15);
+    }
+
+    #[test]
+    fn who_goes_first_keeps_policy_and_nice_value() {
+        apart(|| {
+            let nice = rustix::process::getpriority_process(None).unwrap();
+            shorten_slice().unwrap();
+            assert_eq!(rustix::process::getpriority_process(None).unwrap(), nice);
+        });
+    }
+}
