@@ -279,7 +279,7 @@ impl Generator {
         let Some(call) = self.calls.get(ident) else {
             return;
         };
-        let (number, is_measured) = (call.cseq() + 1, call.is_measured);
+        let (number, is_measured) = (call.bye_cseq(), call.is_measured);
         let Some(leg) = call.legs.get_mut(leg_index(hop.seat)) else {
             return;
         };

@@ -28,11 +28,15 @@ impl Generator {
         let Some(call) = self.calls.get(ident) else {
             return self.on_late(hop, ident, message);
         };
-        if call.is_authorized && (is_of(Letter::Invite) || is_of(Letter::Register)) {
+        let is_of_before = match method {
+            Method::Bye => call.is_bye_authorized && is_of(Letter::Bye),
+            _ => call.is_authorized && (is_of(Letter::Invite) || is_of(Letter::Register)),
+        };
+        if is_of_before {
             return self.on_challenge_again(hop, ident, message);
         }
         let (letter, number) = match method {
-            Method::Bye => (Letter::Bye, call.cseq() + 1),
+            Method::Bye => (call.bye_letter(), call.bye_cseq()),
             Method::Register => (call.register_letter(), call.cseq()),
             _ => (call.invite_letter(), call.cseq()),
         };
@@ -264,9 +268,12 @@ impl Generator {
         if call.stage != Stage::Leaving {
             return self.unexpected("a response to a BYE that was not sent", message);
         }
-        if status < 200 {
+        if status < 200 || self.authorize(now_ns, ident, (Request::Bye, message)) {
             return;
         }
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
         if call.is_measured {
             let waited_ns = now_ns.saturating_sub(call.request_due_ns);
             self.tally.bye_ns.note(waited_ns);
@@ -305,7 +312,7 @@ impl Generator {
         self.end(now_ns, ident, end);
     }
 
-    /// Sends an INVITE or REGISTER that was challenged once more, with credentials where there are
+    /// Sends a request that was challenged once more, with credentials where there are
     /// some; whether it did. A challenge to credentials is their refusal.
     fn authorize(
         &mut self,
@@ -334,7 +341,11 @@ impl Generator {
             },
             (_, None) => return false,
         };
-        if call.is_authorized || account.password.is_empty() {
+        let is_refused = match request {
+            Request::Bye => call.is_bye_authorized,
+            _ => call.is_authorized,
+        };
+        if is_refused || account.password.is_empty() {
             return false;
         }
         let written = ident.write(self.plan.seed);
@@ -348,9 +359,12 @@ impl Generator {
         let Some(line) = digest::authorization(message, &account, asked, &written) else {
             return false;
         };
-        call.authorization = line;
-        call.is_authorized = true;
-        call.request_due_ns = now_ns;
+        if request == Request::Bye {
+            (call.bye_authorization, call.is_bye_authorized) = (line, true);
+        } else {
+            (call.authorization, call.is_authorized) = (line, true);
+            call.request_due_ns = now_ns;
+        }
         if request == Request::Invite {
             call.stage = Stage::Calling;
         }

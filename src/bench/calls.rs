@@ -82,6 +82,8 @@ pub(super) struct Call {
     pub has_rung: bool,
     /// The INVITE or REGISTER was sent again, with credentials.
     pub is_authorized: bool,
+    /// The BYE was.
+    pub is_bye_authorized: bool,
     /// The final status, once it is counted.
     pub status: u16,
     /// When the INVITE or REGISTER was due.
@@ -97,18 +99,33 @@ pub(super) struct Call {
     /// The Route lines of the dialog.
     pub routes: Vec<u8>,
     pub to_tag: Vec<u8>,
-    /// The Authorization or Proxy-Authorization line.
+    /// The Authorization or Proxy-Authorization line of the INVITE or REGISTER.
     pub authorization: Vec<u8>,
+    /// That of the BYE.
+    pub bye_authorization: Vec<u8>,
     /// Where requests in the dialog are sent.
     pub next_hop: Option<SocketAddr>,
     pub legs: [Leg; 2],
 }
 
 impl Call {
-    /// The CSeq number of its INVITE or REGISTER: each is one more than the one before (RFC 3261
-    /// §22.2). The BYE has the next.
+    /// The CSeq number of its INVITE or REGISTER: with credentials one more than without (RFC 3261
+    /// §22.2).
     pub(super) fn cseq(&self) -> u32 {
         1 + u32::from(self.is_authorized)
+    }
+
+    /// The CSeq number of its BYE.
+    pub(super) fn bye_cseq(&self) -> u32 {
+        self.cseq() + 1 + u32::from(self.is_bye_authorized)
+    }
+
+    /// The letter in the branch of its BYE.
+    pub(super) fn bye_letter(&self) -> Letter {
+        match self.is_bye_authorized {
+            true => Letter::AuthorizedBye,
+            false => Letter::Bye,
+        }
     }
 
     /// The letter in the branch of its INVITE.
@@ -177,13 +194,14 @@ impl Calls {
         call.generation = call.generation.wrapping_add(1);
         (call.is_wrong, call.is_retransmitted, call.has_rung) = (false, false, false);
         (call.has_wrong_status, call.has_timed_out, call.next_hop) = (false, false, None);
-        call.is_authorized = false;
+        (call.is_authorized, call.is_bye_authorized) = (false, false);
         call.status = 0;
         for buffer in [&mut call.to_uri, &mut call.target, &mut call.routes] {
             buffer.clear();
         }
         call.to_tag.clear();
         call.authorization.clear();
+        call.bye_authorization.clear();
         call.legs.iter_mut().for_each(Leg::reset);
         Some((slot, call))
     }

@@ -35,6 +35,8 @@ pub(super) enum Letter {
     Ack = b'a',
     /// The BYE.
     Bye = b'b',
+    /// The BYE with credentials.
+    AuthorizedBye = b'e',
     /// The REGISTER.
     Register = b'r',
     /// The REGISTER with credentials.

@@ -56,7 +56,7 @@ impl Request {
         match self {
             Self::Invite | Self::Cancel | Self::AckFailure => call.invite_letter(),
             Self::Ack => Letter::Ack,
-            Self::Bye => Letter::Bye,
+            Self::Bye => call.bye_letter(),
             Self::OtherAck => Letter::OtherAck,
             Self::OtherBye => Letter::OtherBye,
             Self::Register => call.register_letter(),
@@ -74,14 +74,18 @@ impl Request {
     /// The number in its CSeq.
     fn cseq(self, call: &Call) -> u32 {
         match self {
-            Self::Bye | Self::OtherBye => call.cseq() + 1,
+            Self::Bye | Self::OtherBye => call.bye_cseq(),
             _ => call.cseq(),
         }
     }
 
-    /// Whether it has the credentials of the INVITE or REGISTER (RFC 3261 §22.1).
-    const fn has_credentials(self) -> bool {
-        matches!(self, Self::Invite | Self::Ack | Self::Register)
+    /// Its line of credentials: the ACK has those of its INVITE (RFC 3261 §22.1).
+    fn credentials(self, call: &Call) -> &[u8] {
+        match self {
+            Self::Invite | Self::Ack | Self::Register => &call.authorization,
+            Self::Bye => &call.bye_authorization,
+            _ => &[],
+        }
     }
 }
 
@@ -150,10 +154,6 @@ impl Writer {
     ) {
         let branch = branch(ident, request.letter(call));
         let cseq = [b'0' + request.cseq(call) as u8];
-        let credentials = match request.has_credentials() {
-            true => call.authorization.as_slice(),
-            false => &[],
-        };
         let (uri, routes) = match request.is_in_dialog() {
             true => (&call.target, call.routes.as_slice()),
             false => (&call.to_uri, &[][..]),
@@ -169,7 +169,7 @@ impl Writer {
             .set(Slot::CallId, ident)
             .set(Slot::Branch, &branch)
             .set(Slot::CSeq, &cseq)
-            .set(Slot::Authorization, credentials);
+            .set(Slot::Authorization, request.credentials(call));
         self.template(request).write(&values, out);
     }
 

@@ -16,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use super::clock::stopwatch;
+use super::priority;
 use crate::config::{Log, LogFormat};
 
 /// How many lines wait at most, and how many bytes they have.
@@ -154,9 +155,10 @@ impl Lines {
 fn start_writer(lines: Arc<Lines>, to: impl Write + Send + 'static) -> io::Result<JoinHandle<()>> {
     let name = "log".to_owned();
     let of_thread = Arc::clone(&lines);
-    let thread = Builder::new()
-        .name(name)
-        .spawn(move || write_lines(&of_thread, to))?;
+    let thread = Builder::new().name(name).spawn(move || {
+        priority::stand_back();
+        write_lines(&of_thread, to);
+    })?;
     let _ = lines.writer.set(thread.thread().clone());
     Ok(thread)
 }

@@ -212,6 +212,45 @@ fn a_challenge_that_comes_twice_is_acknowledged_twice_and_answered_once() {
 }
 
 #[test]
+fn a_challenged_bye_comes_again_with_credentials_of_its_own() {
+    let mut stage = Stage::new(with_credentials());
+    let mut bye = String::new();
+    stage.call(&mut |text| {
+        let text = challenging_calls(&["1"], text)?;
+        if text.starts_with("BYE") {
+            bye.clone_from(&text);
+        }
+        (!text.starts_with("BYE")).then_some(text)
+    });
+    assert!(
+        bye.contains("\r\nCSeq: 3 BYE\r\n") && !bye.contains("Authorization"),
+        "{bye}"
+    );
+    let (_, fields) = bye.split_once("\r\n").unwrap();
+    let fields = fields.replace(
+        "Max-Forwards: 70",
+        "Proxy-Authenticate: Digest realm=\"r\", nonce=\"b\"",
+    );
+    let challenge = format!("SIP/2.0 407 Proxy Authentication Required\r\n{fields}");
+    let sent = stage.hear(Seat::Caller, &challenge);
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    let again = &sent[0].1;
+    assert!(
+        again.starts_with("BYE ") && again.contains("\r\nCSeq: 4 BYE\r\n"),
+        "{again}"
+    );
+    assert!(
+        again.contains("nonce=\"b\", uri=\"sip:bench@127.0.0.1:5072\""),
+        "{again}"
+    );
+    // The challenge again is nothing new.
+    assert_eq!(stage.hear(Seat::Caller, &challenge), []);
+    stage.pass(1_000, &mut same);
+    assert_eq!((stage.counts().right, stage.wrongs()), (1, vec![]));
+    assert_eq!(stage.counts().challenged, 2);
+}
+
+#[test]
 fn credentials_that_are_refused_end_the_call() {
     let stage = played(with_credentials(), |text| {
         challenging_calls(&["1", "2"], text)

@@ -216,7 +216,9 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
             "calls could not be placed, as too many were still open: see --max-open".to_owned(),
         );
     }
-    if document.count("challenged") > 0 && document.failed > 0 {
+    let is_challenge = |(status, _): (&String, &u64)| matches!(status.as_str(), "401" | "407");
+    let has_refused = document.count("refused_byes") > 0 && document.count("challenged") > 0;
+    if has_refused || document.statuses.iter().any(is_challenge) {
         warnings.push(
             "the server asked for credentials: --credentials USER:PASSWORD for calls, --password or \
              passwords in --subscribers for registrations"
