@@ -343,7 +343,8 @@ impl Generator {
         };
         let is_refused = match request {
             Request::Bye => call.is_bye_authorized,
-            _ => call.is_authorized,
+            // What was cancelled is not wanted any more.
+            _ => call.is_authorized || call.stage == Stage::Cancelling,
         };
         if is_refused || account.password.is_empty() {
             return false;

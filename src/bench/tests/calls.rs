@@ -136,6 +136,27 @@ fn challenging_calls(challenged: &[&str], text: String) -> Option<String> {
     })
 }
 
+/// A challenge to this request, with its fields.
+fn challenge_to(request: &str) -> String {
+    let (_, fields) = request.split_once("\r\n").unwrap();
+    let (fields, _) = fields.split_once("\r\n\r\n").unwrap();
+    let fields: Vec<_> = fields
+        .split("\r\n")
+        .filter(|field| !field.starts_with("Content-") && !field.starts_with("Max-"))
+        .map(
+            |field| match field.starts_with("To: ") && !field.contains(";tag=") {
+                true => format!("{field};tag=proxy"),
+                false => field.to_owned(),
+            },
+        )
+        .collect();
+    format!(
+        "SIP/2.0 407 Proxy Authentication Required\r\n{}\r\n\
+         Proxy-Authenticate: Digest realm=\"r\", nonce=\"b\"\r\nContent-Length: 0\r\n\r\n",
+        fields.join("\r\n")
+    )
+}
+
 fn with_credentials() -> Plan {
     let mut plan = plan(Scenario::Call, "anna");
     plan.credentials = Some(Credentials {
@@ -226,12 +247,7 @@ fn a_challenged_bye_comes_again_with_credentials_of_its_own() {
         bye.contains("\r\nCSeq: 3 BYE\r\n") && !bye.contains("Authorization"),
         "{bye}"
     );
-    let (_, fields) = bye.split_once("\r\n").unwrap();
-    let fields = fields.replace(
-        "Max-Forwards: 70",
-        "Proxy-Authenticate: Digest realm=\"r\", nonce=\"b\"",
-    );
-    let challenge = format!("SIP/2.0 407 Proxy Authentication Required\r\n{fields}");
+    let challenge = challenge_to(&bye);
     let sent = stage.hear(Seat::Caller, &challenge);
     assert_eq!(sent.len(), 1, "{sent:?}");
     let again = &sent[0].1;
@@ -248,6 +264,27 @@ fn a_challenged_bye_comes_again_with_credentials_of_its_own() {
     stage.pass(1_000, &mut same);
     assert_eq!((stage.counts().right, stage.wrongs()), (1, vec![]));
     assert_eq!(stage.counts().challenged, 2);
+}
+
+#[test]
+fn a_call_that_was_cancelled_is_not_placed_again() {
+    let mut plan = with_credentials();
+    plan.items[0].scenario = Scenario::NoAnswer;
+    let mut stage = Stage::new(plan);
+    let mut invite = String::new();
+    stage.call(&mut |text| {
+        if text.starts_with("INVITE") && invite.is_empty() {
+            invite.clone_from(&text);
+        }
+        (!text.starts_with("CANCEL")).then_some(text)
+    });
+    let sent = stage.hear(Seat::Caller, &challenge_to(&invite));
+    assert_eq!(sent.len(), 1, "{sent:?}");
+    assert!(sent[0].1.starts_with("ACK "), "{sent:?}");
+    assert_eq!(
+        (stage.counts().wrong_status, stage.generator.open()),
+        (1, 0)
+    );
 }
 
 #[test]
