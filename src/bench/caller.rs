@@ -3,7 +3,6 @@
 use super::calls::{LegStage, Stage};
 use super::check::{self, Asked, Checked, Wrong, contact_uri, unless};
 use super::dialog::{form_dialog, next_hop, tag_of};
-use super::digest;
 use super::generator::{End, Generator};
 use super::ident::{self, Ident, Letter};
 use super::outbox::Hop;
@@ -310,85 +309,6 @@ impl Generator {
             End::WrongStatus
         };
         self.end(now_ns, ident, end);
-    }
-
-    /// Sends a request that was challenged once more, with credentials where there are
-    /// some; whether it did. A challenge to credentials is their refusal.
-    fn authorize(
-        &mut self,
-        now_ns: u64,
-        ident: Ident,
-        (request, message): (Request, &Message<'_>),
-    ) -> bool {
-        let Some(call) = self.calls.get(ident) else {
-            return false;
-        };
-        if !matches!(message.status(), Some(401 | 407)) {
-            return false;
-        }
-        self.tally.counts.challenged += u64::from(call.is_measured);
-        let Some(item) = self.plan.items.get(usize::from(call.item)) else {
-            return false;
-        };
-        let account = match (request, &self.plan.credentials) {
-            (Request::Register, _) => digest::Account {
-                user: item.targets.name(call.user),
-                password: item.targets.password(call.user),
-            },
-            (_, Some(credentials)) => digest::Account {
-                user: credentials.user.as_bytes(),
-                password: credentials.password.as_bytes(),
-            },
-            (_, None) => return false,
-        };
-        let is_refused = match request {
-            Request::Bye => call.is_bye_authorized,
-            // What was cancelled is not wanted any more.
-            _ => call.is_authorized || call.stage == Stage::Cancelling,
-        };
-        if is_refused || account.password.is_empty() {
-            return false;
-        }
-        let written = ident.write(self.plan.seed);
-        let user = item.targets.name(call.user);
-        let mut sent = Vec::new();
-        self.writer
-            .write_request(request, call, &written, user, &mut sent);
-        let mut line = sent.split(|byte| *byte == b' ');
-        let (method, uri) = (line.next().unwrap_or_default(), line.next());
-        let asked = (method, uri.unwrap_or_default());
-        let Some(line) = digest::authorization(message, &account, asked, &written) else {
-            return false;
-        };
-        if request == Request::Bye {
-            (call.bye_authorization, call.is_bye_authorized) = (line, true);
-        } else {
-            (call.authorization, call.is_authorized) = (line, true);
-            call.request_due_ns = now_ns;
-        }
-        if request == Request::Invite {
-            call.stage = Stage::Calling;
-        }
-        self.send_first(now_ns, ident, request);
-        true
-    }
-
-    /// The challenge once more, to a request that has been sent with credentials since.
-    fn on_challenge_again(&mut self, hop: Hop, ident: Ident, message: &Message<'_>) {
-        let status = message.status().unwrap_or_default();
-        if status < 200 {
-            return;
-        }
-        let Some(call) = self.calls.get(ident) else {
-            return;
-        };
-        self.tally.counts.repeated_answers += u64::from(call.is_measured);
-        if message
-            .cseq()
-            .is_ok_and(|cseq| cseq.method == Method::Invite)
-        {
-            self.acknowledge_late_failure(hop, message);
-        }
     }
 
     /// A request that is still without its final answer: again over UDP (timers A and E), until

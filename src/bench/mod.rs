@@ -14,6 +14,7 @@
 mod callee;
 mod caller;
 mod calls;
+mod challenged;
 mod check;
 mod dialog;
 mod digest;

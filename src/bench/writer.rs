@@ -82,7 +82,7 @@ impl Request {
     /// Its line of credentials: the ACK has those of its INVITE (RFC 3261 §22.1).
     fn credentials(self, call: &Call) -> &[u8] {
         match self {
-            Self::Invite | Self::Ack | Self::Register => &call.authorization,
+            Self::Invite | Self::Ack | Self::OtherAck | Self::Register => &call.authorization,
             Self::Bye => &call.bye_authorization,
             _ => &[],
         }
@@ -153,6 +153,7 @@ impl Writer {
         out: &mut Vec<u8>,
     ) {
         let branch = branch(ident, request.letter(call));
+        // One digit: each of INVITE and BYE is sent twice at most.
         let cseq = [b'0' + request.cseq(call) as u8];
         let (uri, routes) = match request.is_in_dialog() {
             true => (&call.target, call.routes.as_slice()),
