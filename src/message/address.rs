@@ -34,27 +34,15 @@ impl<'a> NameAddr<'a> {
         if uri.is_empty() {
             return Err(Fault::MalformedAddress);
         }
-        let mut address = Self {
+        let (tag, tags) = read_tags(params)?;
+        Ok(Self {
             display,
             uri,
-            tag: None,
+            tag,
             params,
             strict,
-            tags: 0,
-        };
-        address.read_tags();
-        Ok(address)
-    }
-
-    fn read_tags(&mut self) {
-        for param in self.params() {
-            if param.name.len() == 3 && param.is(b"tag") {
-                if self.tags == 0 {
-                    self.tag = param.value.filter(|tag| !tag.is_empty());
-                }
-                self.tags = self.tags.saturating_add(1);
-            }
-        }
+            tags,
+        })
     }
 
     /// The value of a header parameter, in any case: `Some(None)` when it has none.
@@ -149,22 +137,49 @@ fn form(bytes: &[u8]) -> Result<Form, Fault> {
 
 type Parts<'a> = (&'a [u8], &'a [u8], &'a [u8], bool);
 
+/// The first tag among the parameters, and how many there are.
+fn read_tags(params: &[u8]) -> Result<(Option<&[u8]>, u8), Fault> {
+    if params.is_empty() {
+        return Ok((None, 0));
+    }
+    let all = Params::new(params);
+    if !all.is_plain() && has_open_quote(params) {
+        return Err(Fault::MalformedAddress);
+    }
+    let (mut first, mut tags) = (None, 0_u8);
+    for param in all {
+        if param.name.len() == 3 && param.is(b"tag") {
+            if tags == 0 {
+                first = param.value.filter(|tag| !tag.is_empty());
+            }
+            tags = tags.saturating_add(1);
+        }
+    }
+    Ok((first, tags))
+}
+
 fn bracketed(bytes: &[u8], display_end: usize, open: usize) -> Result<Parts<'_>, Fault> {
     let inner = tail(bytes, open + 1);
     let close = find(b'>', inner).ok_or(Fault::MalformedAddress)?;
     let after = trimmed(tail(inner, close + 1));
-    if after.first().is_some_and(|&byte| byte != b';') || has_open_quote(after) {
+    if after.first().is_some_and(|&byte| byte != b';') {
         return Err(Fault::MalformedAddress);
     }
-    let display = trimmed(part(bytes, 0..display_end));
-    let unquoted = display
-        .strip_prefix(b"\"")
-        .and_then(|text| text.strip_suffix(b"\""));
     let padded = part(inner, 0..close);
     let uri = trimmed(padded);
+    let (display, is_name) = display_name(part(bytes, 0..display_end));
+    Ok((display, uri, after, is_name && uri.len() == padded.len()))
+}
+
+/// A display name without its quotes, and whether it is written as the grammar has it.
+#[inline]
+fn display_name(written: &[u8]) -> (&[u8], bool) {
+    if let [b'"', quoted @ .., b'"'] = written {
+        return (quoted, true);
+    }
+    let name = trimmed(written);
     let is_word = |byte: &u8| is_token(*byte) || is_space(*byte) || !byte.is_ascii();
-    let strict = uri.len() == padded.len() && (unquoted.is_some() || display.iter().all(is_word));
-    Ok((unquoted.unwrap_or(display), uri, after, strict))
+    (name, name.iter().all(is_word))
 }
 
 /// Without brackets every parameter is the header's, none the URI's; a URI that has a comma or a
@@ -172,7 +187,7 @@ fn bracketed(bytes: &[u8], display_end: usize, open: usize) -> Result<Parts<'_>,
 fn bare(bytes: &[u8]) -> Result<Parts<'_>, Fault> {
     let end = find(b';', bytes).unwrap_or(bytes.len());
     let (uri, params) = (trimmed(part(bytes, 0..end)), tail(bytes, end));
-    if find2(b',', b'?', uri).is_some() || has_open_quote(params) {
+    if find2(b',', b'?', uri).is_some() {
         return Err(Fault::MalformedAddress);
     }
     Ok((part(bytes, 0..0), uri, params, true))

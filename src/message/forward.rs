@@ -142,10 +142,11 @@ pub(super) fn write_stamped(via: &Via<'_>, source: SocketAddr, out: &mut Vec<u8>
     let mut received = (rport.is_some() || !is_from(via, source)).then_some(source.ip());
     let mut copied = 0;
     for param in via.params() {
-        let (is_rport, is_received) = (param.is(b"rport"), param.is(b"received"));
-        if !is_rport && !is_received {
-            continue;
-        }
+        let is_rport = match param.name.len() {
+            5 if param.is(b"rport") => true,
+            8 if param.is(b"received") => false,
+            _ => continue,
+        };
         out.extend_from_slice(via.bytes.get(copied..param.span.start).unwrap_or_default());
         copied = param.span.end;
         if is_rport {

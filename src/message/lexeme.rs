@@ -203,6 +203,7 @@ pub struct Param<'a> {
 
 impl Param<'_> {
     /// Whether the parameter has this name, in any case.
+    #[inline]
     pub fn is(&self, name: &[u8]) -> bool {
         is_same(self.name, name)
     }
@@ -216,7 +217,7 @@ pub struct Params<'a> {
     plain: Option<Plain>,
 }
 
-/// Where parameters without quotes, brackets and white space stand, as most are: a word's worth of
+/// Where parameters without brackets, escapes and white space stand, as most are: a word's worth of
 /// bytes at a time.
 #[derive(Clone, Debug)]
 struct Plain {
@@ -265,10 +266,19 @@ impl Plain {
         } else {
             part(rest, 0..scan::MARKED)
         };
-        let [semicolons, equals, others] = scan::marks(looked_at, |block| {
-            let others = block.is(b'"').or(block.is(b'<')).or(block.is_at_most(b' '));
-            [block.is(b';'), block.is(b'='), others]
+        let [mut semicolons, equals, quotes, others] = scan::marks(looked_at, |block| {
+            let others = block
+                .is(b'\\')
+                .or(block.is(b'<'))
+                .or(block.is_at_most(b' '));
+            [block.is(b';'), block.is(b'='), block.is(b'"'), others]
         });
+        if quotes != 0 {
+            if quotes.count_ones() % 2 == 1 {
+                return None;
+            }
+            semicolons &= !between_pairs(quotes);
+        }
         let ends_one = is_last || semicolons.count_ones() > 1;
         (others == 0 && ends_one).then_some(Self {
             semicolons,
@@ -279,7 +289,7 @@ impl Plain {
     }
 
     /// The next one that ends within the bytes that were looked at, else where the next one begins.
-    #[inline]
+    #[inline(always)]
     fn next<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Param<'a>>, usize> {
         while self.semicolons != 0 {
             let semicolon = self.semicolons.trailing_zeros();
@@ -306,26 +316,49 @@ impl Plain {
     }
 }
 
+/// From each first of two bits up to its second: each bit of the sum without carries of all bits
+/// at and below its place.
+#[inline]
+fn between_pairs(bits: u64) -> u64 {
+    let mut sum = bits;
+    for shift in [1, 2, 4, 8, 16, 32] {
+        sum ^= sum << shift;
+    }
+    sum
+}
+
 impl<'a> Iterator for Params<'a> {
     type Item = Param<'a>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Param<'a>> {
-        while let Some(plain) = &mut self.plain {
-            match plain.next(self.outside.bytes) {
-                Ok(param) => return param,
-                Err(start) => {
-                    self.plain = Plain::of(self.outside.bytes, start);
-                    self.at = start;
-                }
-            }
+        match &mut self.plain {
+            Some(plain) => match plain.next(self.outside.bytes) {
+                Ok(param) => param,
+                Err(start) => self.next_from(start),
+            },
+            None => self.next_of_any(),
         }
-        self.next_of_any()
     }
 }
 
 impl<'a> Params<'a> {
+    /// Whether nothing from here on is a bracket, an escape or white space, and all quotes are closed.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain.as_ref().is_some_and(|plain| plain.is_last)
+    }
+
+    /// The next one, which reaches beyond the bytes that were looked at.
+    #[cold]
+    fn next_from(&mut self, start: usize) -> Option<Param<'a>> {
+        self.plain = Plain::of(self.outside.bytes, start);
+        self.at = start;
+        self.next()
+    }
+
     /// The next one of bytes that may hold anything.
+    #[inline(never)]
     fn next_of_any(&mut self) -> Option<Param<'a>> {
         let bytes = self.outside.bytes;
         while self.at < bytes.len() {
@@ -431,9 +464,9 @@ mod tests {
     #[test]
     fn plain_bytes_have_the_params_that_any_bytes_have() {
         let long = "y".repeat(61);
-        let pieces = [";", "=", "a", "bc;name=", "\"", long.as_str()];
-        for seed in 0..6_usize.pow(6) {
-            let chosen = (0..6).map(|at| pieces[seed / 6_usize.pow(at) % 6]);
+        let pieces = [";", "=", "a", "bc;name=", "\"", "\\", "<", long.as_str()];
+        for seed in 0..8_usize.pow(6) {
+            let chosen = (0..6).map(|at| pieces[seed / 8_usize.pow(at) % 8]);
             let text: String = chosen.collect();
             for (at, before) in [(0, ""), (2, "h;")] {
                 let text = format!("{before}{text}");

@@ -95,7 +95,7 @@ fn write_via(
 }
 
 fn write_to(request: &Message<'_>, header: &Header<'_>, tag: Option<&[u8]>, out: &mut Vec<u8>) {
-    let untagged = request.to().is_ok_and(|to| to.param(b"tag").is_none());
+    let untagged = request.to().is_ok_and(|to| to.tags == 0);
     match tag.filter(|_| untagged) {
         Some(tag) => {
             let end = header.value_span.end;

@@ -143,8 +143,8 @@ fn in_few(bytes: &[u8], wanted: impl Fn(Block) -> Block) -> Option<usize> {
 )]
 mod block {
     use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
-        _mm_set1_epi8,
+        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_max_epu8, _mm_min_epu8, _mm_movemask_epi8,
+        _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
     };
 
     #[derive(Clone, Copy)]
@@ -182,11 +182,30 @@ mod block {
             })
         }
 
+        /// Marks the bytes that are more than this one, which is below 255.
+        #[inline(always)]
+        pub(crate) fn is_above(self, byte: u8) -> Self {
+            // SAFETY: x86-64 has SSE2.
+            Self(unsafe {
+                _mm_cmpeq_epi8(
+                    self.0,
+                    _mm_max_epu8(self.0, _mm_set1_epi8((byte + 1).cast_signed())),
+                )
+            })
+        }
+
         /// What either marks.
         #[inline(always)]
         pub(crate) fn or(self, other: Self) -> Self {
             // SAFETY: x86-64 has SSE2.
             Self(unsafe { _mm_or_si128(self.0, other.0) })
+        }
+
+        /// What both mark.
+        #[inline(always)]
+        pub(crate) fn and(self, other: Self) -> Self {
+            // SAFETY: x86-64 has SSE2.
+            Self(unsafe { _mm_and_si128(self.0, other.0) })
         }
 
         /// The place of the first mark from a place on, counted from there.
@@ -236,14 +255,26 @@ mod words {
         /// Marks the bytes that are this one, which is below 128, or less.
         #[inline]
         pub(crate) fn is_at_most(self, byte: u8) -> Self {
+            Self(!self.is_above(byte).0 & TOPS)
+        }
+
+        /// Marks the bytes that are more than this one, which is below 128.
+        #[inline]
+        pub(crate) fn is_above(self, byte: u8) -> Self {
             let above = (self.0 & !TOPS) + ONES * u128::from(0x7f - byte);
-            Self(!(above | self.0) & TOPS)
+            Self((above | self.0) & TOPS)
         }
 
         /// What either marks.
         #[inline]
         pub(crate) fn or(self, other: Self) -> Self {
             Self(self.0 | other.0)
+        }
+
+        /// What both mark.
+        #[inline]
+        pub(crate) fn and(self, other: Self) -> Self {
+            Self(self.0 & other.0)
         }
 
         /// The place of the first mark from a place on, counted from there.
@@ -331,6 +362,12 @@ mod tests {
             for byte in 0..128 {
                 assert_eq!(block.is(byte).bits(), words.is(byte).bits());
                 assert_eq!(block.is_at_most(byte).bits(), words.is_at_most(byte).bits());
+                assert_eq!(block.is_above(byte).bits(), words.is_above(byte).bits());
+                let (above, most) = (block.is_above(byte), words.is_above(byte));
+                assert_eq!(
+                    above.and(block.is_at_most(byte + 3 & 0x7f)).bits(),
+                    most.and(words.is_at_most(byte + 3 & 0x7f)).bits()
+                );
                 for from in 0..WIDTH {
                     let first = block.is_at_most(byte).first(from);
                     assert_eq!(

@@ -6,7 +6,7 @@ use super::remembered::{Field, Place};
 use super::scan::{self, find, find2};
 use memchr::memmem;
 use smallvec::SmallVec;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The scheme of a URI, as far as a proxy cares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,21 +138,46 @@ pub fn host_address(host: &[u8]) -> Option<IpAddr> {
 }
 
 pub(super) fn ip(host: &[u8]) -> Option<IpAddr> {
-    let text = || str::from_utf8(host).ok();
-    if find(b':', host).is_some() {
-        return ipv6(host).map(IpAddr::V6);
+    match host.first()? {
+        first if first.is_ascii_digit() && host.len() <= LONGEST_IPV4 => match ipv4(host) {
+            Some(ip) => Some(IpAddr::V4(ip)),
+            None => ipv6(host).map(IpAddr::V6),
+        },
+        _ => ipv6(host).map(IpAddr::V6),
     }
-    let digits = host.first().is_some_and(u8::is_ascii_digit);
-    if digits {
-        text()?.parse().ok().map(IpAddr::V4)
-    } else {
-        None
+}
+
+const LONGEST_IPV4: usize = "255.255.255.255".len();
+
+/// The IPv4 address a text spells: four numbers without leading zeros.
+fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = [0_u8; 4];
+    let mut rest = text;
+    for (at, octet) in octets.iter_mut().enumerate() {
+        if at > 0 {
+            rest = rest.strip_prefix(b".")?;
+        }
+        let (mut value, mut digits) = (0_u16, 0_u8);
+        while let [digit @ b'0'..=b'9', after @ ..] = rest {
+            value = value * 10 + u16::from(digit - b'0');
+            if digits > 0 && value < 10 || value > 255 {
+                return None;
+            }
+            digits += 1;
+            rest = after;
+        }
+        if digits == 0 {
+            return None;
+        }
+        *octet = value as u8;
     }
+    rest.is_empty().then(|| octets.into())
 }
 
 /// The IPv6 address a text spells. The grammar of RFC 3261 allows one colon too many before an
 /// embedded IPv4 address; it is passed over (RFC 5118 §4.10).
 fn ipv6(text: &[u8]) -> Option<Ipv6Addr> {
+    find(b':', text)?;
     let parse = |text: &[u8]| str::from_utf8(text).ok()?.parse().ok();
     parse(text).or_else(|| {
         let at = memmem::find(text, b":::").filter(|_| text.contains(&b'.'))?;
@@ -230,53 +255,51 @@ fn opaque(scheme: Scheme, rest: &[u8]) -> Result<Uri<'_>, Fault> {
 /// the colon is passed over: a Via may have it, and a URI is checked for it elsewhere.
 pub(super) fn host_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     let text = trimmed(text);
-    let bracketed = text.first() == Some(&b'[');
-    let inner = if bracketed { tail(text, 1) } else { text };
-    let host_end = match bracketed {
-        true => inner.iter().position(|&byte| !is_reference_byte(byte)),
-        false => inner.iter().position(|&byte| !is_host_byte(byte)),
-    };
-    let host = part(inner, 0..host_end.unwrap_or(inner.len()));
-    let mut after = tail(inner, host.len());
-    if bracketed {
-        after = after.strip_prefix(b"]").filter(|_| is_reference(host))?;
+    if let [b'[', inner @ ..] = text {
+        let host_end = inner.iter().position(|&byte| !is_reference_byte(byte));
+        let host = part(inner, 0..host_end?);
+        let after = tail(inner, host.len()).strip_prefix(b"]")?;
+        return is_reference(host).then_some((host, port_after(after)?));
     }
+    let host = part(
+        text,
+        0..scan::position(text, ends_host).unwrap_or(text.len()),
+    );
     if host.is_empty() {
         return None;
     }
-    if after.is_empty() {
-        return Some((host, None));
-    }
-    let after = trimmed(after);
-    match after.split_first() {
-        None => Some((host, None)),
-        Some((b':', digits)) => Some((host, Some(port(trimmed(digits))?))),
+    Some((host, port_after(tail(text, host.len()))?))
+}
+
+/// What follows a host: nothing, or a colon with a port.
+#[inline]
+fn port_after(after: &[u8]) -> Option<Option<u16>> {
+    match trimmed(after).split_first() {
+        None => Some(None),
+        Some((b':', digits)) => Some(Some(port(trimmed(digits))?)),
         Some(_) => None,
     }
 }
 
 /// Underscores are no host name's, but many networks have them.
-#[inline]
 fn is_host_byte(byte: u8) -> bool {
-    HOST.get(usize::from(byte)).copied().unwrap_or_default()
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+}
+
+/// Marks the bytes that are no host's.
+#[inline]
+fn ends_host(block: scan::Block) -> scan::Block {
+    let between = |low: u8, high: u8| block.is_above(low).and(block.is_at_most(high));
+    let low = block.is_at_most(b',').or(block.is(b'/'));
+    let high = between(b'Z', b'^')
+        .or(block.is(b'`'))
+        .or(block.is_above(b'z'));
+    low.or(between(b'9', b'@')).or(high)
 }
 
 /// A byte between the brackets of an IPv6 reference; `%` begins a zone.
 fn is_reference_byte(byte: u8) -> bool {
     is_host_byte(byte) || matches!(byte, b':' | b'%')
-}
-
-static HOST: [bool; 256] = host_bytes();
-
-#[expect(clippy::indexing_slicing, reason = "runs at compile time only")]
-const fn host_bytes() -> [bool; 256] {
-    let mut bytes = [false; 256];
-    let mut byte = 0u8;
-    while byte < 128 {
-        bytes[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-        byte += 1;
-    }
-    bytes
 }
 
 fn unescape(text: &[u8], out: &mut SmallVec<[u8; 32]>) {
@@ -319,6 +342,34 @@ mod tests {
 
     fn parsed(text: &str) -> Uri<'_> {
         Uri::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn an_ipv4_address_is_what_the_standard_library_takes_for_one() {
+        let numbers = [
+            "0", "7", "00", "01", "10", "99", "255", "256", "300", "1000", "", "x",
+        ];
+        let ends = ["", ".", ".1", " "];
+        for number in 0..12_usize.pow(4) {
+            let part = |place: u32| numbers[number / 12_usize.pow(place) % 12];
+            for end in ends {
+                let text = format!("{}.{}.{}.{}{end}", part(0), part(1), part(2), part(3));
+                assert_eq!(ipv4(text.as_bytes()), text.parse().ok(), "{text}");
+            }
+        }
+        assert_eq!(ip(b"1.2.3"), None);
+        assert_eq!(ip(b"1::2"), Some("1::2".parse().unwrap()));
+        assert_eq!(ip(b"a::2"), Some("a::2".parse().unwrap()));
+        assert_eq!(ip(b"example.com"), None);
+        assert_eq!(ip(b""), None);
+    }
+
+    #[test]
+    fn a_host_ends_at_every_byte_that_is_no_hosts() {
+        for byte in 0..=255 {
+            let ends = scan::any(&[byte; 16], ends_host);
+            assert_eq!(ends, !is_host_byte(byte), "{byte:#x}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One Via element: who sent the request, and where the response goes (RFC 3261 §18.2, §20.42).
 
 use super::fault::Fault;
-use super::lexeme::{Params, is_space, is_token, part, port, skip_space, tail, trimmed};
+use super::lexeme::{Params, is_token, part, port, skip_space, tail, trimmed};
 use super::remembered::{Field, Place};
 use super::scan::find;
 use super::uri;
@@ -44,9 +44,12 @@ impl<'a> Via<'a> {
     pub fn parse(bytes: &'a [u8], offset: usize) -> Result<Self, Fault> {
         let transport_at = transport_offset(bytes).ok_or(Fault::MalformedVia)?;
         let rest = tail(bytes, transport_at);
-        let transport_end = rest.iter().position(|&b| is_space(b) || b == b';');
+        let transport_end = rest.iter().position(|&byte| !is_token(byte));
         let transport_end = transport_at + transport_end.ok_or(Fault::MalformedVia)?;
         let sent_by_at = skip_space(bytes, transport_end);
+        if transport_end == transport_at || sent_by_at == transport_end {
+            return Err(Fault::MalformedVia);
+        }
         let sent_by = tail(bytes, sent_by_at);
         let params_at = sent_by_at + find(b';', sent_by).unwrap_or(sent_by.len());
         let (host, port) = sent_by_parts(part(bytes, sent_by_at..params_at))?;
@@ -64,9 +67,6 @@ impl<'a> Via<'a> {
             params_at,
             has_unclear_branch: false,
         };
-        if via.transport.is_empty() || !via.transport.iter().copied().all(is_token) {
-            return Err(Fault::MalformedVia);
-        }
         via.read_params();
         Ok(via)
     }
@@ -120,30 +120,30 @@ impl<'a> Via<'a> {
     }
 
     fn read_params(&mut self) {
-        let (mut branch, mut rport) = (None, None);
+        let mut branch = None;
         for param in self.params() {
-            if param.name.len() == 2 && param.is(b"oc") {
-                self.oc = self.oc.or(Some(param.value));
-                continue;
-            }
-            let slot = match param.name.len() {
-                6 if param.is(b"branch") => &mut branch,
-                5 if param.is(b"rport") => {
-                    let value = param.value.and_then(port);
-                    rport.get_or_insert(value);
-                    continue;
+            let value = param.value.unwrap_or_default();
+            match param.name.len() {
+                6 if param.is(b"branch") => {
+                    self.has_unclear_branch |= branch.is_some() || value.is_empty();
+                    branch.get_or_insert(value);
                 }
-                5 if param.is(b"maddr") => &mut self.maddr,
-                8 if param.is(b"received") => &mut self.received,
-                _ => continue,
-            };
-            let is_branch = param.name.len() == 6;
-            let is_clear = slot.is_none() && param.value.is_some_and(|value| !value.is_empty());
-            self.has_unclear_branch |= is_branch && !is_clear;
-            *slot = slot.or(Some(param.value.unwrap_or_default()));
+                5 if param.is(b"rport") => {
+                    self.rport.get_or_insert_with(|| param.value.and_then(port));
+                }
+                8 if param.is(b"received") => {
+                    self.received.get_or_insert(value);
+                }
+                5 if param.is(b"maddr") => {
+                    self.maddr.get_or_insert(value);
+                }
+                2 if param.is(b"oc") => {
+                    self.oc.get_or_insert(param.value);
+                }
+                _ => {}
+            }
         }
-        self.branch = branch.unwrap_or(self.branch);
-        self.rport = rport;
+        self.branch = branch.unwrap_or_default();
     }
 }
 
