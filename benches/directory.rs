@@ -18,8 +18,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use mimalloc::MiMalloc;
 use pointsman::presence::{Change, Clock, Directory, NumberPlan, Roster, Source, Subscriber};
 use pointsman::store::{Embedded, Memory, Options, Store, Write};
+
+/// The server's, which may lay the directory out in huge pages.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const SIZES: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 

@@ -23,13 +23,20 @@ const SMALLEST: usize = 64;
 
 /// Word 0: handle (32 bits), length (8), the key's first three bytes (24). Words 1 to 3: the next
 /// 24 bytes; of a long key the hash and two words of its beginning.
-#[repr(align(32))]
 #[derive(Default)]
 struct Slot([AtomicU64; 4]);
 
+/// The slots of one cache line, which are looked at together: which of them it is cannot be foretold,
+/// and a processor that guesses wrong waits for memory twice.
+#[repr(align(64))]
+#[derive(Default)]
+struct Bucket([Slot; SLOTS]);
+
+const SLOTS: usize = 2;
+
 /// One generation of the table. It never grows: a larger one takes its place.
 pub(super) struct Index {
-    slots: Box<[Slot]>,
+    buckets: Box<[Bucket]>,
     seed: u64,
     shared_seed: SharedSeed,
 }
@@ -55,8 +62,9 @@ impl Index {
             .saturating_add(keys / 3)
             .saturating_add(1)
             .max(SMALLEST);
+        let buckets = slots.div_ceil(SLOTS);
         Self {
-            slots: (0..slots).map(|_| Slot::default()).collect(),
+            buckets: (0..buckets).map(|_| Bucket::default()).collect(),
             seed,
             shared_seed: SharedSeed::from_u64(seed),
         }
@@ -64,7 +72,8 @@ impl Index {
 
     /// How many slots may be taken, dead or alive, before a larger table is due.
     pub(super) fn limit(&self) -> usize {
-        self.slots.len() - self.slots.len() / 4
+        let slots = self.buckets.len().saturating_mul(SLOTS);
+        slots - slots / 4
     }
 
     /// Prepares a key; `None` when it is too long to be anybody's.
@@ -92,27 +101,37 @@ impl Index {
         packed: &Packed,
         is_right: impl Fn(Handle) -> bool,
     ) -> Option<Handle> {
-        self.probe(packed.hash).find_map(|slot| {
-            let first = slot.word(0, Ordering::Acquire);
-            if first == EMPTY {
-                return Some(None);
+        for Bucket([one, two]) in self.probe(packed.hash) {
+            let (first, second) = (one.first(), two.first());
+            let (is_first, is_second) = (one.matches(first, packed), two.matches(second, packed));
+            if is_first | is_second {
+                let handle = handle_of(if is_first { first } else { second });
+                if is_right(handle) {
+                    return Some(handle);
+                }
+                // Both may begin as a long key does.
+                if is_first & is_second && is_right(handle_of(second)) {
+                    return Some(handle_of(second));
+                }
             }
-            (slot.matches(first, packed) && is_right(handle_of(first)))
-                .then(|| Some(handle_of(first)))
-        })?
+            if (first == EMPTY) | (second == EMPTY) {
+                return None;
+            }
+        }
+        None
     }
 
     /// Asks for the slot where the search for a key begins.
     pub(super) fn warm(&self, packed: &Packed) {
-        if let Some(slot) = self.probe(packed.hash).next() {
-            fetch(slot);
+        if let Some(bucket) = self.probe(packed.hash).next() {
+            fetch(bucket);
         }
     }
 
     /// Publishes a key that is not in the table. Only one thread may write at a time. False when
     /// there is no free slot.
     pub(super) fn insert(&self, packed: &Packed, handle: Handle) -> bool {
-        for slot in self.probe(packed.hash) {
+        for slot in self.probe(packed.hash).flat_map(|bucket| &bucket.0) {
             if slot.word(0, Ordering::Relaxed) == EMPTY {
                 slot.publish(packed, handle);
                 return true;
@@ -123,7 +142,7 @@ impl Index {
 
     /// Gives the key's slot to another handle, or makes it a tombstone.
     pub(super) fn replace(&self, packed: &Packed, from: Handle, to: Option<Handle>) -> bool {
-        for slot in self.probe(packed.hash) {
+        for slot in self.probe(packed.hash).flat_map(|bucket| &bucket.0) {
             let first = slot.word(0, Ordering::Relaxed);
             if first == EMPTY {
                 return false;
@@ -139,7 +158,7 @@ impl Index {
 
     /// Copies every living key to another table, which nobody reads yet.
     pub(super) fn copy_to(&self, other: &Self) {
-        for slot in &self.slots {
+        for slot in self.buckets.iter().flat_map(|bucket| &bucket.0) {
             let words: [u64; 4] =
                 std::array::from_fn(|position| slot.word(position, Ordering::Relaxed));
             let [first, ..] = words;
@@ -158,12 +177,12 @@ impl Index {
         hasher.finish()
     }
 
-    /// The slots where a key may be, from its own onwards, once round.
+    /// The buckets where a key may be, from its own onwards, once round.
     #[inline]
-    fn probe(&self, hash: u64) -> impl Iterator<Item = &Slot> {
-        let start = (u128::from(hash) * self.slots.len() as u128) >> 64;
+    fn probe(&self, hash: u64) -> impl Iterator<Item = &Bucket> {
+        let start = (u128::from(hash) * self.buckets.len() as u128) >> 64;
         let (head, tail) = self
-            .slots
+            .buckets
             .split_at_checked(start as usize)
             .unwrap_or_default();
         tail.iter().chain(head)
@@ -174,6 +193,13 @@ impl Slot {
     #[inline]
     fn word(&self, position: usize, order: Ordering) -> u64 {
         self.0.get(position).map_or(EMPTY, |word| word.load(order))
+    }
+
+    /// The word by which the others may be read.
+    #[inline]
+    fn first(&self) -> u64 {
+        let Self([first, ..]) = self;
+        first.load(Ordering::Acquire)
     }
 
     fn store(&self, position: usize, value: u64, order: Ordering) {
@@ -190,16 +216,15 @@ impl Slot {
         self.store(0, packed.first_word(handle), Ordering::Release);
     }
 
+    /// Whether the key is this one: without a branch, as there is nothing to save once the line is
+    /// there.
     #[inline]
     fn matches(&self, first: u64, packed: &Packed) -> bool {
-        let [own, rest @ ..] = packed.words;
-        first >> 32 == own >> 32
-            && self
-                .0
-                .iter()
-                .skip(1)
-                .zip(rest)
-                .all(|(word, own)| word.load(Ordering::Relaxed) == own)
+        let Self([_, b, c, d]) = self;
+        let [own_a, own_b, own_c, own_d] = packed.words;
+        let beginning = (first ^ own_a) >> 32;
+        let middle = (b.load(Ordering::Relaxed) ^ own_b) | (c.load(Ordering::Relaxed) ^ own_c);
+        beginning | middle | (d.load(Ordering::Relaxed) ^ own_d) == 0
     }
 }
 
@@ -207,21 +232,16 @@ impl Packed {
     #[inline]
     fn new(key: &[u8], hash: u64) -> Self {
         let is_long = key.len() > INLINE_BYTES;
-        let mut inline = [0u8; 32];
-        let short = key.get(..key.len().min(INLINE_BYTES)).unwrap_or_default();
-        if let Some(room) = inline.get_mut(5..5 + short.len()) {
-            room.copy_from_slice(short);
-        }
-        inline[4] = key.len() as u8;
-        let mut words = [0u64; 4];
-        for (word, bytes) in words.iter_mut().zip(inline.as_chunks::<8>().0) {
-            *word = u64::from_le_bytes(*bytes);
-        }
-        if is_long {
-            words[3] = hash;
-        }
+        let (a, b) = (word_at(key, 0), word_at(key, 8));
+        let (c, d) = (word_at(key, 16), word_at(key, 24));
+        let last = if is_long { hash } else { c >> 24 | d << 40 };
         Self {
-            words,
+            words: [
+                (key.len() as u64) << 32 | a << 40,
+                a >> 24 | b << 40,
+                b >> 24 | c << 40,
+                last,
+            ],
             hash,
             is_long,
         }
@@ -256,6 +276,28 @@ impl Packed {
         let [first, ..] = self.words;
         first | u64::from(handle.0)
     }
+}
+
+/// The eight bytes from `at` on, the first lowest; zeros beyond the end. Not by copying them to where
+/// a word is read: a processor waits for such a copy.
+#[inline]
+fn word_at(key: &[u8], at: usize) -> u64 {
+    let rest = key.get(at..).unwrap_or_default();
+    if let Some(word) = rest.first_chunk() {
+        return u64::from_le_bytes(*word);
+    }
+    if rest.is_empty() {
+        return 0;
+    }
+    if let Some(last) = key.last_chunk() {
+        return u64::from_le_bytes(*last) >> (8 * (8 - rest.len()));
+    }
+    if let (Some(head), Some(tail)) = (rest.first_chunk(), rest.last_chunk()) {
+        let (head, tail) = (u32::from_le_bytes(*head), u32::from_le_bytes(*tail));
+        return u64::from(head) | u64::from(tail) << (8 * (rest.len() - 4));
+    }
+    let bytes = rest.iter().rev();
+    bytes.fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 #[inline]
