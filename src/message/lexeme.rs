@@ -289,7 +289,7 @@ impl Plain {
     }
 
     /// The next one that ends within the bytes that were looked at, else where the next one begins.
-    #[inline(always)]
+    #[inline]
     fn next<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<Param<'a>>, usize> {
         while self.semicolons != 0 {
             let semicolon = self.semicolons.trailing_zeros();
@@ -330,7 +330,7 @@ fn between_pairs(bits: u64) -> u64 {
 impl<'a> Iterator for Params<'a> {
     type Item = Param<'a>;
 
-    #[inline(always)]
+    #[inline]
     fn next(&mut self) -> Option<Param<'a>> {
         match &mut self.plain {
             Some(plain) => match plain.next(self.outside.bytes) {
