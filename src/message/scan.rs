@@ -365,8 +365,8 @@ mod tests {
                 assert_eq!(block.is_above(byte).bits(), words.is_above(byte).bits());
                 let (above, most) = (block.is_above(byte), words.is_above(byte));
                 assert_eq!(
-                    above.and(block.is_at_most(byte + 3 & 0x7f)).bits(),
-                    most.and(words.is_at_most(byte + 3 & 0x7f)).bits()
+                    above.and(block.is_at_most((byte + 3) & 0x7f)).bits(),
+                    most.and(words.is_at_most((byte + 3) & 0x7f)).bits()
                 );
                 for from in 0..WIDTH {
                     let first = block.is_at_most(byte).first(from);
