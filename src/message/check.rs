@@ -153,15 +153,11 @@ fn elements(value: &[u8], is_alone: bool) -> impl Iterator<Item = std::ops::Rang
     one.into_iter().chain(rest.into_iter().flatten())
 }
 
-/// The URIs of a response are those of the request that it answers: they were looked at then, and
-/// nobody reads them now.
 fn parties(message: &Message<'_>) -> Result<(), Fault> {
-    let is_request = message.method().is_some();
-    let from = message.from_()?;
-    let has_uri = !is_request || !has_illegal_byte(from.uri) && message.from_uri().is_ok();
+    let (from, has_uri) = (message.from_()?, message.from_uri().is_ok());
     party(&from, has_uri, (Fault::MalformedFrom, Fault::TwoFromTags))?;
     let to = message.to()?;
-    let has_uri = !is_request || !has_illegal_byte(to.uri) && Uri::parse(to.uri).is_ok();
+    let has_uri = Uri::parse(to.uri).is_ok();
     party(&to, has_uri, (Fault::MalformedTo, Fault::TwoToTags))
 }
 
@@ -170,7 +166,7 @@ fn party(
     has_uri: bool,
     (malformed, two_tags): (Fault, Fault),
 ) -> Result<(), Fault> {
-    if !address.is_strict() || !has_uri {
+    if !address.is_strict() || has_illegal_byte(address.uri) || !has_uri {
         return Err(malformed);
     }
     match (address.tag, address.tags) {

@@ -332,13 +332,16 @@ impl<'a> Iterator for Params<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Param<'a>> {
-        match &mut self.plain {
-            Some(plain) => match plain.next(self.outside.bytes) {
-                Ok(param) => param,
-                Err(start) => self.next_from(start),
-            },
-            None => self.next_of_any(),
+        while let Some(plain) = &mut self.plain {
+            match plain.next(self.outside.bytes) {
+                Ok(param) => return param,
+                Err(start) => {
+                    self.plain = Plain::of(self.outside.bytes, start);
+                    self.at = start;
+                }
+            }
         }
+        self.next_of_any()
     }
 }
 
@@ -349,16 +352,7 @@ impl<'a> Params<'a> {
         self.plain.as_ref().is_some_and(|plain| plain.is_last)
     }
 
-    /// The next one, which reaches beyond the bytes that were looked at.
-    #[cold]
-    fn next_from(&mut self, start: usize) -> Option<Param<'a>> {
-        self.plain = Plain::of(self.outside.bytes, start);
-        self.at = start;
-        self.next()
-    }
-
     /// The next one of bytes that may hold anything.
-    #[inline(never)]
     fn next_of_any(&mut self) -> Option<Param<'a>> {
         let bytes = self.outside.bytes;
         while self.at < bytes.len() {

@@ -138,16 +138,9 @@ pub fn host_address(host: &[u8]) -> Option<IpAddr> {
 }
 
 pub(super) fn ip(host: &[u8]) -> Option<IpAddr> {
-    match host.first()? {
-        first if first.is_ascii_digit() && host.len() <= LONGEST_IPV4 => match ipv4(host) {
-            Some(ip) => Some(IpAddr::V4(ip)),
-            None => ipv6(host).map(IpAddr::V6),
-        },
-        _ => ipv6(host).map(IpAddr::V6),
-    }
+    let ip = ipv4(host).map(IpAddr::V4);
+    ip.or_else(|| ipv6(host).map(IpAddr::V6))
 }
-
-const LONGEST_IPV4: usize = "255.255.255.255".len();
 
 /// The IPv4 address a text spells: four numbers without leading zeros.
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {

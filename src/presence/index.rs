@@ -121,7 +121,7 @@ impl Index {
         None
     }
 
-    /// Asks for the slot where the search for a key begins.
+    /// Asks for the line where the search for a key begins.
     pub(super) fn warm(&self, packed: &Packed) {
         if let Some(bucket) = self.probe(packed.hash).next() {
             fetch(bucket);
