@@ -30,7 +30,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`message`] | bytes to meaning and back: the lazy index, edits, typed fields, responses |
-//! | [`transaction`] | RFC 3261 §17 with RFC 6026: four machines, their timers, the wheel |
+//! | [`transaction`] | RFC 3261 §17 with RFC 6026: four machines, their timers, the wheel, the table |
 //! | [`auth`] | Digest: challenges, credentials, nonces; who fails is slowed down and shut out |
 //! | [`presence`] | subscribers, statuses, settings; the directory that routing reads; the roster that writes |
 //! | [`routing`] | `decide`: pure |
@@ -44,6 +44,7 @@
 //! | [`cli`] | one file for each subcommand; talks to the running server by its API |
 //! | [`bench`](mod@bench) | the load generator: calls played without sockets and clock, checked, counted, timed |
 //! | [`store`] | one trait for what outlives the process; redb and mapped files behind it |
+//! | `ahead` | asking for memory before it is read |
 //!
 //! # Words of ours
 //!
@@ -53,6 +54,7 @@
 //! - *shard*: one engine with its socket, thread and calls. All messages of a call meet on one.
 //! - *mark*: that a subscriber is in a call or rings; it belongs to the call's record.
 
+mod ahead;
 pub mod api;
 pub mod auth;
 pub mod bench;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("message", &[]),
     ("store", &[]),
-    ("transaction", &[]),
+    ("ahead", &[]),
+    ("transaction", &["ahead"]),
     ("auth", &["message"]),
-    ("presence", &["auth", "store"]),
+    ("presence", &["ahead", "auth", "store"]),
     ("routing", &["presence"]),
     ("call", &["message", "presence", "store", "transaction"]),
     (

@@ -164,7 +164,7 @@ impl Engine {
 
     /// Whether a message of this source is taken at all; see `limits.messages_per_source_s`. To be
     /// asked once for each message that came from outside.
-    pub fn admits(&self, now: Now, source: &Source) -> bool {
+    pub fn admits(&mut self, now: Now, source: &Source) -> bool {
         self.proxy
             .admits(source.address.ip(), source.connection, now.ms)
     }

@@ -15,6 +15,10 @@ use super::view::Message;
 /// a field that is not needed to forward it. The first fault found is the one to answer with; a
 /// response with a fault is dropped, for what it says about the call is not to be trusted.
 pub fn check(message: &Message<'_>) -> Result<(), Fault> {
+    message.checked_by(all)
+}
+
+fn all(message: &Message<'_>) -> Result<(), Fault> {
     framing(message)?;
     lines(message)?;
     let scheme = request_uri(message)?;

@@ -63,6 +63,8 @@ pub(super) struct Remembered {
     pub(super) to: Slot<<NameAddr<'static> as Field<'static>>::Places>,
     pub(super) from_uri: Slot<<Uri<'static> as Field<'static>>::Places>,
     pub(super) uri: Slot<<Uri<'static> as Field<'static>>::Places>,
+    /// What the check found.
+    pub(super) checked: Cell<Option<Result<(), Fault>>>,
     /// Whether a Via that was read and is meant for others has an `oc`.
     pub(super) names_control: Cell<bool>,
 }
@@ -76,6 +78,7 @@ impl Remembered {
         self.to.set(None);
         self.from_uri.set(None);
         self.uri.set(None);
+        self.checked.set(None);
         self.names_control.set(false);
     }
 }

@@ -216,6 +216,19 @@ impl<'a> Message<'a> {
         self.index.remembered.names_control.get()
     }
 
+    /// What `check` finds, which is asked once.
+    pub(super) fn checked_by(
+        &self,
+        check: impl FnOnce(&Self) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let found = &self.index.remembered.checked;
+        found.get().unwrap_or_else(|| {
+            let result = check(self);
+            found.set(Some(result));
+            result
+        })
+    }
+
     /// All Vias, topmost first.
     pub fn vias(&self) -> impl Iterator<Item = Result<Via<'a>, Fault>> + use<'a> {
         let message = *self;

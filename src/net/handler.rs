@@ -17,7 +17,7 @@ pub trait Handler {
         0
     }
     /// Whether a message of this source is taken; see [`Engine::admits`].
-    fn admits(&self, _now: Now, _source: &Source) -> bool {
+    fn admits(&mut self, _now: Now, _source: &Source) -> bool {
         true
     }
     /// The kernel lost so many datagrams; see [`Engine::note_lost`].
@@ -51,7 +51,7 @@ impl Handler for Engine {
         Self::decisions(self)
     }
 
-    fn admits(&self, now: Now, source: &Source) -> bool {
+    fn admits(&mut self, now: Now, source: &Source) -> bool {
         Self::admits(self, now, source)
     }
 

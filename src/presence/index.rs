@@ -12,7 +12,7 @@ use foldhash::quality::FoldHasher;
 
 use super::directory::Handle;
 use super::numbers::KEY_LIMIT_BYTES;
-use super::warm::fetch;
+use crate::ahead::fetch;
 
 /// Keys up to this length are compared without leaving the slot.
 const INLINE_BYTES: usize = 27;

@@ -15,7 +15,7 @@ use super::own::{BaseStatus, OwnName};
 use super::password::PasswordWish;
 use super::settings::Rules;
 use super::visibility::Visibility;
-use super::warm::fetch;
+use crate::ahead::fetch;
 use crate::auth::Credentials;
 
 /// Between the aliases in the packed text; no alias contains it.
@@ -165,6 +165,16 @@ impl Profile {
     /// Asks for what that names.
     pub(super) fn warm_rules(&self) {
         self.rules().into_iter().for_each(Rules::warm);
+    }
+
+    /// Asks for where it forwards to at once.
+    pub(super) fn warm_targets(&self) {
+        self.rules().into_iter().for_each(Rules::warm_targets);
+    }
+
+    /// Asks for how that is written.
+    pub(super) fn warm_texts(&self) {
+        self.rules().into_iter().for_each(Rules::warm_texts);
     }
 
     /// The id as it was written.

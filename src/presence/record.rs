@@ -9,7 +9,7 @@ use super::directory::Handle;
 use super::index::LongKeys;
 use super::model::Status;
 use super::profile::Profile;
-use super::warm::fetch;
+use crate::ahead::fetch;
 
 /// How many subscribers a directory holds at most.
 pub const SUBSCRIBER_LIMIT: usize = CHUNK * CHUNKS;
@@ -134,12 +134,15 @@ impl Records {
         })
     }
 
-    /// The profile, vacant or not.
     #[inline]
     pub(super) fn guard(&self, handle: Handle) -> Option<ProfileGuard> {
-        self.slot(handle)
-            .map(ArcSwap::load)
-            .filter(|profile| !profile.is_vacant())
+        self.unread(handle).filter(|profile| !profile.is_vacant())
+    }
+
+    /// The profile, vacant or not: nothing of it has been read.
+    #[inline]
+    pub(super) fn unread(&self, handle: Handle) -> Option<ProfileGuard> {
+        self.slot(handle).map(ArcSwap::load)
     }
 
     /// Asks for a record.

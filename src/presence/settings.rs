@@ -7,7 +7,7 @@ use super::model::{Action, CallerClass, Chat, ClassRule, Rule, Settings, Status,
 use super::numbers::{NumberPlan, SmallBuf, is_number};
 use super::own::OwnName;
 use super::validate::split_scheme;
-use super::warm::fetch;
+use crate::ahead::fetch;
 
 /// Where a forwarded call goes.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -108,6 +108,26 @@ impl Rules {
     /// Asks for the rules.
     pub(super) fn warm(&self) {
         fetch(&*self.entries);
+    }
+
+    /// Asks for what they forward to at once.
+    pub(super) fn warm_targets(&self) {
+        self.targets_at_once().for_each(|target| fetch(&**target));
+    }
+
+    /// Asks for its text.
+    pub(super) fn warm_texts(&self) {
+        self.targets_at_once()
+            .for_each(|target| fetch(target.as_str()));
+    }
+
+    fn targets_at_once(&self) -> impl Iterator<Item = &Arc<Target>> {
+        let at_once = |entry: &&Entry| entry.moment == Moment::Immediate;
+        let entries = self.entries.iter().filter(at_once);
+        entries.filter_map(|entry| match &entry.step {
+            Step::Forward(target) => Some(target),
+            _ => None,
+        })
     }
 }
 

@@ -10,8 +10,6 @@ use super::profile::Profile;
 
 /// How many users are warmed at once.
 const AT_ONCE: usize = 64;
-/// What a line of the cache holds, bytes.
-const LINE: usize = 64;
 
 impl Directory {
     /// Asks for what a decision reads of whoever has one of these keys. Changes nothing.
@@ -27,39 +25,21 @@ impl Directory {
         for handle in &handles {
             self.records.warm(*handle);
         }
-        for warm in [Profile::warm, Profile::warm_parts, Profile::warm_rules] {
+        for warm in [
+            Profile::warm,
+            Profile::warm_parts,
+            Profile::warm_rules,
+            Profile::warm_targets,
+            Profile::warm_texts,
+        ] {
             for handle in &handles {
-                if let Some(profile) = self.profile_guard(*handle) {
+                if let Some(profile) = self.records.unread(*handle) {
                     warm(&profile);
                 }
             }
         }
     }
 }
-
-/// Asks for the lines in which a value stands; nobody waits for them.
-#[inline]
-pub(super) fn fetch<T: ?Sized>(value: &T) {
-    let start = std::ptr::from_ref(value).cast::<u8>();
-    for offset in (0..size_of_val(value)).step_by(LINE) {
-        fetch_line(start.wrapping_add(offset));
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[expect(
-    unsafe_code,
-    reason = "asking for a line reads nothing and never faults"
-)]
-fn fetch_line(place: *const u8) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-    // SAFETY: x86-64 has the instruction, and it may name any place.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn fetch_line(_: *const u8) {}
 
 #[cfg(test)]
 mod tests {

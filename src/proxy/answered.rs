@@ -16,7 +16,7 @@ const OWN_LIMIT: usize = 32_768;
 
 /// The rest of a server transaction.
 pub(super) struct Answered {
-    server_key: u64,
+    pub server_key: u64,
     timer_j: Ms,
     upstream: Hop,
     response: Box<[u8]>,
@@ -94,7 +94,7 @@ impl Proxy {
     /// Timer J: nothing more is expected.
     pub(super) fn wake_answer(&mut self, key: AnswerKey) {
         if let Some(answered) = self.answers.remove(key) {
-            self.servers.remove(&answered.server_key);
+            self.servers.remove(answered.server_key);
             self.own_answers -= usize::from(answered.is_own);
         }
     }

@@ -29,8 +29,8 @@ impl Proxy {
 
     /// Timer I: the transaction ends.
     pub(super) fn end_confirmed(&mut self, server_key: u64) {
-        if self.servers.get(&server_key) == Some(&Owner::Confirmed(server_key)) {
-            self.servers.remove(&server_key);
+        if self.servers.get(server_key) == Some(Owner::Confirmed(server_key)) {
+            self.servers.remove(server_key);
             self.confirmed = self.confirmed.saturating_sub(1);
         }
     }

@@ -230,6 +230,9 @@ pub(super) fn read_history(
     resolve: impl Fn(&Uri<'_>) -> Option<Handle>,
 ) -> History {
     let mut history = History::default();
+    if message.count(Name::Diversion) + message.count(Name::HistoryInfo) == 0 {
+        return history;
+    }
     let mut visit = |bytes: &[u8]| {
         let address = NameAddr::parse(bytes).ok()?;
         let handle = resolve(&Uri::parse(address.uri).ok()?)?;

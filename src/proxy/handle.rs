@@ -52,14 +52,19 @@ impl Proxy {
             }
         };
         let key = self.server_key(arrival, &message, &via, method);
+        self.servers.warm(key);
         if self.gives_up(arrival, &message, &via, (method, key)) {
             return;
+        }
+        if method != Method::Ack {
+            // Meanwhile the table's lines arrive; who needs the outcome asks again.
+            let _ = check(&message);
         }
         let may_end_code = matches!(method, Method::Ack | Method::Bye);
         if may_end_code && self.on_code_request(arrival, &message) {
             return;
         }
-        match (method, self.servers.get(&key).copied()) {
+        match (method, self.servers.get(key)) {
             (Method::Ack, Some(Owner::Invite(invite))) if self.awaits_ack(invite) => {
                 self.on_ack(invite);
             }
@@ -445,7 +450,7 @@ impl Proxy {
         if invite.is_over() {
             let server_key = invite.server_key;
             self.invites.remove(key);
-            self.servers.remove(&server_key);
+            self.servers.remove(server_key);
             return;
         }
         if let Some(deadline) = invite.deadline().filter(|at| *at < invite.armed) {

@@ -75,17 +75,16 @@ pub use setup::Neighbourhood;
 pub use shared::{ShardView, Shared};
 pub use sources::Sources;
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Cache};
 use slotmap::{SlotMap, new_key_type};
 
-use crate::call::{CallId, Calls, Identity};
+use crate::call::{CallId, Calls};
 use crate::message::{Edits, Index};
 use crate::store::{Journal, OpenCalls};
-use crate::transaction::{Ms, Wheel};
+use crate::transaction::{Ms, Table, Wheel};
 use relay::Relay;
 
 new_key_type! {
@@ -139,12 +138,25 @@ enum Owner {
     Code(u64),
 }
 
+/// The configuration that the shards share.
+struct PolicyOf(Arc<Shared>);
+
+impl std::ops::Deref for PolicyOf {
+    type Target = ArcSwap<Policy>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.policy
+    }
+}
+
 /// One shard's stateful proxy.
 pub struct Proxy {
     shard: usize,
     shared: Arc<Shared>,
     /// The configuration of the batch being handled.
     policy: Arc<Policy>,
+    /// Where the next one comes from: looked at for each message, without a write to shared memory.
+    latest: Cache<PolicyOf, Arc<Policy>>,
     keys: Keys,
     invites: accepted::Invites,
     /// Each in memory of its own, as the INVITEs are.
@@ -152,7 +164,7 @@ pub struct Proxy {
     answers: SlotMap<AnswerKey, Box<answered::Answered>>,
     /// How many of these are to requests that we answered ourselves.
     own_answers: usize,
-    servers: HashMap<u64, Owner, BuildHasherDefault<Identity>>,
+    servers: Table<Owner>,
     /// How many of these are [`Owner::Confirmed`].
     confirmed: usize,
     calls: Calls,
@@ -211,12 +223,13 @@ impl Proxy {
         let mut proxy = Self {
             shard,
             policy: shared.policy.load_full(),
+            latest: Cache::new(PolicyOf(Arc::clone(&shared))),
             keys: Keys::new(&shared.secret).for_run(now.unix_ms),
             invites: accepted::Invites::default(),
             relays: SlotMap::with_key(),
             answers: SlotMap::with_key(),
             own_answers: 0,
-            servers: HashMap::default(),
+            servers: Table::new(),
             confirmed: 0,
             calls,
             codes: codes::CodeCalls::default(),
@@ -246,9 +259,9 @@ impl Proxy {
             std::mem::swap(&mut self.out, out);
             self.out_before = self.out.transmits().len();
         }
-        let current = self.shared.policy.load();
-        if !Arc::ptr_eq(&current, &self.policy) {
-            self.policy = Arc::clone(&current);
+        let latest = self.latest.load();
+        if !Arc::ptr_eq(latest, &self.policy) {
+            self.policy = Arc::clone(latest);
             self.plan_probes();
         }
     }
@@ -281,8 +294,8 @@ impl Proxy {
 
     /// Whether a message of this source is taken at all: nobody but those we know sends more than
     /// `messages_per_source_s`. Asked once for each message, by whichever shard received it.
-    pub fn admits(&self, source: IpAddr, connection: Option<ConnectionId>, now_ms: Ms) -> bool {
-        let policy = self.shared.policy.load();
+    pub fn admits(&mut self, source: IpAddr, connection: Option<ConnectionId>, now_ms: Ms) -> bool {
+        let policy = self.latest.load();
         let limit_s = policy.limits.messages_per_source_s;
         let sources = &self.shared.sources;
         let is_admitted =

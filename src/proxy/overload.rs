@@ -318,7 +318,7 @@ impl Proxy {
         if is_calm || matches!(method, Method::Ack | Method::Bye | Method::Cancel) {
             return false;
         }
-        if !self.servers.contains_key(&key) && self.is_shut_out(arrival, message) {
+        if !self.servers.contains(key) && self.is_shut_out(arrival, message) {
             return true;
         }
         let class = self.class_of(arrival, message, method);
@@ -347,7 +347,7 @@ impl Proxy {
     fn fate(&self, arrival: &Arrival, via: &Via<'_>, (class, key): (Class, u64)) -> Fate {
         let patience_ms = class.patience_ms(self.policy.overload.max_delay_ms);
         let is_late = patience_ms.is_some_and(|patience_ms| arrival.waited_ms >= patience_ms);
-        if self.servers.contains_key(&key) {
+        if self.servers.contains(key) {
             return match is_late {
                 true => Fate::Dropped("retransmission"),
                 false => Fate::Handled,

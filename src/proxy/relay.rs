@@ -155,7 +155,7 @@ impl Proxy {
         }
         if outcome.is_err() {
             self.relays.remove(key);
-            self.servers.remove(&server_key);
+            self.servers.remove(server_key);
             return outcome;
         }
         self.settle_relay(key);
@@ -338,7 +338,7 @@ impl Proxy {
         };
         if relay.is_over() {
             if let Some(relay) = self.relays.remove(key) {
-                self.servers.remove(&relay.server_key);
+                self.servers.remove(relay.server_key);
             }
             return;
         }

@@ -114,7 +114,7 @@ impl Proxy {
             Carried::Out => Ok(()),
             Carried::Waits => {
                 self.invites.remove(key);
-                self.servers.remove(&identifiers.0);
+                self.servers.remove(identifiers.0);
                 self.park(arrival, &request.message, identifiers.0)
             }
         }

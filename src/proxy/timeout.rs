@@ -20,6 +20,9 @@ impl Proxy {
         // Most of these have not been touched for seconds: looked at one after the other before the
         // first is woken, their waits for memory overlap.
         due.retain(|(at, owner)| self.still_waits(*owner, *at));
+        for server_key in due.iter().filter_map(|(_, owner)| self.key_of(*owner)) {
+            self.servers.warm(server_key);
+        }
         for (at, owner) in due {
             if at > self.now.ms {
                 self.wheel.insert(at, owner);
@@ -43,7 +46,7 @@ impl Proxy {
     fn still_waits(&self, owner: Owner, at: Ms) -> bool {
         match owner {
             Owner::Invite(key) => self.invites.armed(key) == Some(at),
-            Owner::Confirmed(server_key) => self.servers.get(&server_key) == Some(&owner),
+            Owner::Confirmed(_) => true,
             Owner::Relay(key) => self.relays.get(key).is_some_and(|relay| relay.armed == at),
             Owner::Answer(key) => self.answers.contains_key(key),
             Owner::Call(id) => self.calls.deadline(id) == Some(at),
@@ -51,6 +54,16 @@ impl Proxy {
             Owner::Code(call_key) => self.codes.contains_key(&call_key),
             Owner::Probes => self.probes.is_planned(at),
             Owner::Parked => true,
+        }
+    }
+
+    /// What finds somebody who is woken, where it is mostly for the end.
+    fn key_of(&self, owner: Owner) -> Option<u64> {
+        match owner {
+            Owner::Invite(key) => self.invites.packed(key).map(|packed| packed.server_key),
+            Owner::Confirmed(server_key) => Some(server_key),
+            Owner::Answer(key) => self.answers.get(key).map(|answered| answered.server_key),
+            _ => None,
         }
     }
 
@@ -90,7 +103,7 @@ impl Proxy {
             return;
         }
         self.invites.remove(key);
-        self.servers.remove(&packed.server_key);
+        self.servers.remove(packed.server_key);
     }
 
     fn on_invite_due(&mut self, key: InviteKey, due: InviteDue) {

@@ -3,13 +3,14 @@
 //! A machine is a value: events and the time come in, what to do comes out. It holds its timers in
 //! its states, so leaving a state stops them. It must not know messages, sockets or the proxy that
 //! uses it. Entry points: [`InviteServer`], [`InviteClient`], [`NonInviteServer`],
-//! [`NonInviteClient`]; their deadlines wait in a [`Wheel`].
+//! [`NonInviteClient`]; their deadlines wait in a [`Wheel`], a [`Table`] finds them.
 
 pub mod branch;
 mod invite_client;
 mod invite_server;
 mod non_invite_client;
 mod non_invite_server;
+mod table;
 mod wheel;
 
 pub use branch::{BranchId, BranchKind};
@@ -17,6 +18,7 @@ pub use invite_client::InviteClient;
 pub use invite_server::InviteServer;
 pub use non_invite_client::NonInviteClient;
 pub use non_invite_server::NonInviteServer;
+pub use table::Table;
 pub use wheel::Wheel;
 
 /// A point on the monotonic clock, in milliseconds.

@@ -415,14 +415,14 @@ fn a_source_is_limited_and_others_are_not() {
         messages_per_source_s: 100,
         ..Limits::default()
     };
-    let world = World::new(
+    let mut world = World::new(
         Policy {
             limits,
             ..strict(200)
         },
         &[BOB],
     );
-    let taken = |from: &str, now_ms: u64| {
+    let mut taken = |from: &str, now_ms: u64| {
         let source = Source::datagram(address(from), 0);
         let now = pointsman::engine::Now {
             ms: now_ms,
