@@ -79,7 +79,7 @@ impl Diversion<'_> {
     }
 
     fn write_id(&self, handle: Handle, out: &mut Vec<u8>) {
-        if let Some(profile) = self.shared.directory.profile(handle) {
+        if let Some(profile) = self.shared.directory.profile_guard(handle) {
             out.extend_from_slice(profile.id().as_bytes());
         }
     }

@@ -134,7 +134,7 @@ impl Proxy {
         story: &Story,
         (message, status): (&Message<'_>, u16),
     ) {
-        let Some(profile) = self.shared.directory.profile(handle) else {
+        let Some(profile) = self.shared.directory.profile_guard(handle) else {
             return;
         };
         let reasons = story.reason_labels();
