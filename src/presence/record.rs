@@ -134,12 +134,13 @@ impl Records {
         })
     }
 
+    /// The profile, where there is a subscriber.
     #[inline]
     pub(super) fn guard(&self, handle: Handle) -> Option<ProfileGuard> {
         self.unread(handle).filter(|profile| !profile.is_vacant())
     }
 
-    /// The profile, vacant or not: nothing of it has been read.
+    /// The profile, vacant or not, which is not looked at.
     #[inline]
     pub(super) fn unread(&self, handle: Handle) -> Option<ProfileGuard> {
         self.slot(handle).map(ArcSwap::load)

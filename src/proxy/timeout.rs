@@ -46,6 +46,7 @@ impl Proxy {
     fn still_waits(&self, owner: Owner, at: Ms) -> bool {
         match owner {
             Owner::Invite(key) => self.invites.armed(key) == Some(at),
+            // Found out when it ends, once its place in the table was asked for.
             Owner::Confirmed(_) => true,
             Owner::Relay(key) => self.relays.get(key).is_some_and(|relay| relay.armed == at),
             Owner::Answer(key) => self.answers.contains_key(key),
