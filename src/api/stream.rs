@@ -1,6 +1,7 @@
 //! `GET /api/v1/events`: server-sent events of status and call changes.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -10,8 +11,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::Refusals;
 use super::auth::{Caller, Origin, Via};
@@ -59,10 +59,12 @@ pub(super) async fn events(
         .ok_or_else(|| Failure::new(Kind::Unavailable, "there are too many listeners already"))?;
     state.shared().watchers.store(1, Relaxed);
     let secret = session::cookie(&headers).filter(|_| origin.via == Via::Page);
+    let mut ending = state.ending();
     let reader = Reader {
-        ending: state.ending(),
+        ending: Box::pin(async move { ended(&mut ending).await }),
         secret: secret.map(str::to_owned),
-        alive_at: None,
+        silence: Box::pin(sleep(KEEP_ALIVE)),
+        greeted: false,
         listener,
         caller,
         state,
@@ -84,20 +86,22 @@ struct Reader {
     state: ApiState,
     caller: Caller,
     listener: Listener,
-    ending: watch::Receiver<bool>,
+    /// The server's end. Like the next, it waits on while events come: to begin and give up waiting
+    /// takes locks that all readers share, with each event for each of them.
+    ending: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Ends when a sign of life is due.
+    silence: Pin<Box<Sleep>>,
     /// The session that the reader came with; the stream ends with it.
     secret: Option<String>,
-    /// When the next sign of life is due; `None` before the first.
-    alive_at: Option<Instant>,
+    greeted: bool,
 }
 
 impl Reader {
     /// What is sent next; `None` where the stream ends.
     async fn next(&mut self) -> Option<Bytes> {
-        let Some(alive_at) = self.alive_at else {
-            self.alive_at = Some(Instant::now() + KEEP_ALIVE);
+        if !std::mem::replace(&mut self.greeted, true) {
             return Some(HELLO);
-        };
+        }
         loop {
             tokio::select! {
                 biased;
@@ -113,9 +117,9 @@ impl Reader {
                         return Some(format!("event: lagged\ndata: {document}\n\n").into());
                     }
                 },
-                () = ended(&mut self.ending) => return None,
-                () = sleep_until(alive_at) => {
-                    self.alive_at = Some(Instant::now() + KEEP_ALIVE);
+                () = &mut self.ending => return None,
+                () = &mut self.silence => {
+                    self.silence.as_mut().reset(Instant::now() + KEEP_ALIVE);
                     return self.is_signed_in().then_some(ALIVE);
                 }
             }

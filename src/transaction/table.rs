@@ -5,8 +5,11 @@
 
 use crate::ahead::fetch;
 
-/// Places to begin with.
-const SMALLEST: usize = 64;
+/// A table has so many parts, each of which grows by itself: moving one takes a shard's time, moving
+/// all at once would stop it for tens of milliseconds.
+const PARTS: usize = 128;
+/// A part's places to begin with.
+const SMALLEST: usize = 8;
 /// Of eight places so many are taken at most.
 const FULL_EIGHTHS: usize = 5;
 /// So many places are looked at in most searches.
@@ -16,6 +19,13 @@ const USUAL_RUN: usize = 3;
 /// one are the same key.
 #[derive(Debug)]
 pub struct Table<T> {
+    /// The last bits of a key choose.
+    parts: Box<[Part<T>; PARTS]>,
+    len: usize,
+}
+
+#[derive(Debug)]
+struct Part<T> {
     /// A key stands at its home or behind it, with no gap between; behind the end comes the beginning.
     places: Box<[Place<T>]>,
     len: usize,
@@ -31,12 +41,8 @@ struct Place<T> {
 impl<T: Copy> Table<T> {
     /// An empty table.
     pub fn new() -> Self {
-        Self::with_places(SMALLEST)
-    }
-
-    fn with_places(places: usize) -> Self {
         Self {
-            places: vec![Place::EMPTY; places].into(),
+            parts: Box::new(std::array::from_fn(|_| Part::with_places(SMALLEST))),
             len: 0,
         }
     }
@@ -54,47 +60,87 @@ impl<T: Copy> Table<T> {
     /// The key will be looked for soon.
     #[inline]
     pub fn warm(&self, key: u64) {
-        let home = self.home(stored(key));
-        if let Some(run) = self.places.get(home..home + USUAL_RUN) {
-            fetch(run);
+        let key = stored(key);
+        if let Some(part) = self.parts.get(part_of(key)) {
+            part.warm(key);
         }
     }
 
     /// The value of a key.
     #[inline]
     pub fn get(&self, key: u64) -> Option<T> {
-        let place = self.find(stored(key)).ok()?;
-        self.places.get(place)?.value
+        let key = stored(key);
+        self.parts.get(part_of(key))?.get(key)
     }
 
     /// Whether the key has a value.
     pub fn contains(&self, key: u64) -> bool {
-        self.find(stored(key)).is_ok()
+        self.get(key).is_some()
     }
 
     /// Gives a key its value, in place of one that it had.
     pub fn insert(&mut self, key: u64, value: T) {
         let key = stored(key);
-        let place = match self.find(key) {
-            Ok(place) => place,
-            Err(_) if (self.len + 1) * 8 > self.places.len() * FULL_EIGHTHS => {
-                self.grow();
-                self.len += 1;
-                self.find(key).unwrap_or_else(|free| free)
-            }
-            Err(free) => {
-                self.len += 1;
-                free
-            }
-        };
-        let value = Some(value);
-        self.put(place, Place { key, value });
+        if let Some(part) = self.parts.get_mut(part_of(key)) {
+            self.len += usize::from(part.insert(key, value));
+        }
     }
 
-    /// Takes a key's value away. What stands behind it moves up, so that no search stops too early.
+    /// Takes a key's value away.
     pub fn remove(&mut self, key: u64) {
-        let Ok(mut gap) = self.find(stored(key)) else {
-            return;
+        let key = stored(key);
+        if let Some(part) = self.parts.get_mut(part_of(key)) {
+            self.len -= usize::from(part.remove(key));
+        }
+    }
+}
+
+const fn part_of(key: u64) -> usize {
+    key as usize % PARTS
+}
+
+impl<T: Copy> Part<T> {
+    fn with_places(places: usize) -> Self {
+        Self {
+            places: vec![Place::EMPTY; places].into(),
+            len: 0,
+        }
+    }
+
+    #[inline]
+    fn warm(&self, key: u64) {
+        let home = self.home(key);
+        if let Some(run) = self.places.get(home..home + USUAL_RUN) {
+            fetch(run);
+        }
+    }
+
+    #[inline]
+    fn get(&self, key: u64) -> Option<T> {
+        let place = self.find(key).ok()?;
+        self.places.get(place)?.value
+    }
+
+    /// Whether the key is new.
+    fn insert(&mut self, key: u64, value: T) -> bool {
+        let value = Some(value);
+        let (place, is_new) = match self.find(key) {
+            Ok(place) => (place, false),
+            Err(_) if (self.len + 1) * 8 > self.places.len() * FULL_EIGHTHS => {
+                self.grow();
+                (self.find(key).unwrap_or_else(|free| free), true)
+            }
+            Err(free) => (free, true),
+        };
+        self.len += usize::from(is_new);
+        self.put(place, Place { key, value });
+        is_new
+    }
+
+    /// Whether the key was there. What stands behind it moves up, so that no search stops too early.
+    fn remove(&mut self, key: u64) -> bool {
+        let Ok(mut gap) = self.find(key) else {
+            return false;
         };
         self.len -= 1;
         let last = self.places.len() - 1;
@@ -112,6 +158,7 @@ impl<T: Copy> Table<T> {
             }
         }
         self.put(gap, Place::EMPTY);
+        true
     }
 
     fn put(&mut self, at: usize, content: Place<T>) {
@@ -178,10 +225,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Homes close together, at the beginning and at the end, so that runs grow long and wrap.
+    /// Homes close together, at the beginning and at the end, so that runs grow long and wrap; mostly
+    /// in one part.
     fn crowded() -> impl Strategy<Value = u64> {
         let home = prop_oneof![0_u64..4, 60_u64..64, 0_u64..64];
-        (home, 0_u64..8).prop_map(|(home, rest)| home << 58 | rest)
+        let part = prop_oneof![9 => Just(5_u64), 1 => 0..3];
+        (home, 0_u64..8, part).prop_map(|(home, rest, part)| home << 58 | rest << 7 | part)
     }
 
     proptest! {
@@ -213,7 +262,8 @@ mod tests {
             for key in map.keys() {
                 table.remove(*key);
             }
-            prop_assert!(table.is_empty() && table.places.iter().all(|place| place.key == 0));
+            let mut places = table.parts.iter().flat_map(|part| part.places.iter());
+            prop_assert!(table.is_empty() && places.all(|place| place.key == 0));
         }
     }
 
@@ -227,6 +277,10 @@ mod tests {
         assert_eq!(table.len(), 50_000);
         assert!((1..=50_000).all(|n| table.get(key(n)) == Some(n)));
         assert_eq!(table.get(key(50_001)), None);
-        assert_eq!(table.places.len(), 131_072);
+        let places: Vec<_> = table.parts.iter().map(|part| part.places.len()).collect();
+        assert!(
+            places.iter().all(|places| [512, 1_024].contains(places)),
+            "{places:?}"
+        );
     }
 }
