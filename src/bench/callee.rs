@@ -262,10 +262,16 @@ impl Generator {
         match leg.stage {
             LegStage::Answered => {
                 leg.stage = LegStage::Confirmed;
+                leg.is_confirmed = true;
                 let is_stream = leg.is_stream();
                 self.check_in_dialog((hop.seat, is_stream), (number, Method::Ack), ident, message);
             }
-            LegStage::Refused => leg.stage = LegStage::Ended,
+            LegStage::Refused => {
+                leg.stage = LegStage::Ended;
+                leg.is_confirmed = true;
+            }
+            // The BYE has overtaken it.
+            LegStage::Ended if !leg.is_confirmed => leg.is_confirmed = true,
             LegStage::Confirmed | LegStage::Ended => {
                 self.tally.counts.repeated_requests += u64::from(is_measured);
             }

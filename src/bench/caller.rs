@@ -1,6 +1,8 @@
 //! The caller's side: what comes back for INVITE, CANCEL, BYE and REGISTER, and what it sends then.
 
-use super::calls::{LegStage, Stage};
+use std::net::SocketAddr;
+
+use super::calls::{Leg, LegStage, Stage};
 use super::check::{self, Asked, Checked, Wrong, contact_uri, unless};
 use super::dialog::{form_dialog, next_hop, tag_of};
 use super::generator::{End, Generator};
@@ -10,6 +12,9 @@ use super::plan::{Scenario, Seat};
 use super::timers::{Deadline, Due};
 use super::writer::Request;
 use crate::message::{Message, Method, Name, Uri};
+
+/// So many ACKs are not all lost by chance.
+const ACKS_ENOUGH: u8 = 3;
 
 impl Generator {
     pub(super) fn on_response(&mut self, now_ns: u64, hop: Hop, message: &Message<'_>) {
@@ -47,6 +52,7 @@ impl Generator {
             local: &self.writer.place(Seat::Caller).local,
             address,
             transport: self.plan.transport.token().as_bytes(),
+            to_tag: (method == Method::Bye).then_some(call.to_tag.as_slice()),
         };
         if let Err(wrong) = check::response(message, &asked, self.plan.checks) {
             self.wrong(ident, wrong, message);
@@ -79,6 +85,15 @@ impl Generator {
             return;
         }
         call.has_rung = true;
+        if let Err(wrong) = self.check_ringing(ident, message) {
+            self.wrong(ident, wrong, message);
+        }
+        if self.is_leaving {
+            return self.give_up(now_ns, ident);
+        }
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
         let (is_measured, due_ns, item) = (call.is_measured, call.due_ns, call.item);
         if is_measured {
             self.tally.ringing_ns.note(now_ns.saturating_sub(due_ns));
@@ -91,6 +106,19 @@ impl Generator {
                 self.set(now_ns, ring_ns, Due::GiveUp, ident);
             }
         }
+    }
+
+    /// A 180 is of somebody who rings; what else is provisional a proxy may make itself.
+    fn check_ringing(&mut self, ident: Ident, message: &Message<'_>) -> Checked {
+        if !self.plan.plays_callee() || message.status() != Some(180) {
+            return Ok(());
+        }
+        let written = ident.write(self.plan.seed);
+        unless(self.plan.checks, Wrong::ToTag, || {
+            [Seat::Callee, Seat::Elsewhere]
+                .iter()
+                .any(|seat| tag_of(message) == super::callee::to_tag(&written, *seat))
+        })
     }
 
     fn on_final(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
@@ -172,6 +200,7 @@ impl Generator {
             return;
         };
         call.stage = Stage::Talking;
+        (call.acks, call.is_moved) = (1, false);
         self.setting_up -= 1;
         let item = self.plan.items.get(usize::from(call.item));
         let is_right = item.is_some_and(|item| item.finals.contains(&status));
@@ -179,7 +208,7 @@ impl Generator {
             call.has_wrong_status = true;
             self.sample("another final status than the scenario wants", message);
         }
-        if hold_ns == 0 || !is_right {
+        if hold_ns == 0 || !is_right || self.is_leaving {
             self.hang_up(now_ns, now_ns, ident);
         } else {
             self.set(now_ns, hold_ns, Due::HangUp, ident);
@@ -251,11 +280,16 @@ impl Generator {
         let Some(call) = self.calls.get(ident) else {
             return;
         };
+        if call.stage != Stage::Cancelling {
+            return self.unexpected("a response to a CANCEL that was not sent", message);
+        }
         // Its INVITE's answer is still to come, and is waited for without another CANCEL.
-        if call.stage == Stage::Cancelling {
-            call.wait_ns = self.plan.times.timeout_ns;
-        } else {
-            self.unexpected("a response to a CANCEL that was not sent", message);
+        call.wait_ns = self.plan.times.timeout_ns;
+        let checked = unless(self.plan.checks, Wrong::Cancel, || {
+            message.status().is_none_or(|status| status < 300)
+        });
+        if let Err(wrong) = checked {
+            self.wrong(ident, wrong, message);
         }
     }
 
@@ -279,6 +313,12 @@ impl Generator {
             self.tally.counts.late += u64::from(waited_ns > self.plan.times.late_ns);
         }
         let is_right = status < 300 && !call.has_wrong_status;
+        if is_right {
+            self.check_arrived(ident, message);
+        }
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
         self.tally.counts.refused_byes += u64::from(status >= 300 && call.is_measured);
         if status >= 300 {
             self.sample("a BYE that was refused", message);
@@ -289,6 +329,32 @@ impl Generator {
             End::WrongStatus
         };
         self.end(now_ns, ident, end);
+    }
+
+    /// Whether ACK and BYE of a call that was ended well reached who had answered it. Over UDP an ACK may
+    /// be lost, but not each of several.
+    fn check_arrived(&mut self, ident: Ident, message: &Message<'_>) {
+        let is_reliable = self.plan.transport.is_reliable();
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
+        let (acks, is_measured) = (call.acks, call.is_measured);
+        let may_be_lost = |leg: &Leg| acks < ACKS_ENOUGH && !(is_reliable && leg.is_stream());
+        let mut checked = Ok(());
+        for leg in &call.legs {
+            match leg.stage {
+                LegStage::Answered | LegStage::Confirmed => checked = Err(Wrong::Lost),
+                LegStage::Ended if leg.is_confirmed => {}
+                LegStage::Ended if may_be_lost(leg) => {
+                    self.tally.counts.unacknowledged += u64::from(is_measured);
+                }
+                LegStage::Ended => checked = Err(Wrong::Lost),
+                LegStage::Idle | LegStage::Ringing | LegStage::Refused => {}
+            }
+        }
+        if unless(self.plan.checks, Wrong::Lost, || checked.is_ok()).is_err() {
+            self.wrong(ident, Wrong::Lost, message);
+        }
     }
 
     fn on_register_answer(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
@@ -354,6 +420,38 @@ impl Generator {
             self.send(ident, request);
         }
         self.set(now_ns, wait_ns, Due::Request, ident);
+    }
+
+    /// The caller's connection to `peer` was closed. A request that nothing has been heard of since
+    /// goes over another one, once; what else waited for an answer there has none to hope for.
+    pub fn on_connection_closed(&mut self, now_ns: u64, peer: SocketAddr) {
+        for ident in self.calls.open() {
+            let Some(call) = self.calls.get(ident) else {
+                continue;
+            };
+            let (request, next_hop) = match call.stage {
+                Stage::Calling => (Some(Request::Invite), None),
+                Stage::Registering => (Some(Request::Register), None),
+                Stage::Leaving => (Some(Request::Bye), call.next_hop),
+                Stage::Proceeding | Stage::Cancelling => (None, None),
+                Stage::Free | Stage::Talking => continue,
+            };
+            if next_hop.unwrap_or(self.plan.server) != peer {
+                continue;
+            }
+            let request = request.filter(|_| !std::mem::replace(&mut call.is_moved, true));
+            let Some(request) = request else {
+                self.end(now_ns, ident, End::CutOff);
+                continue;
+            };
+            call.is_retransmitted = true;
+            let again = match request {
+                Request::Invite => &mut self.tally.counts.invites_again,
+                _ => &mut self.tally.counts.requests_again,
+            };
+            *again += u64::from(call.is_measured);
+            self.send(ident, request);
+        }
     }
 
     fn on_timeout(&mut self, now_ns: u64, ident: Ident) {

@@ -61,6 +61,8 @@ pub(super) struct Leg {
     pub hop: Option<Hop>,
     pub wait_ns: u64,
     pub resend_at_ns: u64,
+    /// The ACK of its final answer arrived.
+    pub is_confirmed: bool,
 }
 
 /// One call.
@@ -80,6 +82,10 @@ pub(super) struct Call {
     pub has_wrong_status: bool,
     pub is_retransmitted: bool,
     pub has_rung: bool,
+    /// The request under way was sent again, as its connection was closed.
+    pub is_moved: bool,
+    /// How many ACKs its 2xx has had.
+    pub acks: u8,
     /// The INVITE or REGISTER was sent again, with credentials.
     pub is_authorized: bool,
     /// The BYE was.
@@ -154,6 +160,7 @@ impl Leg {
     fn reset(&mut self) {
         self.stage = LegStage::Idle;
         self.hop = None;
+        self.is_confirmed = false;
     }
 }
 
@@ -195,7 +202,7 @@ impl Calls {
         (call.is_wrong, call.is_retransmitted, call.has_rung) = (false, false, false);
         (call.has_wrong_status, call.has_timed_out, call.next_hop) = (false, false, None);
         (call.is_authorized, call.is_bye_authorized) = (false, false);
-        call.status = 0;
+        (call.status, call.acks, call.is_moved) = (0, 0, false);
         for buffer in [&mut call.to_uri, &mut call.target, &mut call.routes] {
             buffer.clear();
         }

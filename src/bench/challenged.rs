@@ -27,9 +27,10 @@ impl Generator {
         let Some(item) = self.plan.items.get(usize::from(call.item)) else {
             return false;
         };
+        let login = item.targets.login(call.user);
         let account = match (request, &self.plan.credentials) {
             (Request::Register, _) => digest::Account {
-                user: item.targets.name(call.user),
+                user: &login,
                 password: item.targets.password(call.user),
             },
             (_, Some(credentials)) => digest::Account {

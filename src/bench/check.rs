@@ -50,6 +50,8 @@ wrongs! {
     Place "place" "the call arrived at another address than it should";
     Order "order" "a request overtook the one before it";
     HungUp "hung-up" "the server hung up before the caller did";
+    Lost "lost" "the ACK or the BYE never reached the callee";
+    Cancel "cancel" "the CANCEL was refused";
 }
 
 impl Wrong {
@@ -76,6 +78,8 @@ pub(super) struct Asked<'a> {
     pub address: SocketAddr,
     /// The transport of the Via.
     pub transport: &'a [u8],
+    /// The To tag, of a request in a dialog.
+    pub to_tag: Option<&'a [u8]>,
 }
 
 /// A response to a request of ours: Via, Call-ID, CSeq, tags and length.
@@ -95,7 +99,9 @@ pub(super) fn response(message: &Message<'_>, asked: &Asked<'_>, checks: Checks)
             .is_ok_and(|from| from.tag == Some(asked.ident))
     })?;
     unless(checks, Wrong::ToTag, || {
-        message.status() == Some(100) || message.to().is_ok_and(|to| to.tag.is_some())
+        let is_it = |tag: &[u8]| asked.to_tag.is_none_or(|sent| sent == tag);
+        let tag = message.to().ok().and_then(|to| to.tag);
+        message.status() == Some(100) || tag.is_some_and(is_it)
     })?;
     length(message, checks)
 }
@@ -273,6 +279,7 @@ mod tests {
             local: b"127.0.0.1:5071",
             address: "127.0.0.1:5071".parse().unwrap(),
             transport: b"UDP",
+            to_tag: None,
         };
         response(&message, &asked, Checks::ALL)
     }

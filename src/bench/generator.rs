@@ -30,6 +30,8 @@ pub struct Generator {
     failed: u64,
     last_end_ns: u64,
     is_measuring: bool,
+    /// The run was interrupted: calls are hung up, and none counts.
+    pub(super) is_leaving: bool,
 }
 
 /// How a call ended.
@@ -38,6 +40,7 @@ pub(super) enum End {
     Right,
     WrongStatus,
     TimedOut,
+    CutOff,
 }
 
 impl Generator {
@@ -60,6 +63,7 @@ impl Generator {
             failed: 0,
             last_end_ns: 0,
             is_measuring: false,
+            is_leaving: false,
             plan,
         }
     }
@@ -128,7 +132,7 @@ impl Generator {
     pub fn place(&mut self, now_ns: u64, due_ns: u64) {
         let turn = self.turn as usize % self.turns.len().max(1);
         let item_index = self.turns.get(turn).copied().unwrap_or_default();
-        self.turn += 1;
+        self.turn += u64::from(self.plan.turn_step);
         let is_measured = self.is_measuring;
         if is_measured {
             self.tally.counts.placed += 1;
@@ -207,13 +211,15 @@ impl Generator {
         }
     }
 
-    /// Forgets all calls that are still open, as if they had never been due: of a run that was
-    /// interrupted.
-    pub fn forget(&mut self) {
+    /// Hangs up or cancels all calls that are still open, and forgets them, as if they had never
+    /// been due: of a run that was interrupted. What rings later is cancelled then.
+    pub fn leave(&mut self, now_ns: u64) {
+        self.is_leaving = true;
         for ident in self.calls.open() {
-            if let Some(call) = self.calls.get(ident)
-                && call.is_measured
-            {
+            let Some(call) = self.calls.get(ident) else {
+                continue;
+            };
+            if std::mem::take(&mut call.is_measured) {
                 self.tally.counts.placed -= 1;
                 self.tally.forget_status(call.status);
                 let outcome = self.tally.outcomes.get_mut(usize::from(call.item));
@@ -221,9 +227,12 @@ impl Generator {
                     outcome.placed -= 1;
                 }
             }
-            self.calls.release(ident.slot);
+            match call.stage {
+                Stage::Talking => self.hang_up(now_ns, now_ns, ident),
+                Stage::Proceeding => self.give_up(now_ns, ident),
+                _ => {}
+            }
         }
-        (self.open, self.setting_up) = (0, 0);
     }
 
     /// Sends a request for the first time.
@@ -287,8 +296,14 @@ impl Generator {
             return;
         };
         let counts = &mut self.tally.counts;
+        call.has_timed_out = matches!(end, End::TimedOut | End::CutOff);
         let is_right = end == End::Right && !call.is_wrong;
-        call.has_timed_out = end == End::TimedOut;
+        let was_setting_up = !matches!(call.stage, Stage::Talking | Stage::Leaving);
+        self.setting_up -= u32::from(was_setting_up);
+        self.open -= 1;
+        if self.is_leaving {
+            return self.calls.release(ident.slot);
+        }
         let outcome = self.tally.outcomes.get_mut(usize::from(call.item));
         if call.is_measured {
             counts.retransmitted_calls += u64::from(call.is_retransmitted);
@@ -296,6 +311,7 @@ impl Generator {
             counts.rang_on += u64::from(has_rung_on && call.stage == Stage::Proceeding);
             match end {
                 End::TimedOut => counts.timed_out += 1,
+                End::CutOff => counts.cut_off += 1,
                 End::WrongStatus => counts.wrong_status += 1,
                 End::Right if call.is_wrong => counts.wrong_message += 1,
                 End::Right => counts.right += 1,
@@ -311,9 +327,6 @@ impl Generator {
             outcome.right += u64::from(is_right && call.is_measured);
             outcome.completed += u64::from(is_right && self.is_measuring);
         }
-        let was_setting_up = !matches!(call.stage, Stage::Talking | Stage::Leaving);
-        self.setting_up -= u32::from(was_setting_up);
-        self.open -= 1;
         self.calls.release(ident.slot);
     }
 

@@ -20,6 +20,10 @@ pub struct Schedule {
     pace: Pace,
     start_ns: u64,
     placed: u64,
+    /// How many were placed when those that count began; `None` before that.
+    counted_from: Option<u64>,
+    /// The window has held back a call that was due.
+    is_held: bool,
 }
 
 impl Pace {
@@ -45,7 +49,19 @@ impl Schedule {
             pace,
             start_ns,
             placed: 0,
+            counted_from: Some(0),
+            is_held: false,
         }
+    }
+
+    /// What is placed does not count yet.
+    pub fn warm_up(&mut self) {
+        self.counted_from = None;
+    }
+
+    /// What is placed from now on counts.
+    pub fn count(&mut self) {
+        self.counted_from.get_or_insert(self.placed);
     }
 
     /// Lets it begin now.
@@ -54,7 +70,9 @@ impl Schedule {
     }
 
     /// When the next call is due, if it is by now: in an open loop the time by the clock, however
-    /// late it has become; in a closed loop, now. Each one that is told counts as placed.
+    /// late it has become; in a closed loop, now. With both, one that the window has held back is due
+    /// when there is room for it, and the next ones follow at the rate from then on. Each one that is
+    /// told counts as placed.
     #[inline]
     pub fn next(&mut self, now_ns: u64, open: u32, setting_up: u32) -> Option<u64> {
         if self.is_over() {
@@ -63,16 +81,19 @@ impl Schedule {
         if let Some(window) = self.pace.window
             && (open >= window || setting_up >= self.pace.burst)
         {
+            self.is_held |= self.due_ns().is_some_and(|due_ns| due_ns <= now_ns);
             return None;
         }
-        let due_ns = match self.pace.rate {
+        let mut due_ns = match self.pace.rate {
             Some(_) => self.due_ns().filter(|due_ns| *due_ns <= now_ns)?,
             None => now_ns,
         };
+        if std::mem::take(&mut self.is_held) {
+            self.start_ns += now_ns - due_ns;
+            due_ns = now_ns;
+        }
         self.placed += 1;
-        // A window that was full has held this one back: it was not due before.
-        let is_closed = self.pace.window.is_some();
-        Some(if is_closed { now_ns } else { due_ns })
+        Some(due_ns)
     }
 
     /// When the next call will be due, where that is known.
@@ -84,7 +105,11 @@ impl Schedule {
 
     /// Whether all calls were placed.
     pub fn is_over(&self) -> bool {
-        self.pace.count.is_some_and(|count| self.placed >= count)
+        let counted = self.counted_from.map(|from| self.placed - from);
+        self.pace
+            .count
+            .zip(counted)
+            .is_some_and(|(count, counted)| counted >= count)
     }
 
     /// How many were placed.
@@ -133,6 +158,39 @@ mod tests {
         assert_eq!(schedule.next(7, 9, 2), Some(7));
         assert_eq!(schedule.next(7, 10, 0), None);
         assert_eq!(schedule.next(7, 5, 3), None);
+    }
+
+    #[test]
+    fn a_window_with_a_rate_is_never_faster_than_the_rate_whatever_was_held_back() {
+        let pace = Pace {
+            window: Some(2),
+            rate: Some(1_000.0),
+            ..NONE
+        };
+        let mut schedule = Schedule::new(pace, 0);
+        assert_eq!(schedule.next(0, 0, 0), Some(0));
+        assert_eq!(schedule.next(1_400_000, 1, 1), Some(1_000_000));
+        // The window is full for a while: what was due meanwhile does not come all at once.
+        assert_eq!(schedule.next(2_500_000, 2, 2), None);
+        assert_eq!(schedule.next(9_500_000, 0, 0), Some(9_500_000));
+        assert_eq!(schedule.next(9_600_000, 1, 1), None);
+        assert_eq!(schedule.next(10_500_000, 1, 1), Some(10_500_000));
+    }
+
+    #[test]
+    fn a_count_is_of_those_that_come_after_the_warm_up() {
+        let pace = Pace {
+            count: Some(2),
+            ..NONE
+        };
+        let mut schedule = Schedule::new(pace, 0);
+        schedule.warm_up();
+        assert!((0..9).all(|_| schedule.next(0, 0, 0).is_some()) && !schedule.is_over());
+        for _ in 0..2 {
+            schedule.count();
+            assert!(schedule.next(0, 0, 0).is_some());
+        }
+        assert!(schedule.is_over() && schedule.next(0, 0, 0).is_none());
     }
 
     #[test]

@@ -188,6 +188,10 @@ pub struct Plan {
     pub thread: u8,
     /// How many there are.
     pub threads: u8,
+    /// How many turns of the mix a call is behind the one before it: 1 where each thread plays the
+    /// whole mix; so many as there are threads where they share it, so that a counted run has each
+    /// scenario as often as its weight says.
+    pub turn_step: u8,
     /// How many calls may be open at once.
     pub most_open: u32,
     /// So many and room for those that rest.

@@ -55,6 +55,7 @@ impl Generator {
         };
         let (is_known, is_measured) = (call.to_tag == tag_of(message), call.is_measured);
         if is_known {
+            call.acks = call.acks.saturating_add(1);
             self.tally.counts.repeated_answers += u64::from(is_measured);
             self.send(ident, Request::Ack);
         } else {

@@ -43,12 +43,14 @@ counters! {
     wrong_message "failed: a message was not as it must be";
     timed_out "failed: no answer in time";
     rang_on "of these, those that rang and were not answered";
+    cut_off "failed: the TCP connection was closed before the answer";
     not_placed "failed: as many calls as may be were still open";
     failed_outside "failed besides, due before or after the measured interval";
     retransmitted_calls "calls of which a message had to be sent again";
     invites_again "INVITEs sent again (timer A)";
     requests_again "BYEs, CANCELs and REGISTERs sent again (timer E)";
     answers_again "final answers of the callee sent again, for want of an ACK (timer G)";
+    unacknowledged "calls whose ACK had not reached the callee when they ended";
     repeated_requests "requests that reached the callee more than once";
     repeated_answers "final answers that reached the caller more than once";
     forked_answers "further callees' 200s to one call: acknowledged and hung up";
@@ -177,7 +179,8 @@ impl Tally {
     /// Calls that did not go as they should.
     pub fn failed(&self) -> u64 {
         let counts = &self.counts;
-        counts.wrong_status + counts.wrong_message + counts.timed_out + counts.not_placed
+        let unanswered = counts.timed_out + counts.cut_off;
+        counts.wrong_status + counts.wrong_message + unanswered + counts.not_placed
     }
 
     /// The share of calls that failed, 0 to 1.

@@ -1,9 +1,25 @@
 //! Who is called: users from a list or a pattern, drawn so that no cache can guess the next.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 
 /// The most users of one scenario; what a slot and a draw can count.
 const MOST_USERS: u64 = 20_000_000;
+
+/// What may stand nowhere in a SIP URI; with all that is not ASCII.
+const NEVER: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// The users that one scenario calls.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +68,7 @@ impl Targets {
     ) -> Result<Self, TargetsError> {
         let mut targets = Self::default();
         for (name, password) in users {
-            targets.names.push(name)?;
+            targets.names.push(&escaped(name))?;
             targets.passwords.push(password)?;
         }
         Ok(targets.with_stride())
@@ -66,7 +82,7 @@ impl Targets {
     pub fn of_pattern(pattern: &str) -> Result<Self, TargetsError> {
         let mut targets = Self::default();
         let Some((before, rest)) = pattern.split_once('[') else {
-            targets.names.push(pattern)?;
+            targets.names.push(&escaped(pattern))?;
             return Ok(targets.with_stride());
         };
         let bad = || TargetsError::BadRange(pattern.to_owned());
@@ -86,7 +102,7 @@ impl Targets {
         while number <= last {
             targets
                 .names
-                .push(&format!("{before}{number:0width$}{after}"))?;
+                .push(&escaped(&format!("{before}{number:0width$}{after}")))?;
             number += step;
         }
         Ok(targets.with_stride())
@@ -119,9 +135,14 @@ impl Targets {
         self.names.ends.is_empty()
     }
 
-    /// The name of a user.
+    /// The name of a user, as it stands in a URI.
     pub fn name(&self, index: u32) -> &[u8] {
         self.names.get(index).unwrap_or_default()
+    }
+
+    /// The name of a user without its escapes, to sign in with.
+    pub fn login(&self, index: u32) -> Vec<u8> {
+        percent_decode(self.name(index)).collect()
     }
 
     /// The password of a user; empty when there is none.
@@ -170,6 +191,11 @@ impl Names {
     }
 }
 
+/// What may stand nowhere in a URI is escaped (RFC 3261 §25.1).
+fn escaped(name: &str) -> Cow<'_, str> {
+    utf8_percent_encode(name, NEVER).into()
+}
+
 fn common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { common_divisor(b, a % b) }
 }
@@ -191,6 +217,14 @@ mod tests {
         assert_eq!(names("u[8..11]"), ["u8", "u9", "u10", "u11"]);
         assert_eq!(names("49[008..010]x"), ["49008x", "49009x", "49010x"]);
         assert_eq!(names("n[1..10/4]"), ["n1", "n5", "n9"]);
+    }
+
+    #[test]
+    fn what_may_stand_in_no_uri_is_escaped_and_signs_in_as_it_is() {
+        let targets = Targets::of_list([("bo b", ""), ("\u{fc}@x", ""), ("a;b=1%20", "")]).unwrap();
+        let names = [0, 1, 2].map(|index| targets.name(index).to_vec());
+        assert_eq!(names, [&b"bo%20b"[..], b"%C3%BC@x", b"a;b=1%20"]);
+        assert_eq!(targets.login(0), b"bo b");
     }
 
     #[test]

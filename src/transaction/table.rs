@@ -229,7 +229,7 @@ mod tests {
     /// in one part.
     fn crowded() -> impl Strategy<Value = u64> {
         let home = prop_oneof![0_u64..4, 60_u64..64, 0_u64..64];
-        let part = prop_oneof![9 => Just(5_u64), 1 => 0..3];
+        let part = prop_oneof![9 => Just(5_u64), 1 => 0_u64..3];
         (home, 0_u64..8, part).prop_map(|(home, rest, part)| home << 58 | rest << 7 | part)
     }
 

@@ -58,6 +58,7 @@ fn plan(scenario: Scenario, users: &str) -> Plan {
         seed: 0x00c0_ffee,
         thread: 0,
         threads: 1,
+        turn_step: 1,
         most_open: 8,
         slots: 8,
         may_go_far: true,

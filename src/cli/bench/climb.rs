@@ -53,6 +53,9 @@ impl Bench {
             run.drain = run.drain.min(DRAIN + self.load.ring + self.load.hold);
             let what = format!("{} at {}/s", self.what(), grouped(step.rate));
             let (document, found) = self.play_one(&run, &what, stop)?;
+            if document.interrupted {
+                break;
+            }
             let came_to = result(&found, &document);
             let is_sustained = ramp.observe(came_to);
             eprintln!(
@@ -77,12 +80,14 @@ impl Bench {
             if is_sustained {
                 best = Some((document, found.tally.samples));
             }
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
         }
-        let (mut document, samples) =
-            best.ok_or_else(|| CliError::failed("no rate was sustained; see the steps above"))?;
+        let is_asked = stop.load(Ordering::Relaxed);
+        let (mut document, samples) = best.ok_or_else(|| {
+            CliError::failed(match is_asked {
+                true => "ended before any rate was sustained",
+                false => "no rate was sustained; see the steps above",
+            })
+        })?;
         document.ramp = steps;
         document.interrupted = ramp.found().is_none();
         document.load.text = "highest sustained rate".to_owned();
@@ -92,7 +97,13 @@ impl Bench {
 
 /// What the failures were, in parentheses; nothing where there are none.
 fn causes(document: &Document) -> String {
-    let names = ["wrong_status", "wrong_message", "timed_out", "not_placed"];
+    let names = [
+        "wrong_status",
+        "wrong_message",
+        "timed_out",
+        "cut_off",
+        "not_placed",
+    ];
     let counts = names.map(|name| (name.replace('_', " "), document.count(name)));
     let failures = counts.into_iter().filter(|(_, count)| *count > 0);
     let failures: Vec<_> = failures

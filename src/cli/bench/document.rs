@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{Latencies, Tally};
+use crate::bench::{Latencies, Scenario, Seat, Tally};
 use crate::net::bench::{Busy, Found, Run, Used};
 
 /// The version of the document.
@@ -22,6 +22,8 @@ pub(super) struct Document {
     pub label: String,
     pub started: String,
     pub server: String,
+    /// Where calls were to arrive, where that was played.
+    pub callee: Option<String>,
     pub transport: String,
     pub load: Load,
     pub interval_s: f64,
@@ -39,6 +41,8 @@ pub(super) struct Document {
     pub moments: Vec<Point>,
     pub open_at_end: u64,
     pub interrupted: bool,
+    /// Whether the server's process ended meanwhile.
+    pub server_gone: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ramp: Vec<Step>,
 }
@@ -157,6 +161,7 @@ impl Document {
             label: label.to_owned(),
             started,
             server: run.plan.server.to_string(),
+            callee: run.plan.seat(Seat::Callee).map(|callee| callee.to_string()),
             transport: run.plan.transport.param().to_owned(),
             load: Load::of(run),
             interval_s,
@@ -184,6 +189,7 @@ impl Document {
             moments: found.measured.moments.iter().map(Point::of).collect(),
             open_at_end: found.measured.open_at_end,
             interrupted: found.is_interrupted,
+            server_gone: found.measured.is_server_gone,
             ramp: Vec::new(),
         }
     }
@@ -191,6 +197,18 @@ impl Document {
     /// A count by its name.
     pub(super) fn count(&self, name: &str) -> u64 {
         self.counts.get(name).copied().unwrap_or_default()
+    }
+
+    /// The callee that was played for nothing: calls were to arrive there, and failed, and none did.
+    pub(super) fn missed_callee(&self) -> Option<&str> {
+        let mut scenarios = self.scenarios.iter().filter(|one| one.placed > 0);
+        let should_ring = scenarios
+            .any(|one| Scenario::from_name(&one.scenario).is_some_and(Scenario::needs_callee));
+        let callee = self
+            .callee
+            .as_deref()
+            .filter(|_| should_ring && self.failed > 0);
+        callee.filter(|_| !self.latency_us.contains_key("added"))
     }
 
     /// What is played, and how: the same for runs that can be compared.

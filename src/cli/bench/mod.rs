@@ -47,6 +47,12 @@ impl Bench {
                 file.display()
             )));
         }
+        for file in [&self.output.json_file, &self.output.report]
+            .into_iter()
+            .flatten()
+        {
+            ensure_writable(file)?;
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let _signals = stop_on_signals(&stop)?;
         let mut others = Vec::new();
@@ -74,8 +80,6 @@ impl Bench {
             }
         };
         let documents = [document];
-        self.write_documents(setting, &documents)?;
-        self.write_page(&others, &documents)?;
         let [document] = &documents;
         if !setting.json || self.output.json_file.is_some() {
             show::tables(document)?;
@@ -84,6 +88,8 @@ impl Bench {
         for warning in show::warnings(document) {
             eprintln!("warning: {warning}");
         }
+        self.write_documents(setting, &documents)?;
+        self.write_page(&others, &documents)?;
         self.verdict(document)
     }
 
@@ -138,6 +144,12 @@ impl Bench {
     /// Whether more calls failed than may.
     fn verdict(&self, document: &Document) -> Outcome {
         let limit = self.max_failed_percent();
+        if document.server_gone {
+            return Err(CliError::failed(
+                "the server's process (--server-pid) ended during the run: see its log; what is told is of \
+                 the time until then",
+            ));
+        }
         if document.count("placed") == 0 {
             return Err(CliError::failed(nothing_placed(document)));
         }
@@ -175,6 +187,17 @@ fn refused(error: BenchError) -> CliError {
         _ => Exit::Failed,
     };
     CliError::new(exit, error.to_string())
+}
+
+/// Sees that a file can be written before calls are played for it; what is in it stays.
+fn ensure_writable(file: &Path) -> Result<(), CliError> {
+    let is_there = file.exists();
+    let opened = fs::OpenOptions::new().append(true).create(true).open(file);
+    opened.map_err(|error| CliError::failed(format!("{}: {error}", file.display())))?;
+    if !is_there {
+        let _ = fs::remove_file(file);
+    }
+    Ok(())
 }
 
 fn write_file(file: &Path, text: &str) -> Result<(), CliError> {

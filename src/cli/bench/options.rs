@@ -126,12 +126,13 @@ pub(in super::super) struct TargetOptions {
 #[command(next_help_heading = "Load")]
 pub(in super::super) struct LoadOptions {
     /// Closed loop: this many calls open at once (50 where nothing else is said)
-    #[arg(long, value_name = "CALLS")]
+    #[arg(long, value_name = "CALLS", value_parser = clap::value_parser!(u32).range(1..))]
     pub window: Option<u32>,
     /// Closed loop: this many of them still unanswered
-    #[arg(long, value_name = "CALLS", default_value_t = 200)]
+    #[arg(long, value_name = "CALLS", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub burst: u32,
-    /// Open loop: this many calls a second, whatever becomes of them; with --window, at most
+    /// Open loop: this many calls a second, whatever becomes of them; with --window a closed loop,
+    /// this many at most
     #[arg(long, value_name = "CALLS_PER_S", value_parser = positive)]
     pub rate: Option<f64>,
     /// Find the highest rate that is sustained, from --rate on
@@ -141,7 +142,7 @@ pub(in super::super) struct LoadOptions {
     #[arg(long, short, value_parser = duration)]
     pub duration: Option<Duration>,
     /// Place so many calls instead, and measure them all
-    #[arg(long, value_name = "CALLS", conflicts_with = "duration")]
+    #[arg(long, value_name = "CALLS", conflicts_with = "duration", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// How long calls are placed before they are measured (2s; 0s with --count)
     #[arg(long, value_parser = duration, value_name = "DURATION")]
@@ -153,7 +154,7 @@ pub(in super::super) struct LoadOptions {
     #[arg(long, value_parser = duration, default_value = "0s", value_name = "DURATION")]
     pub ring: Duration,
     /// At most so many open calls in an open loop; more are counted as failed
-    #[arg(long, value_name = "CALLS", default_value_t = 200_000)]
+    #[arg(long, value_name = "CALLS", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_open: u32,
 }
 
@@ -166,7 +167,7 @@ pub(in super::super) struct CheckOptions {
     pub expect: Vec<String>,
     /// Leave out a check, for a server that means to change what it looks at: via, call-id, cseq,
     /// from-tag, to-tag, route-set, left-route, contact, request-uri, max-forwards, content-length,
-    /// body, place, order
+    /// body, place, order, hung-up, lost, cancel
     #[arg(long, value_delimiter = ',', value_parser = check, value_name = "CHECK,…")]
     pub skip_check: Vec<Wrong>,
     /// The share of calls that may fail, percent (0, in a ramp 0.1)

@@ -56,6 +56,12 @@ impl Bench {
         let target = &self.target;
         let elsewhere = target.voicemail.or(target.forward_to);
         let pace = self.pace();
+        let threads = u32::from(self.machine.threads);
+        if let Some(window) = pace.window.filter(|window| *window < threads) {
+            return Err(CliError::usage(format!(
+                "--window {window}: each of {threads} threads needs one call at least"
+            )));
+        }
         let ring_and_hold = self.load.ring + self.load.hold;
         let open = pace.window.unwrap_or(self.load.max_open);
         let times = self.times();
@@ -74,6 +80,10 @@ impl Bench {
             seed: u32::from_le_bytes(seed),
             thread: 0,
             threads: self.machine.threads,
+            turn_step: match pace.count {
+                Some(_) => self.machine.threads,
+                None => 1,
+            },
             most_open: open,
             may_go_far: target.i_may_load_this_host,
             slots: open.saturating_add(SPARE_SLOTS + open / 8).min(MOST_SLOTS),

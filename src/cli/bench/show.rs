@@ -232,10 +232,16 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if document.open_at_end > 0 && document.load.rate.is_some() && document.interrupted {
+    if let Some(callee) = document.missed_callee() {
         warnings.push(format!(
-            "{} calls were open at the end",
-            document.open_at_end
+            "no call arrived at {callee} (--callee): does the server send its calls there?"
+        ));
+    }
+    if document.count("unacknowledged") * 10 > document.count("placed") {
+        warnings.push(format!(
+            "the ACK of {} calls had not reached the callee when they ended: with --hold 4s it is seen \
+             whether it ever does",
+            grouped(document.count("unacknowledged") as f64)
         ));
     }
     warnings

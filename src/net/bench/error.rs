@@ -34,9 +34,9 @@ pub enum BenchError {
         waited: Duration,
         /// How many calls it was sent.
         placed: u64,
+        /// Where it should have sent them.
+        callee: Option<SocketAddr>,
     },
-    /// The server's process ended during the run.
-    ServerGone,
     /// A thread or its core cannot be had, or a socket failed.
     Thread(io::Error),
 }
@@ -74,13 +74,19 @@ impl fmt::Display for BenchError {
                 server,
                 waited,
                 placed,
-            } => write!(
-                f,
-                "{server} has answered none of {placed} requests in {} s; is it running, and does \
-                 it accept calls from here?",
-                waited.as_secs()
-            ),
-            Self::ServerGone => f.write_str("the server's process (--server-pid) has ended"),
+                callee,
+            } => {
+                write!(
+                    f,
+                    "{server} has answered none of {placed} requests in {} s; is it running, and \
+                     does it accept calls from here?",
+                    waited.as_secs()
+                )?;
+                match callee {
+                    Some(callee) => write!(f, " Nor did a call arrive at {callee} (--callee)."),
+                    None => Ok(()),
+                }
+            }
             Self::Thread(source) => write!(f, "a thread of the generator failed: {source}"),
         }
     }

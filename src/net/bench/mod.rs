@@ -116,6 +116,10 @@ pub fn run(
     for one in &worked {
         tally.add(&one.tally);
     }
+    if run.warm_up.is_zero() {
+        let first_ns = worked.iter().map(|one| one.began_ns).min();
+        measured.begin_at(first_ns.unwrap_or_default());
+    }
     if run.duration.is_none() && !is_interrupted {
         let last_ns = worked.iter().map(|one| one.last_end_ns).max();
         measured.end_at(last_ns.unwrap_or_default());

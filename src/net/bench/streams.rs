@@ -17,6 +17,8 @@ use crate::message::{Frame, Framer, Unframed};
 const MESSAGE_LIMIT_BYTES: usize = 65_536;
 /// How much is read from one connection before the others have their turn.
 const READ_BYTES: usize = 256 << 10;
+/// How often at most that is done in a row.
+const READS: usize = 4;
 /// How much may wait for a peer that does not take it.
 const WAITING_LIMIT_BYTES: usize = 64 << 20;
 /// The most connections of one thread.
@@ -35,6 +37,8 @@ pub(super) struct Streams {
     /// Whence the caller opens them; `None` where it does not.
     caller: Option<IpAddr>,
     lost: Lost,
+    /// Where the caller's connections led that were closed.
+    closed: Vec<SocketAddr>,
     room: Vec<u8>,
 }
 
@@ -93,6 +97,7 @@ impl Streams {
             opened: HashMap::new(),
             caller: None,
             lost: Lost::default(),
+            closed: Vec::new(),
             room: vec![0; READ_BYTES],
         };
         if let Some(server) = server {
@@ -153,6 +158,9 @@ impl Streams {
                 let (peer, is_caller) = (connection.peer, connection.seat == Seat::Caller);
                 self.lost.unframed += u64::from(read == State::Unframed);
                 self.lost.closed += u64::from(read == State::Closed && is_caller);
+                if is_caller {
+                    self.closed.push(peer);
+                }
                 *place = None;
                 self.opened.retain(|to, _| *to != peer);
             }
@@ -233,6 +241,11 @@ impl Streams {
             .sum()
     }
 
+    /// Where the caller's connections led that were closed since the last time.
+    pub(super) fn take_closed(&mut self) -> Vec<SocketAddr> {
+        std::mem::take(&mut self.closed)
+    }
+
     /// Which connections ended.
     pub(super) fn lost(&self) -> Lost {
         self.lost
@@ -256,24 +269,35 @@ enum State {
 }
 
 impl Connection {
-    /// Reads what is there.
+    /// Reads what is there, up to its end: a connection that is closed behind a message must not take
+    /// the next one.
     fn read(&mut self, room: &mut [u8], each: &mut impl FnMut(&[u8])) -> State {
-        let count = match self.stream.read(room) {
-            Ok(0) => return State::Closed,
-            Ok(count) => count,
-            Err(error) if is_for_later(&error) => return State::Open,
-            Err(_) => return State::Closed,
-        };
+        for _ in 0..READS {
+            match self.read_once(room, each) {
+                Ok(State::Open) => {}
+                Ok(state) => return state,
+                Err(error) if is_for_later(&error) => return State::Open,
+                Err(_) => return State::Closed,
+            }
+        }
+        State::Open
+    }
+
+    fn read_once(&mut self, room: &mut [u8], each: &mut impl FnMut(&[u8])) -> io::Result<State> {
+        let count = self.stream.read(room)?;
+        if count == 0 {
+            return Ok(State::Closed);
+        }
         for piece in room
             .get(..count)
             .unwrap_or_default()
             .chunks(MESSAGE_LIMIT_BYTES)
         {
             if self.take(piece, each).is_err() {
-                return State::Unframed;
+                return Ok(State::Unframed);
             }
         }
-        State::Open
+        Ok(State::Open)
     }
 
     fn take(&mut self, piece: &[u8], each: &mut impl FnMut(&[u8])) -> Result<(), Unframed> {

@@ -40,6 +40,7 @@ fn counted(scenario: Scenario, server: SocketAddr, callee: Option<SocketAddr>) -
         seed: 77,
         thread: 0,
         threads: 1,
+        turn_step: 1,
         most_open: 64,
         slots: 64,
         may_go_far: false,

@@ -9,6 +9,7 @@ use super::Run;
 use super::error::BenchError;
 use super::processes::Used;
 use super::worker::{Phase, Shared, Worked};
+use crate::bench::Seat;
 
 /// How often it is looked.
 const TICK: Duration = Duration::from_millis(20);
@@ -70,9 +71,18 @@ pub struct Measured {
     pub moments: Vec<Moment>,
     /// Calls still open when calls ceased to count.
     pub open_at_end: u64,
+    /// Whether the server's process ended meanwhile.
+    pub is_server_gone: bool,
 }
 
 impl Measured {
+    /// Begins the interval with the first call: of a run without a warm-up.
+    pub(super) fn begin_at(&mut self, first_ns: u64) {
+        let first_s = first_ns as f64 / 1e9;
+        self.interval_s += self.from_s - first_s;
+        self.from_s = first_s;
+    }
+
     /// Ends the interval with the last call: of a run that ends by itself.
     pub(super) fn end_at(&mut self, last_ns: u64) {
         let last_s = last_ns as f64 / 1e9 - self.from_s;
@@ -125,14 +135,11 @@ pub(super) fn watch(
     shared.set(Phase::Draining);
     let after = run.server.as_ref().map(super::Processes::used_with_pss);
     watch.measured.interval_s = watch.at().as_secs_f64() - watch.measured.from_s;
-    watch.measured.server = before.zip(after);
+    watch.measured.server = before.zip(after).filter(|_| !watch.measured.is_server_gone);
     watch.measured.open_at_end = shared.sum(|live| live.open.load(Relaxed).into());
     let end = watch.at() + run.drain;
-    while !is_interrupted && watch.at() < end {
-        if shared.sum(|live| live.open.load(Relaxed).into()) == 0 {
-            break;
-        }
-        is_interrupted |= watch.tick(glance)?;
+    if !is_interrupted {
+        is_interrupted = watch.wait_until(Some(end), glance)?;
     }
     if !is_interrupted {
         watch.check_answers(true)?;
@@ -145,7 +152,7 @@ impl Watch<'_> {
         super::super::clock::stopwatch().saturating_duration_since(self.start)
     }
 
-    /// Looks until a point in time, or until all calls of a counted run are over; whether it was
+    /// Looks until a point in time, or until no thread has calls open or to place; whether it was
     /// ended early.
     fn wait_until(
         &mut self,
@@ -167,10 +174,6 @@ impl Watch<'_> {
         }
     }
 
-    fn tick(&mut self, glance: &mut dyn FnMut(&Glance)) -> Result<bool, BenchError> {
-        self.pause(TICK, glance)
-    }
-
     fn pause(
         &mut self,
         pause: Duration,
@@ -181,12 +184,12 @@ impl Watch<'_> {
             return Ok(true);
         }
         self.look(glance);
-        self.check_answers(false)?;
         let server = self.run.server.as_ref();
-        if server.is_some_and(|server| !server.is_running()) {
-            return Err(BenchError::ServerGone);
+        self.measured.is_server_gone = server.is_some_and(|server| !server.is_running());
+        if !self.measured.is_server_gone {
+            self.check_answers(false)?;
         }
-        Ok(self.stop.load(Relaxed))
+        Ok(self.measured.is_server_gone || self.stop.load(Relaxed))
     }
 
     /// Nothing at all was answered, after a while or until the end.
@@ -195,9 +198,10 @@ impl Watch<'_> {
         let placed = self.shared.sum(|live| live.placed.load(Relaxed));
         let answers = self.shared.sum(|live| live.answers.load(Relaxed));
         if (is_end || waited > SILENCE) && placed > 0 && answers == 0 {
-            let server = self.run.plan.server;
+            let plan = &self.run.plan;
             return Err(BenchError::Silent {
-                server,
+                server: plan.server,
+                callee: plan.seat(Seat::Callee),
                 waited,
                 placed,
             });

@@ -1,6 +1,7 @@
 //! What a thread receives from and sends to, whatever the transport; and what threads hand over.
 
 use std::io;
+use std::net::SocketAddr;
 
 use crossbeam_queue::ArrayQueue;
 
@@ -120,6 +121,11 @@ impl Wires {
         self.round = STREAMS_EVERY - 1;
         let sockets = self.datagrams.waited_for();
         os::wait(sockets.chain(self.streams.waited_for()), timeout_ns);
+    }
+
+    /// Where the caller's connections led that were closed since the last time.
+    pub(super) fn take_closed(&mut self) -> Vec<SocketAddr> {
+        self.streams.take_closed()
     }
 
     /// Connections that ended.

@@ -19,6 +19,9 @@ const SPIN_NS: u64 = 200_000;
 /// The longest wait, nanoseconds: so soon a change of phase is seen.
 const LONGEST_WAIT_NS: u64 = 2_000_000;
 
+/// How long calls of a run that was interrupted may take to be hung up, nanoseconds.
+const FAREWELL_NS: u64 = 2_000_000_000;
+
 /// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -114,6 +117,8 @@ pub struct Busy {
 pub(super) struct Worked {
     pub tally: Tally,
     pub busy: Busy,
+    /// When its first call was due.
+    pub began_ns: u64,
     /// When its last call ended.
     pub last_end_ns: u64,
 }
@@ -153,7 +158,12 @@ impl Worker {
         os::be_exact();
         let mut index = Index::new();
         let mut account = Account::default();
-        self.schedule.begin(self.now_ns());
+        let began_ns = self.now_ns();
+        self.schedule.begin(began_ns);
+        if self.shared.phase() == Phase::WarmUp {
+            self.schedule.warm_up();
+        }
+        let mut farewell_ns = None;
         loop {
             let now_ns = self.now_ns();
             let phase = self.shared.phase();
@@ -164,19 +174,28 @@ impl Worker {
                     break;
                 }
                 Phase::Interrupted => {
-                    self.generator.forget();
-                    break;
+                    if farewell_ns.is_none() {
+                        self.generator.leave(now_ns);
+                    }
+                    let until_ns = *farewell_ns.get_or_insert(now_ns + FAREWELL_NS);
+                    if self.generator.open() == 0 || now_ns >= until_ns {
+                        break;
+                    }
                 }
+                Phase::Measuring => self.schedule.count(),
                 _ => {}
             }
             self.generator.set_measuring(phase == Phase::Measuring);
             let mut worked = self.receive(&mut index)?;
+            for peer in self.wires.take_closed() {
+                self.generator.on_connection_closed(now_ns, peer);
+            }
             self.generator.tick(now_ns);
             if matches!(phase, Phase::WarmUp | Phase::Measuring) {
                 self.place(now_ns);
             }
             worked += self.flush();
-            self.tell();
+            self.tell(phase);
             account.was_busy = worked > 0;
             if worked == 0 {
                 self.idle(&mut account, now_ns);
@@ -189,6 +208,7 @@ impl Worker {
         tally.counts.unparsable += lost.unframed;
         tally.counts.connections_closed += lost.closed;
         Ok(Worked {
+            began_ns,
             last_end_ns: self.generator.last_end_ns(),
             tally,
             busy: account.busy,
@@ -241,7 +261,7 @@ impl Worker {
         count + self.wires.push_on()
     }
 
-    fn tell(&self) {
+    fn tell(&self, phase: Phase) {
         let Some(live) = self.shared.live.get(usize::from(self.thread)) else {
             return;
         };
@@ -256,7 +276,8 @@ impl Worker {
         let answers = generator.answers() + counts.unparsable + self.wires.lost().unframed;
         live.answers.store(answers, Relaxed);
         live.open.store(generator.open(), Relaxed);
-        let is_over = self.schedule.is_over() && generator.open() == 0;
+        let places_none = phase == Phase::Draining || self.schedule.is_over();
+        let is_over = places_none && generator.open() == 0;
         live.is_over.store(is_over.into(), Relaxed);
     }
 
