@@ -2,6 +2,78 @@
 
 use super::*;
 
+#[test]
+fn what_an_interrupted_run_leaves_is_hung_up_or_cancelled_and_counts_for_nothing() {
+    for (scenario, before, last) in [
+        (Scenario::Call, "BYE", "BYE"),
+        (Scenario::NoAnswer, "CANCEL", "ACK"),
+    ] {
+        let mut plan = plan(scenario, "anna");
+        (plan.times.hold_ns, plan.times.ring_ns) = (60_000 * MS, 0);
+        if scenario == Scenario::NoAnswer {
+            plan.times.ring_ns = 60_000 * MS;
+        }
+        let mut stage = Stage::new(plan);
+        let mut sent = Vec::new();
+        let mut listen = |text: String| {
+            let head = text.split(' ').next().unwrap_or_default().to_owned();
+            sent.push(head);
+            Some(text)
+        };
+        stage.call(&mut listen);
+        assert_eq!((stage.generator.open(), stage.counts().placed), (1, 1));
+        stage.generator.leave(stage.now_ns);
+        stage.settle(&mut listen);
+        assert_eq!((stage.generator.open(), stage.generator.failed()), (0, 0));
+        assert_eq!(stage.counts(), Counts::default(), "{scenario:?}");
+        assert_eq!(stage.generator.tally().statuses().count(), 0);
+        assert!(sent.iter().any(|head| head == before), "{sent:?}");
+        let requests = sent.iter().filter(|head| *head != "SIP/2.0");
+        assert_eq!(requests.last().map(String::as_str), Some(last));
+    }
+}
+
+#[test]
+fn what_rings_only_after_the_interruption_is_cancelled_then() {
+    let mut stage = Stage::new(plan(Scenario::NoAnswer, "anna"));
+    let mut invite = None;
+    stage.call(&mut |text| {
+        invite.get_or_insert(text);
+        None
+    });
+    stage.generator.leave(stage.now_ns);
+    assert_eq!((stage.generator.open(), invite.is_some()), (1, true));
+    let mut is_cancelled = false;
+    stage.pass(600, &mut |text| {
+        is_cancelled |= text.starts_with("CANCEL");
+        Some(text)
+    });
+    assert!(is_cancelled && stage.generator.open() == 0);
+}
+
+#[test]
+fn a_closed_connection_takes_the_request_along_once() {
+    let server = SERVER.parse().unwrap();
+    let mut plan = plan(Scenario::Redirect, "redirect1");
+    plan.transport = Transport::Tcp;
+    let mut stage = Stage::new(plan);
+    stage.call(&mut |_| None);
+    stage
+        .generator
+        .on_connection_closed(0, addresses()[1].unwrap());
+    assert_eq!(stage.take().len(), 0, "another peer's");
+    stage.generator.on_connection_closed(0, server);
+    let sent = stage.take();
+    assert!(sent.len() == 1 && sent[0].2.starts_with("INVITE"));
+    assert_eq!(
+        (stage.counts().invites_again, stage.generator.open()),
+        (1, 1)
+    );
+    stage.generator.on_connection_closed(0, server);
+    assert_eq!((stage.counts().cut_off, stage.generator.open()), (1, 0));
+    assert_eq!(stage.generator.tally().failed(), 1);
+}
+
 /// What the generator sends for a message of the server's.
 fn heard(stage: &mut Stage, seat: Seat, text: &str) -> Vec<String> {
     let sent = stage.hear(seat, text).into_iter();

@@ -7,6 +7,8 @@ use super::*;
 enum Which {
     /// The 200 to the INVITE, at the caller.
     Answer,
+    /// Another response, at the caller: its status and method.
+    Response(&'static str, &'static str),
     /// A request with the server's Via on it, at the callee.
     Request(&'static str),
 }
@@ -17,6 +19,10 @@ impl Which {
         match self {
             Self::Answer => {
                 vias == 1 && text.starts_with("SIP/2.0 200") && text.contains(" INVITE\r\n")
+            }
+            Self::Response(status, method) => {
+                let head = format!("SIP/2.0 {status} ");
+                vias == 1 && text.starts_with(&head) && text.contains(&format!(" {method}\r\n"))
             }
             Self::Request(method) => vias == 2 && text.starts_with(method),
         }
@@ -29,7 +35,7 @@ const ACK: Which = Which::Request("ACK");
 const BYE: Which = Which::Request("BYE");
 
 /// What is told, and what is put for what in which message.
-const CASES: [(Wrong, Which, &str, &str); 14] = [
+const CASES: [(Wrong, Which, &str, &str); 16] = [
     (
         Wrong::Via,
         ANSWER,
@@ -59,6 +65,18 @@ const CASES: [(Wrong, Which, &str, &str); 14] = [
     (Wrong::LeftRoute, ACK, "Max-F", "Route: <sip:y;lr>\r\nMax-F"),
     (Wrong::RequestUri, BYE, "BYE sip:bench", "BYE sip:bunch"),
     (Wrong::CSeq, BYE, "CSeq: 2", "CSeq: 3"),
+    (
+        Wrong::ToTag,
+        Which::Response("180", "INVITE"),
+        "p1\r\n",
+        "p9\r\n",
+    ),
+    (
+        Wrong::ToTag,
+        Which::Response("200", "BYE"),
+        "p1\r\n",
+        "p9\r\n",
+    ),
 ];
 
 #[test]
@@ -82,6 +100,58 @@ fn each_wrong_message_is_told_and_fails_its_call() {
         let mut lenient = plan(Scenario::Call, "anna");
         lenient.checks = Checks::ALL.without(wrong);
         assert_eq!(played(lenient, spoil).counts().right, 1, "{which:?} {to}");
+    }
+}
+
+#[test]
+fn a_cancel_that_is_refused_is_wrong() {
+    let refused = Which::Response("200", "CANCEL");
+    let stage = played(plan(Scenario::NoAnswer, "anna"), |text| {
+        Some(match refused.is(&text) {
+            true => text.replacen("200 OK", "481 Call Does Not Exist", 1),
+            false => text,
+        })
+    });
+    assert_eq!(stage.wrongs(), [(Wrong::Cancel, 1)]);
+    assert_eq!(stage.counts().wrong_message, 1);
+}
+
+#[test]
+fn a_bye_that_the_server_answers_itself_is_told() {
+    let mut plan = plan(Scenario::Call, "anna");
+    plan.times.hold_ns = 1_000 * MS;
+    let mut stage = Stage::new(plan);
+    let mut bye = None;
+    stage.call(&mut same);
+    stage.pass(1_200, &mut |text| match BYE.is(&text) {
+        true => {
+            bye = Some(text);
+            None
+        }
+        false => Some(text),
+    });
+    let bye = bye.unwrap();
+    let lines = bye.split_inclusive("\r\n").skip(1);
+    let rest: String = lines.filter(|line| !line.contains(SERVER)).collect();
+    stage.hear(Seat::Caller, &format!("SIP/2.0 200 OK\r\n{rest}"));
+    assert_eq!(stage.wrongs(), [(Wrong::Lost, 1)]);
+    assert_eq!(
+        (stage.counts().wrong_message, stage.generator.open()),
+        (1, 0)
+    );
+}
+
+#[test]
+fn acks_that_never_arrive_fail_the_call_where_they_cannot_have_been_lost_by_chance() {
+    for (hold_ms, is_wrong) in [(0, false), (600, false), (9_000, true)] {
+        let mut plan = plan(Scenario::Call, "anna");
+        plan.times.hold_ns = hold_ms * MS;
+        let stage = played(plan, |text| (!ACK.is(&text)).then_some(text));
+        let (counts, wrongs) = (stage.counts(), stage.wrongs());
+        assert_eq!(counts.right, u64::from(!is_wrong), "{hold_ms}: {counts:?}");
+        assert_eq!(counts.unacknowledged, u64::from(!is_wrong), "{hold_ms}");
+        assert_eq!(wrongs.contains(&(Wrong::Lost, 1)), is_wrong, "{wrongs:?}");
+        assert!(wrongs.contains(&(Wrong::Order, 1)));
     }
 }
 

@@ -125,6 +125,59 @@ fn a_server_that_answers_from_another_address_is_heard() {
 }
 
 #[test]
+fn a_server_that_closes_the_connection_behind_each_answer_loses_no_call() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut index, mut room) = (Index::new(), [0; 4_096]);
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let Ok(length @ 1..) = stream.read(&mut room) else {
+                continue;
+            };
+            let request = index.parse(&room[..length]).unwrap();
+            // An ACK that came over a connection of its own.
+            if request.method() == Some(Method::Invite) {
+                let mut answer = Vec::new();
+                let reply = Reply {
+                    to_tag: Some(b"t"),
+                    ..Reply::new(480)
+                };
+                write_response(&request, &reply, &mut answer);
+                stream.write_all(&answer).unwrap();
+            }
+        }
+    });
+    let mut what = counted(Scenario::Reject, address, None);
+    what.plan.transport = Transport::Tcp;
+    (what.pace.window, what.pace.count) = (Some(1), Some(20));
+    let counts = played(&what).tally.counts;
+    assert_eq!((counts.placed, counts.right), (20, 20), "{counts:?}");
+    assert!(counts.connections_closed >= 20, "{counts:?}");
+}
+
+#[test]
+fn a_counted_mix_has_each_scenario_as_often_as_its_weight_says() {
+    let callee = free_port(HOME.into()).unwrap();
+    let reflector = Reflecting::start(HOME.into(), callee).unwrap();
+    let mut what = counted(Scenario::Call, reflector.address(), Some(callee));
+    let others = [(Scenario::Redirect, 2), (Scenario::Reject, 1)];
+    what.plan.items[0].weight = 7;
+    for (scenario, weight) in others {
+        let one = counted(scenario, reflector.address(), None);
+        let item = one.plan.items.into_iter().next().unwrap();
+        what.plan.items.push(Item { weight, ..item });
+    }
+    (what.plan.threads, what.plan.turn_step) = (4, 4);
+    what.pace.count = Some(10);
+    let found = played(&what);
+    let placed: Vec<_> = found.tally.outcomes.iter().map(|one| one.placed).collect();
+    assert_eq!(placed, [7, 2, 1]);
+    assert_eq!(found.tally.counts.right, 10);
+}
+
+#[test]
 fn a_run_that_is_stopped_tells_what_there_is() {
     let callee = free_port(HOME.into()).unwrap();
     let reflector = Reflecting::start(HOME.into(), callee).unwrap();
