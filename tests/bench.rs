@@ -255,6 +255,49 @@ fn calls_that_nobody_answers_are_cancelled_and_an_open_loop_keeps_its_rate() {
 }
 
 #[test]
+fn a_server_that_ends_during_a_run_leaves_what_was_measured() {
+    let mut server = Server::start();
+    let (id, sip) = (server.child.id().to_string(), server.sip.to_string());
+    let arguments = [
+        "--server",
+        &sip,
+        "--scenario",
+        "reject",
+        "--users",
+        "dora",
+        "--rate",
+        "50",
+    ];
+    let more = [
+        "--domain",
+        "127.0.0.1",
+        "--warm-up",
+        "0s",
+        "--server-pid",
+        &id,
+    ];
+    let mut running = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+        .arg("bench")
+        .args([&arguments[..], &more].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    assert_eq!(running.try_wait().unwrap(), None);
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let output = running.wait_with_output().unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{out}\n{err}");
+    assert!(
+        out.contains("(ended early)") && out.contains("\n480 "),
+        "{out}"
+    );
+    assert!(err.contains("ended during the run"), "{err}");
+}
+
+#[test]
 fn runs_are_written_compared_and_laid_beside_each_other() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name);
@@ -317,7 +360,19 @@ fn what_cannot_work_is_said_within_seconds() {
         text(&output.stderr).contains("another program has it"),
         "{output:?}"
     );
+    // Before a call is played, not when its result is to be written.
+    let output = bench(&["--server", NOBODY, "--report", "/nowhere/page.html"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("/nowhere/page.html: No such"),
+        "{output:?}"
+    );
     for (arguments, part) in [
+        (
+            &["--server", "127.0.0.1", "--window", "1", "--threads", "2"][..],
+            "needs one call at least",
+        ),
+        (&["--server", "127.0.0.1", "--count", "0"][..], "--count"),
         (
             &["--server", "192.0.2.1:5060"][..],
             "neither loopback nor private",

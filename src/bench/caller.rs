@@ -340,19 +340,22 @@ impl Generator {
         };
         let (acks, is_measured) = (call.acks, call.is_measured);
         let may_be_lost = |leg: &Leg| acks < ACKS_ENOUGH && !(is_reliable && leg.is_stream());
-        let mut checked = Ok(());
+        if !self.plan.checks.wants(Wrong::Lost) {
+            return;
+        }
+        let mut is_lost = false;
         for leg in &call.legs {
             match leg.stage {
-                LegStage::Answered | LegStage::Confirmed => checked = Err(Wrong::Lost),
+                LegStage::Answered | LegStage::Confirmed => is_lost = true,
                 LegStage::Ended if leg.is_confirmed => {}
                 LegStage::Ended if may_be_lost(leg) => {
                     self.tally.counts.unacknowledged += u64::from(is_measured);
                 }
-                LegStage::Ended => checked = Err(Wrong::Lost),
+                LegStage::Ended => is_lost = true,
                 LegStage::Idle | LegStage::Ringing | LegStage::Refused => {}
             }
         }
-        if unless(self.plan.checks, Wrong::Lost, || checked.is_ok()).is_err() {
+        if is_lost {
             self.wrong(ident, Wrong::Lost, message);
         }
     }

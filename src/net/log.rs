@@ -24,6 +24,9 @@ const QUEUE_LIMIT: usize = 8_192;
 const QUEUE_LIMIT_BYTES: usize = 8 << 20;
 /// How much is written at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// How long the writer lets lines gather after the first: to be woken for each would cost more than to
+/// write it.
+const GATHER: Duration = Duration::from_millis(5);
 /// How long the writer sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_secs(1);
 /// How long the end of the process waits for the last lines.
@@ -113,6 +116,8 @@ struct Lines {
     queued_bytes: AtomicUsize,
     dropped: AtomicU64,
     is_ending: AtomicBool,
+    /// The writer was woken, and has not looked since.
+    is_called: AtomicBool,
     writer: std::sync::OnceLock<std::thread::Thread>,
 }
 
@@ -123,6 +128,7 @@ impl Default for Lines {
             queued_bytes: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             is_ending: AtomicBool::new(false),
+            is_called: AtomicBool::new(false),
             writer: std::sync::OnceLock::new(),
         }
     }
@@ -137,7 +143,10 @@ impl Lines {
             self.queued_bytes.fetch_sub(length, Ordering::Relaxed);
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(writer) = self.writer.get() {
+        // Before the first line there may be no writer to call.
+        if let Some(writer) = self.writer.get()
+            && !self.is_called.swap(true, Ordering::AcqRel)
+        {
             writer.unpark();
         }
     }
@@ -168,6 +177,7 @@ fn write_lines(lines: &Lines, mut to: impl Write) {
     let mut told = 0;
     loop {
         chunk.clear();
+        lines.is_called.swap(false, Ordering::AcqRel);
         lines.take(&mut chunk);
         let dropped = lines.dropped.load(Ordering::Relaxed);
         if dropped > told && !chunk.is_empty() {
@@ -184,6 +194,9 @@ fn write_lines(lines: &Lines, mut to: impl Write) {
             return;
         } else {
             std::thread::park_timeout(NAP);
+            if !lines.is_ending.load(Ordering::Acquire) {
+                std::thread::park_timeout(GATHER);
+            }
         }
     }
 }
@@ -255,6 +268,30 @@ mod tests {
         assert!(told.contains("log lines were dropped"), "{told}");
         let whole = text.lines().filter(|line| line.len() == 99).count() as u64;
         assert_eq!(whole + dropped, 20_000);
+    }
+
+    #[test]
+    fn lines_that_come_together_are_written_together_and_soon() {
+        let (allow, allowed) = mpsc::channel();
+        let (written, chunks) = mpsc::channel();
+        let lines = Arc::new(Lines::default());
+        let thread = start_writer(Arc::clone(&lines), Stalled(allowed, written)).unwrap();
+        drop(allow);
+        for round in 0..20 {
+            for _ in 0..50 {
+                lines.push(b"line\n");
+            }
+            let mut got = 0;
+            let mut pieces = 0;
+            while got < 50 * 5 {
+                got += chunks.recv_timeout(NAP / 2).unwrap().len();
+                pieces += 1;
+            }
+            assert!(pieces < 25, "{round}: {pieces}");
+        }
+        lines.is_ending.store(true, Ordering::Release);
+        thread.thread().unpark();
+        thread.join().unwrap();
     }
 
     #[test]

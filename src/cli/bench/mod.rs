@@ -34,6 +34,10 @@ use crate::net::bench::{BenchError, Found, Run, run};
 use document::Document;
 pub(super) use options::Bench;
 
+/// So many ACKs may be lost by chance, and such a share.
+const FEW_LOST: u64 = 3;
+const LOST_SHARE: f64 = 0.2;
+
 impl Bench {
     /// Plays what the options say and shows what came of it.
     ///
@@ -157,6 +161,13 @@ impl Bench {
             return Err(CliError::failed(format!(
                 "{:.3} % of the calls failed, {limit} % may",
                 document.failed_percent
+            )));
+        }
+        let lost = document.count("unacknowledged");
+        if lost >= FEW_LOST && lost as f64 > LOST_SHARE * document.count("placed") as f64 {
+            return Err(CliError::failed(format!(
+                "the ACK of {lost} calls had not reached the callee when they ended: more than a network \
+                 loses. With --hold 4s it is seen whether it ever does; --skip-check lost leaves this out"
             )));
         }
         Ok(Exit::Done)

@@ -237,13 +237,6 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
             "no call arrived at {callee} (--callee): does the server send its calls there?"
         ));
     }
-    if document.count("unacknowledged") * 10 > document.count("placed") {
-        warnings.push(format!(
-            "the ACK of {} calls had not reached the callee when they ended: with --hold 4s it is seen \
-             whether it ever does",
-            grouped(document.count("unacknowledged") as f64)
-        ));
-    }
     warnings
 }
 
