@@ -9,7 +9,7 @@ use crate::ahead::fetch;
 /// all at once would stop it for tens of milliseconds.
 const PARTS: usize = 128;
 /// A part's places to begin with.
-const SMALLEST: usize = 8;
+const SMALLEST: usize = 32;
 /// Of eight places so many are taken at most.
 const FULL_EIGHTHS: usize = 5;
 /// So many places are looked at in most searches.
