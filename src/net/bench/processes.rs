@@ -71,15 +71,11 @@ impl Processes {
         self.ids.iter().map(|id| rss_bytes(*id)).sum()
     }
 
-    /// What they have used by now, with the memory that several share divided among them; to ask
-    /// for that holds a large process up for a moment.
-    pub fn used_with_pss(&self) -> Used {
+    /// Their resident memory, with what several share divided among them; to ask for it holds a large
+    /// process up for a moment.
+    pub fn pss_bytes(&self) -> u64 {
         let pss = |id| line(&read(&format!("/proc/{id}/smaps_rollup")), "Pss:") * 1_024;
-        let used = self.used();
-        Used {
-            pss_bytes: self.ids.iter().map(pss).sum(),
-            ..used
-        }
+        self.ids.iter().map(pss).sum()
     }
 
     /// Whether the first of them still runs.
@@ -206,7 +202,7 @@ mod tests {
         assert!(after.user_ticks + after.system_ticks >= before.user_ticks + before.system_ticks);
         assert!(processes.is_running());
         assert!(processes.rss_bytes() > 1 << 20);
-        assert!(processes.used_with_pss().pss_bytes > 1 << 20);
+        assert!(processes.pss_bytes() > 1 << 20);
     }
 
     #[test]

@@ -132,14 +132,20 @@ pub(super) fn watch(
         let end = run.duration.map(|duration| watch.at() + duration);
         is_interrupted = watch.wait_until(end, glance)?;
     }
+    // Read as at the beginning: just before the edge.
+    let after = run.server.as_ref().map(super::Processes::used);
     shared.set(Phase::Draining);
-    let after = run.server.as_ref().map(super::Processes::used_with_pss);
     watch.measured.interval_s = watch.at().as_secs_f64() - watch.measured.from_s;
-    watch.measured.server = before.zip(after).filter(|_| !watch.measured.is_server_gone);
     watch.measured.open_at_end = shared.sum(|live| live.open.load(Relaxed).into());
     let end = watch.at() + run.drain;
     if !is_interrupted {
         is_interrupted = watch.wait_until(Some(end), glance)?;
+    }
+    if let (Some(server), Some(before), Some(after), false) =
+        (&run.server, before, after, watch.measured.is_server_gone)
+    {
+        let pss_bytes = server.pss_bytes();
+        watch.measured.server = Some((before, Used { pss_bytes, ..after }));
     }
     if !is_interrupted {
         watch.check_answers(true)?;
