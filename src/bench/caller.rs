@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::calls::{Leg, LegStage, Stage};
+use super::calls::{LegStage, Stage};
 use super::check::{self, Asked, Checked, Wrong, contact_uri, unless};
 use super::dialog::{form_dialog, next_hop, tag_of};
 use super::generator::{End, Generator};
@@ -74,13 +74,19 @@ impl Generator {
             return;
         };
         match call.stage {
-            Stage::Calling => call.stage = Stage::Proceeding,
+            Stage::Calling => {
+                call.stage = Stage::Proceeding;
+                self.give_up_in_any_case(now_ns, ident, message);
+            }
             Stage::Proceeding | Stage::Cancelling => {}
             _ => {
                 self.tally.counts.late_provisionals += u64::from(call.is_measured);
                 return;
             }
         }
+        let Some(call) = self.calls.get(ident) else {
+            return;
+        };
         if message.status() == Some(100) || call.has_rung {
             return;
         }
@@ -105,6 +111,18 @@ impl Generator {
             } else {
                 self.set(now_ns, ring_ns, Due::GiveUp, ident);
             }
+        }
+    }
+
+    /// Whoever gives up does so also where the 180 was lost, which is not sent again.
+    fn give_up_in_any_case(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
+        let times = self.plan.times;
+        let item = self.calls.get(ident).map(|call| usize::from(call.item));
+        let item = item.and_then(|item| self.plan.items.get(item));
+        let gives_up = item.is_some_and(|item| item.scenario == Scenario::NoAnswer);
+        if gives_up && message.status() == Some(100) {
+            let wait_ns = times.ring_ns.saturating_add(times.t2_ns);
+            self.set(now_ns, wait_ns, Due::GiveUp, ident);
         }
     }
 
@@ -227,19 +245,20 @@ impl Generator {
             return Ok(());
         };
         let seats = [Seat::Callee, Seat::Elsewhere].into_iter().zip(&call.legs);
-        let answered = seats.into_iter().find(|(_, leg)| {
+        let mut answered = seats.into_iter().filter(|(_, leg)| {
             matches!(
                 leg.stage,
                 LegStage::Answered | LegStage::Confirmed | LegStage::Ended
             )
         });
-        let (seat, leg) = match answered {
+        // Where both have answered, it is the one whose tag it has.
+        let is_of = |seat| call.to_tag == super::callee::to_tag(&written, seat);
+        let first = answered.clone().next();
+        let (seat, leg) = match answered.find(|(seat, _)| is_of(*seat)).or(first) {
             Some(answered) => answered,
             None => return unless(checks, Wrong::ToTag, || false),
         };
-        unless(checks, Wrong::ToTag, || {
-            call.to_tag == super::callee::to_tag(&written, seat)
-        })?;
+        unless(checks, Wrong::ToTag, || is_of(seat))?;
         unless(checks, Wrong::RouteSet, || {
             same_routes(message, &leg.record_routes)
         })?;
@@ -331,15 +350,13 @@ impl Generator {
         self.end(now_ns, ident, end);
     }
 
-    /// Whether ACK and BYE of a call that was ended well reached who had answered it. Over UDP an ACK may
-    /// be lost, but not each of several.
+    /// Whether ACK and BYE of a call that was ended well reached who had answered it. One ACK may be lost,
+    /// or still come; not each of several.
     fn check_arrived(&mut self, ident: Ident, message: &Message<'_>) {
-        let is_reliable = self.plan.transport.is_reliable();
         let Some(call) = self.calls.get(ident) else {
             return;
         };
-        let (acks, is_measured) = (call.acks, call.is_measured);
-        let may_be_lost = |leg: &Leg| acks < ACKS_ENOUGH && !(is_reliable && leg.is_stream());
+        let may_be_lost = call.acks < ACKS_ENOUGH;
         if !self.plan.checks.wants(Wrong::Lost) {
             return;
         }
@@ -348,8 +365,8 @@ impl Generator {
             match leg.stage {
                 LegStage::Answered | LegStage::Confirmed => is_lost = true,
                 LegStage::Ended if leg.is_confirmed => {}
-                LegStage::Ended if may_be_lost(leg) => {
-                    self.tally.counts.unacknowledged += u64::from(is_measured);
+                LegStage::Ended if may_be_lost => {
+                    self.tally.counts.unacknowledged += u64::from(call.is_measured);
                 }
                 LegStage::Ended => is_lost = true,
                 LegStage::Idle | LegStage::Ringing | LegStage::Refused => {}
@@ -453,6 +470,10 @@ impl Generator {
                 _ => &mut self.tally.counts.requests_again,
             };
             *again += u64::from(call.is_measured);
+            if request == Request::Bye {
+                // The ACK may have gone down with the connection, too.
+                self.send(ident, Request::Ack);
+            }
             self.send(ident, request);
         }
     }

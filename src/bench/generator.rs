@@ -55,7 +55,7 @@ impl Generator {
             tally: Tally::new(plan.items.len()),
             turns: turns(&plan.items),
             turn: u64::from(plan.thread),
-            item_turns: vec![u64::from(plan.thread); plan.items.len()],
+            item_turns: first_turns(&plan),
             open: 0,
             setting_up: 0,
             answers: 0,
@@ -70,6 +70,9 @@ impl Generator {
 
     /// Whether calls that are due from now on count.
     pub fn set_measuring(&mut self, is_measuring: bool) {
+        if is_measuring && !self.is_measuring {
+            self.turn = u64::from(self.plan.thread);
+        }
         self.is_measuring = is_measuring;
     }
 
@@ -96,6 +99,12 @@ impl Generator {
     /// How many have failed so far, whether they count or not.
     pub fn failed(&self) -> u64 {
         self.failed
+    }
+
+    /// Whether an ACK that has not reached the callee yet may still do so.
+    pub fn awaits_acks(&self, now_ns: u64) -> bool {
+        let has_missed = self.tally.counts.unacknowledged > 0;
+        has_missed && now_ns < self.last_end_ns.saturating_add(self.plan.times.t1_ns)
     }
 
     /// When the last call ended.
@@ -333,11 +342,20 @@ impl Generator {
     /// Notes that a message of a call is not as it must be; the call has failed, but goes on, so
     /// that the server is left clean.
     pub(super) fn wrong(&mut self, ident: Ident, wrong: Wrong, message: &Message<'_>) {
+        if self.is_leaving {
+            return;
+        }
         self.tally.note_wrong(wrong);
         if wrong != Wrong::Order
             && let Some(call) = self.calls.get(ident)
         {
             call.is_wrong = true;
+            // What is no failure makes room for what is one.
+            let samples = &mut self.tally.samples;
+            if samples.len() == self.plan.samples {
+                let order = |sample: &Sample| sample.what == Wrong::Order.text();
+                samples.iter().position(order).map(|at| samples.remove(at));
+            }
         }
         self.sample(wrong.text(), message);
     }
@@ -348,13 +366,22 @@ impl Generator {
     }
 
     pub(super) fn sample(&mut self, what: &str, message: &Message<'_>) {
-        if self.tally.samples.len() < self.plan.samples {
+        if self.tally.samples.len() < self.plan.samples && !self.is_leaving {
             self.tally.samples.push(Sample {
                 what: what.to_owned(),
                 message: message.bytes().to_vec(),
             });
         }
     }
+}
+
+/// Where each scenario begins among its users: apart, so that those who have the same do not call the
+/// same at the same time.
+fn first_turns(plan: &Plan) -> Vec<u64> {
+    let apart = |index: usize, len: u32| index as u64 * u64::from(len) / plan.items.len() as u64;
+    let items = plan.items.iter().enumerate();
+    let first = items.map(|(index, item)| apart(index, item.targets.len()));
+    first.map(|turn| turn + u64::from(plan.thread)).collect()
 }
 
 fn push_request(

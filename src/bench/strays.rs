@@ -171,6 +171,7 @@ impl Generator {
         let is_measured = call.as_ref().is_none_or(|call| call.is_measured);
         let leg = call.and_then(|call| call.legs.get(leg_index(hop.seat)));
         let stage = leg.map_or(LegStage::Idle, |leg| leg.stage);
+        let is_confirmed = leg.is_none_or(|leg| leg.is_confirmed);
         let is_first = match (method, stage) {
             (Method::Bye, LegStage::Answered | LegStage::Confirmed) => true,
             (Method::Cancel, LegStage::Ringing) => true,
@@ -199,6 +200,12 @@ impl Generator {
             }
             (Method::Invite, _) => self.answer(hop, message, 487),
             (Method::Bye, Some(leg)) => leg.stage = LegStage::Ended,
+            // It was missed when the call ended: the BYE has overtaken it.
+            (Method::Ack, Some(leg)) if stage == LegStage::Ended && !is_confirmed => {
+                leg.is_confirmed = true;
+                let missed = &mut self.tally.counts.unacknowledged;
+                *missed = missed.saturating_sub(u64::from(is_measured));
+            }
             _ => {}
         }
     }

@@ -50,7 +50,7 @@ counters! {
     invites_again "INVITEs sent again (timer A)";
     requests_again "BYEs, CANCELs and REGISTERs sent again (timer E)";
     answers_again "final answers of the callee sent again, for want of an ACK (timer G)";
-    unacknowledged "calls whose ACK had not reached the callee when they ended";
+    unacknowledged "calls whose ACK has not reached the callee";
     repeated_requests "requests that reached the callee more than once";
     repeated_answers "final answers that reached the caller more than once";
     forked_answers "further callees' 200s to one call: acknowledged and hung up";

@@ -1,6 +1,5 @@
 //! Who is called: users from a list or a pattern, drawn so that no cache can guess the next.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
@@ -12,6 +11,7 @@ const MOST_USERS: u64 = 20_000_000;
 const NEVER: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
+    .add(b'#')
     .add(b'<')
     .add(b'>')
     .add(b'\\')
@@ -192,8 +192,18 @@ impl Names {
 }
 
 /// What may stand nowhere in a URI is escaped (RFC 3261 §25.1).
-fn escaped(name: &str) -> Cow<'_, str> {
-    utf8_percent_encode(name, NEVER).into()
+fn escaped(name: &str) -> String {
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
+    };
+    let mut pieces = name.split('%');
+    let mut text = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        text.push_str(if is_escape(piece) { "%" } else { "%25" });
+        text.push_str(piece);
+    }
+    utf8_percent_encode(&text, NEVER).to_string()
 }
 
 fn common_divisor(a: u64, b: u64) -> u64 {
@@ -221,9 +231,10 @@ mod tests {
 
     #[test]
     fn what_may_stand_in_no_uri_is_escaped_and_signs_in_as_it_is() {
-        let targets = Targets::of_list([("bo b", ""), ("\u{fc}@x", ""), ("a;b=1%20", "")]).unwrap();
+        let targets =
+            Targets::of_list([("bo b", ""), ("\u{fc}@x#", ""), ("a;b=1%20%", "")]).unwrap();
         let names = [0, 1, 2].map(|index| targets.name(index).to_vec());
-        assert_eq!(names, [&b"bo%20b"[..], b"%C3%BC@x", b"a;b=1%20"]);
+        assert_eq!(names, [&b"bo%20b"[..], b"%C3%BC@x%23", b"a;b=1%20%25"]);
         assert_eq!(targets.login(0), b"bo b");
     }
 

@@ -166,8 +166,8 @@ impl Bench {
         let lost = document.count("unacknowledged");
         if lost >= FEW_LOST && lost as f64 > LOST_SHARE * document.count("placed") as f64 {
             return Err(CliError::failed(format!(
-                "the ACK of {lost} calls had not reached the callee when they ended: more than a network \
-                 loses. With --hold 4s it is seen whether it ever does; --skip-check lost leaves this out"
+                "the ACK of {lost} calls has not reached the callee: more than a network loses. With --hold \
+                 4s it is seen whether it ever does; --skip-check lost leaves this out"
             )));
         }
         Ok(Exit::Done)
@@ -202,10 +202,15 @@ fn refused(error: BenchError) -> CliError {
 
 /// Sees that a file can be written before calls are played for it; what is in it stays.
 fn ensure_writable(file: &Path) -> Result<(), CliError> {
-    let is_there = file.exists();
+    let found = fs::symlink_metadata(file);
+    let is_missing = found.is_err();
+    // A pipe would see its writer go, a link may lead anywhere.
+    if found.is_ok_and(|found| !found.is_file()) {
+        return Ok(());
+    }
     let opened = fs::OpenOptions::new().append(true).create(true).open(file);
     opened.map_err(|error| CliError::failed(format!("{}: {error}", file.display())))?;
-    if !is_there {
+    if is_missing {
         let _ = fs::remove_file(file);
     }
     Ok(())

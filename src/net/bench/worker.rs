@@ -277,7 +277,7 @@ impl Worker {
         live.answers.store(answers, Relaxed);
         live.open.store(generator.open(), Relaxed);
         let places_none = phase == Phase::Draining || self.schedule.is_over();
-        let is_over = places_none && generator.open() == 0;
+        let is_over = places_none && generator.open() == 0 && !generator.awaits_acks(self.now_ns());
         live.is_over.store(is_over.into(), Relaxed);
     }
 
