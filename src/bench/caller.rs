@@ -350,8 +350,8 @@ impl Generator {
         self.end(now_ns, ident, end);
     }
 
-    /// Whether ACK and BYE of a call that was ended well reached who had answered it. One ACK may be lost,
-    /// or still come; not each of several.
+    /// Whether ACK and BYE of a call that was ended well reached who had answered it; a fork's others are
+    /// hung up on their own. One ACK may be lost, or still come; not each of several.
     fn check_arrived(&mut self, ident: Ident, message: &Message<'_>) {
         let Some(call) = self.calls.get(ident) else {
             return;
@@ -360,20 +360,19 @@ impl Generator {
         if !self.plan.checks.wants(Wrong::Lost) {
             return;
         }
-        let mut is_lost = false;
-        for leg in &call.legs {
-            match leg.stage {
-                LegStage::Answered | LegStage::Confirmed => is_lost = true,
-                LegStage::Ended if leg.is_confirmed => {}
-                LegStage::Ended if may_be_lost => {
-                    self.tally.counts.unacknowledged += u64::from(call.is_measured);
-                }
-                LegStage::Ended => is_lost = true,
-                LegStage::Idle | LegStage::Ringing | LegStage::Refused => {}
-            }
-        }
+        let written = ident.write(self.plan.seed);
+        let mut seats = [Seat::Callee, Seat::Elsewhere].into_iter().zip(&call.legs);
+        let leg = seats.find(|(seat, _)| call.to_tag == super::callee::to_tag(&written, *seat));
+        let is_lost = match leg {
+            Some((_, leg)) if leg.stage == LegStage::Ended => !leg.is_confirmed && !may_be_lost,
+            Some((_, leg)) => matches!(leg.stage, LegStage::Answered | LegStage::Confirmed),
+            None => false,
+        };
+        let has_none = leg.is_some_and(|(_, leg)| !leg.is_confirmed);
         if is_lost {
             self.wrong(ident, Wrong::Lost, message);
+        } else if has_none {
+            self.tally.counts.unacknowledged += u64::from(call.is_measured);
         }
     }
 

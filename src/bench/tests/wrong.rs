@@ -142,6 +142,29 @@ fn a_bye_that_the_server_answers_itself_is_told() {
 }
 
 #[test]
+fn a_forks_other_callee_may_be_hung_up_later_than_the_one_who_is_kept() {
+    let mut plan = plan(Scenario::Call, "anna");
+    plan.times.hold_ns = 1_000 * MS;
+    plan.checks = Checks::ALL.without(Wrong::Place);
+    let mut stage = Stage::new(plan);
+    let mut invite = None;
+    stage.call(&mut |text| {
+        if INVITE.is(&text) {
+            invite = Some(text.replacen("z9hG4bKr", "z9hG4bKq", 1));
+        }
+        Some(text)
+    });
+    let sent = stage.hear(Seat::Elsewhere, &invite.unwrap());
+    assert!(sent[1].1.starts_with("SIP/2.0 200"), "{sent:?}");
+    // Its 200 is long on its way, and so is its BYE.
+    stage.pass(3_000, &mut |text| {
+        (!text.contains("p2\r\n")).then_some(text)
+    });
+    assert_eq!((stage.counts().right, stage.wrongs()), (1, Vec::new()));
+    assert_eq!(stage.counts().unacknowledged, 0);
+}
+
+#[test]
 fn acks_that_never_arrive_fail_the_call_where_they_cannot_have_been_lost_by_chance() {
     for (hold_ms, is_wrong) in [(0, false), (600, false), (9_000, true)] {
         let mut plan = plan(Scenario::Call, "anna");
