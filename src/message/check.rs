@@ -121,11 +121,12 @@ fn singletons(message: &Message<'_>) -> Result<(), Fault> {
 }
 
 /// All elements are read: responses go back along them, those above us as well as the one that is
-/// cut out. An unclear branch matters only at the top, where it tells transactions apart.
+/// cut out. An unclear branch matters only where it tells transactions apart: at the top, and in a
+/// response at the one beneath, which is on top at the next hop.
 fn vias(message: &Message<'_>) -> Result<(), Fault> {
-    let limit = match message.method() {
-        Some(_) => limits::VIAS,
-        None => limits::VIAS + 1,
+    let (limit, telling) = match message.method() {
+        Some(_) => (limits::VIAS, 1),
+        None => (limits::VIAS + 1, 2),
     };
     let mut count = 0;
     let is_top_alone = message.is_top_via_alone();
@@ -142,7 +143,7 @@ fn vias(message: &Message<'_>) -> Result<(), Fault> {
                 return Err(Fault::BranchTooLong);
             }
             let is_bare = via.branch == MAGIC_COOKIE || via.has_unclear_branch;
-            if count == 1 && is_bare || has_illegal_byte(via.branch) {
+            if count <= telling && is_bare || has_illegal_byte(via.branch) {
                 return Err(Fault::MalformedVia);
             }
         }

@@ -122,6 +122,26 @@ fn seventy_vias_come_back_with_ours() {
     drop(copy);
 }
 
+#[test]
+fn the_callers_via_must_tell_transactions_apart_for_the_caller_too() {
+    for (from, to) in [
+        ("5070;branch=", "5070;branch;="),
+        ("5070;branch=", "5070;branch=;"),
+        ("5070;branch=", "5070;branch=z9hG4bK;branch="),
+    ] {
+        let mut world = crate::verdict::world();
+        let copy = find(
+            &world.receive(CALLER, invite("sip:bob@example.com", "a")),
+            PBX,
+            "INVITE",
+        );
+        let good = respond(&copy, "180 Ringing", "");
+        let bad = good.replacen(from, to, 1);
+        assert!(bad != good && world.receive(PBX, &bad).is_empty(), "{bad}");
+        answer(&world.receive(PBX, &good), CALLER, 180);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
