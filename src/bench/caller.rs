@@ -73,39 +73,36 @@ impl Generator {
         let Some(call) = self.calls.get(ident) else {
             return;
         };
+        let (is_first, item) = (call.stage == Stage::Calling, call.item);
         match call.stage {
-            Stage::Calling => {
-                call.stage = Stage::Proceeding;
-                self.give_up_in_any_case(now_ns, ident, message);
-            }
+            Stage::Calling => call.stage = Stage::Proceeding,
             Stage::Proceeding | Stage::Cancelling => {}
             _ => {
                 self.tally.counts.late_provisionals += u64::from(call.is_measured);
                 return;
             }
         }
-        let Some(call) = self.calls.get(ident) else {
-            return;
-        };
-        if message.status() == Some(100) || call.has_rung {
+        if message.status() == Some(100) {
+            // Whoever gives up does so also where the 180 is lost, which is not sent again.
+            if is_first && self.gives_up(item) {
+                let wait_ns = ring_ns.saturating_add(self.plan.times.t2_ns);
+                self.set(now_ns, wait_ns, Due::GiveUp, ident);
+            }
             return;
         }
-        call.has_rung = true;
+        if std::mem::replace(&mut call.has_rung, true) {
+            return;
+        }
+        if call.is_measured {
+            let waited_ns = now_ns.saturating_sub(call.due_ns);
+            self.tally.ringing_ns.note(waited_ns);
+        }
         if let Err(wrong) = self.check_ringing(ident, message) {
             self.wrong(ident, wrong, message);
         }
         if self.is_leaving {
-            return self.give_up(now_ns, ident);
-        }
-        let Some(call) = self.calls.get(ident) else {
-            return;
-        };
-        let (is_measured, due_ns, item) = (call.is_measured, call.due_ns, call.item);
-        if is_measured {
-            self.tally.ringing_ns.note(now_ns.saturating_sub(due_ns));
-        }
-        let item = self.plan.items.get(usize::from(item));
-        if item.is_some_and(|item| item.scenario == Scenario::NoAnswer) {
+            self.give_up(now_ns, ident);
+        } else if self.gives_up(item) {
             if ring_ns == 0 {
                 self.give_up(now_ns, ident);
             } else {
@@ -114,16 +111,10 @@ impl Generator {
         }
     }
 
-    /// Whoever gives up does so also where the 180 was lost, which is not sent again.
-    fn give_up_in_any_case(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
-        let times = self.plan.times;
-        let item = self.calls.get(ident).map(|call| usize::from(call.item));
-        let item = item.and_then(|item| self.plan.items.get(item));
-        let gives_up = item.is_some_and(|item| item.scenario == Scenario::NoAnswer);
-        if gives_up && message.status() == Some(100) {
-            let wait_ns = times.ring_ns.saturating_add(times.t2_ns);
-            self.set(now_ns, wait_ns, Due::GiveUp, ident);
-        }
+    /// Whether the caller of this scenario gives up what rings.
+    fn gives_up(&self, item: u8) -> bool {
+        let item = self.plan.items.get(usize::from(item));
+        item.is_some_and(|item| item.scenario == Scenario::NoAnswer)
     }
 
     /// A 180 is of somebody who rings; what else is provisional a proxy may make itself.
@@ -356,10 +347,10 @@ impl Generator {
         let Some(call) = self.calls.get(ident) else {
             return;
         };
-        let may_be_lost = call.acks < ACKS_ENOUGH;
         if !self.plan.checks.wants(Wrong::Lost) {
             return;
         }
+        let may_be_lost = call.acks < ACKS_ENOUGH;
         let written = ident.write(self.plan.seed);
         let mut seats = [Seat::Callee, Seat::Elsewhere].into_iter().zip(&call.legs);
         let leg = seats.find(|(seat, _)| call.to_tag == super::callee::to_tag(&written, *seat));

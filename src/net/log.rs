@@ -244,12 +244,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_stalled_reader_costs_lines_and_nobodys_time() {
+    type Writing = (Arc<Lines>, JoinHandle<()>);
+
+    /// A writer whose reader waits to be allowed, and the chunks that it took.
+    fn stalled() -> (Writing, mpsc::Sender<()>, mpsc::Receiver<Vec<u8>>) {
         let (allow, allowed) = mpsc::channel();
         let (written, chunks) = mpsc::channel();
         let lines = Arc::new(Lines::default());
         let thread = start_writer(Arc::clone(&lines), Stalled(allowed, written)).unwrap();
+        ((lines, thread), allow, chunks)
+    }
+
+    #[test]
+    fn a_stalled_reader_costs_lines_and_nobodys_time() {
+        let ((lines, thread), allow, chunks) = stalled();
         let line = [&[b'x'; 99][..], b"\n"].concat();
         for _ in 0..20_000 {
             LineWriter(Arc::clone(&lines)).write_all(&line).unwrap();
@@ -272,10 +280,7 @@ mod tests {
 
     #[test]
     fn lines_that_come_together_are_written_together_and_soon() {
-        let (allow, allowed) = mpsc::channel();
-        let (written, chunks) = mpsc::channel();
-        let lines = Arc::new(Lines::default());
-        let thread = start_writer(Arc::clone(&lines), Stalled(allowed, written)).unwrap();
+        let ((lines, thread), allow, chunks) = stalled();
         drop(allow);
         for round in 0..20 {
             for _ in 0..50 {

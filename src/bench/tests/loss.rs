@@ -74,6 +74,25 @@ fn what_rings_on_is_told_and_cancelled_and_what_fails_outside_the_interval_too()
 }
 
 #[test]
+fn who_gives_up_does_so_also_where_the_180_was_lost() {
+    let mut stage = Stage::new(plan(Scenario::NoAnswer, "anna"));
+    let trying = |text: &str| {
+        let text = text.replacen("180 Ringing", "100 Trying", 1);
+        text.starts_with("SIP/2.0 100").then_some(text)
+    };
+    // Of what rings only a 100 reaches the caller.
+    stage.call(&mut |text| match text.matches("Via:").count() {
+        1 => trying(&text).or(Some(text)),
+        _ => Some(text),
+    });
+    assert_eq!((stage.generator.open(), stage.counts().right), (1, 0));
+    stage.pass(3_900, &mut same);
+    assert_eq!(stage.generator.open(), 1);
+    stage.pass(200, &mut same);
+    assert_right(&stage);
+}
+
+#[test]
 fn over_tcp_nothing_is_sent_again() {
     let mut plan = plan(Scenario::Redirect, "redirect1");
     plan.transport = Transport::Tcp;

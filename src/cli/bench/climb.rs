@@ -42,6 +42,7 @@ impl Bench {
         let mut ramp = Ramp::new(self.load.rate.unwrap_or(FIRST_RATE), bar);
         let mut steps = Vec::new();
         let mut best = None;
+        let mut is_server_gone = false;
         while let Some(step) = ramp.next() {
             let length = self.load.duration.unwrap_or(STEP);
             let mut run = run.clone();
@@ -54,6 +55,7 @@ impl Bench {
             let what = format!("{} at {}/s", self.what(), grouped(step.rate));
             let (document, found) = self.play_one(&run, &what, stop)?;
             if document.interrupted {
+                is_server_gone = document.server_gone;
                 break;
             }
             let came_to = result(&found, &document);
@@ -83,11 +85,15 @@ impl Bench {
         }
         let is_asked = stop.load(Ordering::Relaxed);
         let (mut document, samples) = best.ok_or_else(|| {
-            CliError::failed(match is_asked {
-                true => "ended before any rate was sustained",
-                false => "no rate was sustained; see the steps above",
+            CliError::failed(match (is_server_gone, is_asked) {
+                (true, _) => {
+                    "the server's process (--server-pid) ended before any rate was sustained"
+                }
+                (false, true) => "ended before any rate was sustained",
+                (false, false) => "no rate was sustained; see the steps above",
             })
         })?;
+        document.server_gone = is_server_gone;
         document.ramp = steps;
         document.interrupted = ramp.found().is_none();
         document.load.text = "highest sustained rate".to_owned();
