@@ -205,6 +205,7 @@ fn policy() -> Policy {
         hop_limit: 5,
         retry_after_s: 10,
         udp_limit_bytes: 1_300,
+        join_datagrams: true,
         ring_for_s: 30,
         health: Default::default(),
         zone: jiff::tz::TimeZone::UTC,

@@ -49,16 +49,6 @@ impl Outbox {
             .map(|(range, hop)| (*hop, self.bytes.get(range.clone()).unwrap_or_default()))
     }
 
-    /// The places of all messages, in order; each begins where the last one ended.
-    pub fn places(&self) -> impl Iterator<Item = (Range<usize>, Hop)> {
-        self.messages.iter().cloned()
-    }
-
-    /// What stands in a place.
-    pub fn bytes(&self, place: Range<usize>) -> &[u8] {
-        self.bytes.get(place).unwrap_or_default()
-    }
-
     /// Forgets what was sent; the room stays.
     pub fn clear(&mut self) {
         self.bytes.clear();

@@ -105,6 +105,7 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
         hop_limit: sip.hop_limit,
         retry_after_s: sip.retry_after_s,
         udp_limit_bytes: sip.udp_limit_bytes as usize,
+        join_datagrams: sip.join_datagrams,
     })
 }
 

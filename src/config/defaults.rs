@@ -29,6 +29,7 @@ impl Default for Sip {
             max_call_s: 43_200,
             retry_after_s: 10,
             udp_limit_bytes: 1_300,
+            join_datagrams: true,
             shards: None,
             receive_buffer_bytes: 4 << 20,
             proxy_protocol: Vec::new(),

@@ -123,6 +123,7 @@ pub struct Sip {
     pub max_call_s: u32,
     pub retry_after_s: u32,
     pub udp_limit_bytes: u32,
+    pub join_datagrams: bool,
     pub shards: Option<u16>,
     pub receive_buffer_bytes: u32,
     #[serde(serialize_with = "networks_as_text")]

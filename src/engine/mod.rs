@@ -185,6 +185,11 @@ impl Engine {
         self.proxy.decisions()
     }
 
+    /// Whether datagrams may be given to the kernel joined; see `sip.join_datagrams`.
+    pub fn joins_datagrams(&self) -> bool {
+        self.proxy.joins_datagrams()
+    }
+
     /// The sizes of the tables: all zero after every scenario.
     pub fn load(&self) -> Load {
         self.proxy.load()

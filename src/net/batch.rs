@@ -1,6 +1,5 @@
-//! Datagrams in and out by the batch: recvmmsg, sendmmsg and the error queue, behind safe calls.
-//!
-//! All that is unsafe about datagrams stands here. Nothing is allocated after construction.
+//! Datagrams in by the batch: recvmmsg and the error queue, behind safe calls; how they go out is in
+//! `sender`. Nothing is allocated after construction.
 #![expect(
     unsafe_code,
     reason = "the system calls for batches have no safe wrapper"
@@ -19,8 +18,6 @@ const LONGEST: usize = 65_535;
 /// What of each datagram is received close together, so that a batch of ordinary messages touches
 /// 64 of these and no more. An odd number of cache lines: equal offsets fall into different sets.
 const HEAD: usize = 33 * 64;
-/// How long a full send buffer is waited for before the rest of a batch is dropped.
-pub(super) const PATIENCE_MS: i32 = 5;
 /// How often a datagram is tried whose sending reports an error, which may be an earlier one's.
 pub(super) const TRIES: u32 = 3;
 /// How many entries of the error queue are read at a time.
@@ -217,150 +214,6 @@ impl Default for Receiver {
     }
 }
 
-/// What sending needs beside the datagrams.
-#[derive(Default)]
-pub(super) struct Sender {
-    names: Vec<Name>,
-    vectors: Vec<libc::iovec>,
-    headers: Vec<libc::mmsghdr>,
-}
-
-/// How the sending of some datagrams went.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sent {
-    /// Datagrams that the kernel took.
-    pub datagrams: usize,
-    /// System calls that this needed.
-    pub calls: usize,
-}
-
-impl Sender {
-    /// An empty one.
-    pub(super) fn new() -> Self {
-        Self {
-            names: Vec::with_capacity(BATCH),
-            vectors: Vec::with_capacity(BATCH),
-            headers: Vec::with_capacity(BATCH),
-        }
-    }
-
-    /// Sends datagrams in their order. One that cannot be sent is told to `failed` with the
-    /// reason and does not stop the others.
-    pub(super) fn send<'a>(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        datagrams: impl Iterator<Item = (SocketAddr, &'a [u8])>,
-        failed: &mut dyn FnMut(SocketAddr, &io::Error),
-    ) -> Sent {
-        let mut sent = Sent::default();
-        let mut datagrams = datagrams.fuse();
-        let mut patience = PATIENCE_MS;
-        loop {
-            self.names.clear();
-            self.vectors.clear();
-            for (to, bytes) in datagrams.by_ref().take(BATCH) {
-                self.names.push(to_name(to));
-                let iov_base = bytes.as_ptr().cast_mut().cast();
-                self.vectors.push(libc::iovec {
-                    iov_base,
-                    iov_len: bytes.len(),
-                });
-            }
-            if self.names.is_empty() {
-                return sent;
-            }
-            self.point();
-            self.send_batch(socket, &mut patience, failed, &mut sent);
-        }
-    }
-
-    /// Makes the headers point at the names and vectors of this batch.
-    fn point(&mut self) {
-        self.headers.clear();
-        for (name, vector) in self.names.iter_mut().zip(&mut self.vectors) {
-            // SAFETY: all bytes zero is a header without anything.
-            let mut header: libc::mmsghdr = unsafe { mem::zeroed() };
-            header.msg_hdr.msg_namelen = name_len(name);
-            header.msg_hdr.msg_name = ptr::from_mut(name).cast();
-            header.msg_hdr.msg_iov = vector;
-            header.msg_hdr.msg_iovlen = 1;
-            self.headers.push(header);
-        }
-    }
-
-    fn send_batch(
-        &mut self,
-        socket: BorrowedFd<'_>,
-        patience: &mut i32,
-        failed: &mut dyn FnMut(SocketAddr, &io::Error),
-        sent: &mut Sent,
-    ) {
-        let mut next = 0;
-        let mut tries = 0;
-        while let Some(rest) = self.headers.get_mut(next..).filter(|rest| !rest.is_empty()) {
-            sent.calls += 1;
-            let error = match send_some(socket, rest) {
-                Ok(count) => {
-                    sent.datagrams += count;
-                    (next, tries) = (next + count, 0);
-                    continue;
-                }
-                Err(error) => error,
-            };
-            let is_final = match error.raw_os_error() {
-                Some(libc::EINTR) => continue,
-                Some(libc::EAGAIN) => !wait_until_writable(socket, patience),
-                Some(libc::ENOBUFS) => true,
-                _ => {
-                    tries += 1;
-                    tries >= TRIES
-                }
-            };
-            if is_final {
-                if let Some(to) = self.names.get(next).and_then(from_name) {
-                    failed(to, &error);
-                }
-                (next, tries) = (next + 1, 0);
-            }
-        }
-    }
-}
-
-pub(super) fn send_some(
-    socket: BorrowedFd<'_>,
-    headers: &mut [libc::mmsghdr],
-) -> io::Result<usize> {
-    let count = headers.len() as libc::c_uint;
-    // SAFETY: `point` made the headers refer to names and vectors that are not touched before the
-    // batch is over, and the vectors refer to slices that `send` borrows; the kernel only reads.
-    let sent = unsafe {
-        libc::sendmmsg(
-            socket.as_raw_fd(),
-            headers.as_mut_ptr(),
-            count,
-            libc::MSG_DONTWAIT,
-        )
-    };
-    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-}
-
-/// Waits until a full send buffer has room, within what is left of the patience; each wait costs
-/// at least a millisecond of it.
-pub(super) fn wait_until_writable(socket: BorrowedFd<'_>, patience: &mut i32) -> bool {
-    if *patience <= 0 {
-        return false;
-    }
-    *patience -= 1;
-    let mut poll = libc::pollfd {
-        fd: socket.as_raw_fd(),
-        events: libc::POLLOUT,
-        revents: 0,
-    };
-    // SAFETY: one entry is passed, and its count is 1.
-    unsafe { libc::poll(&mut poll, 1, 1) };
-    true
-}
-
 /// Reads the error queue of a socket with IP_RECVERR: the destinations that ICMP said cannot be
 /// reached, with the error.
 pub(super) fn read_errors(socket: BorrowedFd<'_>, unreachable: &mut dyn FnMut(SocketAddr, i32)) {
@@ -429,7 +282,7 @@ fn received_unix_ms(header: &libc::msghdr) -> Option<i64> {
 }
 
 /// Errors by which ICMP says that a destination is not there.
-fn is_reported_by_icmp(errno: i32) -> bool {
+pub(super) fn is_reported_by_icmp(errno: i32) -> bool {
     matches!(
         errno,
         libc::ECONNREFUSED
@@ -669,67 +522,10 @@ mod tests {
         assert_eq!(take(true), Some(true));
     }
 
-    #[test]
-    fn more_than_a_batch_is_sent_in_order() {
-        let (socket, peer, _) = pair("127.0.0.1");
-        let to = peer.local_addr().unwrap();
-        let datagrams: Vec<_> = (0..200_u8).map(|i| vec![i; 1 + usize::from(i)]).collect();
-        let all = datagrams.iter().map(|bytes| (to, bytes.as_slice()));
-        let mut sender = Sender::new();
-        let sent = sender.send(socket.as_fd(), all, &mut |_, error| panic!("{error}"));
-        assert_eq!(
-            sent,
-            Sent {
-                datagrams: 200,
-                calls: 4
-            }
-        );
-        let mut buffer = [0; 2_048];
-        for bytes in &datagrams {
-            let (length, from) = peer.recv_from(&mut buffer).unwrap();
-            assert_eq!(
-                (&buffer[..length], from.port()),
-                (&bytes[..], local_port(&socket))
-            );
-        }
-    }
-
-    fn local_port(socket: &Socket) -> u16 {
-        socket.local_addr().unwrap().as_socket().unwrap().port()
-    }
-
-    #[test]
-    fn one_bad_destination_loses_no_other_datagram() {
-        let (socket, peer, _) = pair("127.0.0.1");
-        let good = peer.local_addr().unwrap();
-        let bad: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let six: SocketAddr = "[::1]:5060".parse().unwrap();
-        let too_long = vec![0; 65_536];
-        let datagrams = [
-            (good, &b"1"[..]),
-            (bad, b"x"),
-            (good, b"2"),
-            (six, b"x"),
-            (good, &too_long),
-            (good, b"3"),
-        ];
-        let mut failures = Vec::new();
-        let mut failed = |to, _: &io::Error| failures.push(to);
-        let sent = Sender::new().send(socket.as_fd(), datagrams.into_iter(), &mut failed);
-        assert_eq!((sent.datagrams, failures), (3, vec![bad, six, good]));
-        let mut buffer = [0; 16];
-        for expected in [b"1", b"2", b"3"] {
-            let (length, _) = peer.recv_from(&mut buffer).unwrap();
-            assert_eq!(&buffer[..length], expected);
-        }
-    }
-
     fn refused_destination_is_told(host: &str) {
         let (socket, _, _) = pair(host);
-        let dead = format!("{host}:9").parse().unwrap();
-        let mut sender = Sender::new();
-        let one = std::iter::once((dead, &b"x"[..]));
-        sender.send(socket.as_fd(), one, &mut |_, error| panic!("{error}"));
+        let dead: SocketAddr = format!("{host}:9").parse().unwrap();
+        socket.send_to(b"x", &dead.into()).unwrap();
         let mut told = Vec::new();
         for _ in 0..500 {
             read_errors(socket.as_fd(), &mut |to, errno| told.push((to, errno)));
@@ -749,28 +545,6 @@ mod tests {
     #[test]
     fn a_refused_destination_is_told_by_the_error_queue_over_ipv6() {
         refused_destination_is_told("[::1]");
-    }
-
-    #[test]
-    fn an_error_of_an_earlier_datagram_loses_no_later_one() {
-        let (socket, peer, _) = pair("127.0.0.1");
-        // Nobody listens there, and the kernel gives a port so low to nobody.
-        let dead = "127.0.0.1:9".parse().unwrap();
-        let good = peer.local_addr().unwrap();
-        let mut sender = Sender::new();
-        for i in 0..20_u8 {
-            let bytes = [i];
-            let both = [(dead, &bytes[..]), (good, &bytes[..])];
-            let sent = sender.send(socket.as_fd(), both.into_iter(), &mut |to, _| {
-                panic!("{to}")
-            });
-            assert_eq!(sent.datagrams, 2);
-        }
-        let mut buffer = [0; 16];
-        for i in 0..20_u8 {
-            assert_eq!(peer.recv_from(&mut buffer).unwrap().0, 1);
-            assert_eq!(buffer[0], i);
-        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ counters! {
     datagrams_received,
     /// Datagrams that the kernel took from us.
     datagrams_sent,
+    /// Of those, how many were given to the kernel joined with others.
+    datagrams_joined,
     /// Calls of recvmmsg that found something.
     receive_calls,
     /// Calls of sendmmsg.

@@ -16,6 +16,10 @@ pub trait Handler {
     fn decisions(&self) -> u64 {
         0
     }
+    /// Whether datagrams may be given to the kernel joined; see [`Engine::joins_datagrams`].
+    fn joins_datagrams(&self) -> bool {
+        true
+    }
     /// Whether a message of this source is taken; see [`Engine::admits`].
     fn admits(&mut self, _now: Now, _source: &Source) -> bool {
         true
@@ -49,6 +53,10 @@ impl Handler for Engine {
 
     fn decisions(&self) -> u64 {
         Self::decisions(self)
+    }
+
+    fn joins_datagrams(&self) -> bool {
+        Self::joins_datagrams(self)
     }
 
     fn admits(&mut self, now: Now, source: &Source) -> bool {

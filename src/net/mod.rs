@@ -27,6 +27,7 @@ mod names;
 mod post;
 mod priority;
 mod reminders;
+mod sender;
 mod serve;
 mod server;
 mod shard;

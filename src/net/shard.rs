@@ -13,7 +13,7 @@ use std::thread::{Builder, JoinHandle};
 use socket2::Socket;
 
 use self::core::{Core, undeliverable};
-use super::batch::{BATCH, Receiver, Sender, backlog, kernel_drops, read_errors};
+use super::batch::{BATCH, Receiver, backlog, kernel_drops, read_errors};
 use super::clock::Clock;
 use super::counters::HostCounters;
 use super::epoll::{Alarm, Epoll};
@@ -21,6 +21,7 @@ use super::gauges::Gauges;
 use super::handler::Handler;
 use super::post::{Handed, Post, posts};
 use super::priority;
+use super::sender::{Manner, Sender};
 use super::sieve;
 use super::stream::Connections;
 use super::waiting::Waiting;
@@ -37,6 +38,9 @@ const PASSES: usize = 16;
 const EAGER: usize = 8;
 /// Of a batch of so many datagrams, what is known of the callees is asked for before the first is handled.
 const FORESIGHT: usize = 4;
+/// Of so many datagrams on a batch may travel joined. It is that large under load only; of what little is sent
+/// otherwise, a capture on this machine shows each message.
+const JOIN_FROM: usize = 8;
 /// What a full buffer counts for while losses cannot be told: as if so many of a batch were lost.
 const DEEP_LOSS: u64 = BATCH as u64 / 8;
 /// How many destinations that cannot be reached are remembered between two batches.
@@ -411,6 +415,13 @@ impl<H: Handler> Shard<H> {
             return;
         };
         let counters = &post.counters;
+        let manner = Manner {
+            join_from: match outbox.transmits().len() {
+                JOIN_FROM.. if self.core.engine.joins_datagrams() => JOIN_FROM,
+                _ => usize::MAX,
+            },
+            is_connected: false,
+        };
         for (listener, socket) in (0_u8..).zip(&self.host.sockets) {
             let Some(socket) = socket else {
                 continue;
@@ -420,15 +431,15 @@ impl<H: Handler> Shard<H> {
                 .iter()
                 .filter(|t| t.hop.listener == listener);
             let datagrams = of_listener.map(|transmit| (transmit.hop.to, outbox.payload(transmit)));
-            let sent = sender.send(socket.as_fd(), datagrams, &mut |to, error| match error
-                .raw_os_error()
-            {
+            let mut failed = |to, error: &io::Error| match error.raw_os_error() {
                 Some(libc::EAGAIN | libc::ENOBUFS) => counters.send_drops.inc(),
                 _ => {
                     counters.send_failures.inc();
                     remember(unreachable, to);
                 }
-            });
+            };
+            let sent = sender.send(socket.as_fd(), manner, datagrams, &mut failed);
+            HostCounters::add(&counters.datagrams_joined, sent.joined);
             HostCounters::add(&counters.datagrams_sent, sent.datagrams);
             HostCounters::add(&counters.send_calls, sent.calls);
         }

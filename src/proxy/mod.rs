@@ -321,6 +321,11 @@ impl Proxy {
         self.gate.wanted(now_ms, is_possible && is_on)
     }
 
+    /// Whether datagrams may be given to the kernel joined.
+    pub fn joins_datagrams(&self) -> bool {
+        self.policy.join_datagrams
+    }
+
     /// How many INVITEs were decided so far.
     pub fn decisions(&self) -> u64 {
         self.counters()

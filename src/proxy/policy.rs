@@ -71,6 +71,8 @@ pub struct Policy {
     pub visibility: Visibility,
     /// Longer requests go over TCP where we listen on it (RFC 3261 §18.1.1); 0 is no limit.
     pub udp_limit_bytes: usize,
+    /// Whether datagrams may be given to the kernel joined.
+    pub join_datagrams: bool,
 }
 
 /// One address we listen on, with the texts that name it in messages.

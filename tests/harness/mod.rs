@@ -157,6 +157,7 @@ pub fn policy() -> Policy {
         house: Default::default(),
         visibility: Default::default(),
         udp_limit_bytes: 1_300,
+        join_datagrams: true,
     }
 }
 

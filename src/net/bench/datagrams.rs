@@ -2,14 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::super::batch::{Receiver, kernel_drops};
+use super::super::sender::{Manner, Sender};
 use super::os;
-use super::trains::{Station, Train};
 use crate::bench::{Hop, Outbox, Seat};
 
 /// How much a socket's buffers shall hold.
@@ -24,39 +23,9 @@ const OTHERS_EVERY: u32 = 16;
 pub(super) struct Datagrams {
     seats: Vec<SeatSocket>,
     receiver: Receiver,
-    departures: Departures,
+    sender: Sender,
+    join_from: usize,
     round: u32,
-}
-
-/// What sends messages, where it can several as one.
-struct Departures {
-    station: Station,
-    couples: bool,
-    trains: Vec<Coupled>,
-}
-
-/// Messages that travel as one.
-struct Coupled {
-    to: SocketAddr,
-    place: Range<usize>,
-    each: usize,
-    is_full: bool,
-}
-
-/// The longest message that is coupled to others: all paths take it whole.
-const LONGEST_COUPLED: usize = 1_200;
-/// How many messages travel as one at most; the kernel takes 64, and 64 KiB.
-const MOST_COUPLED: usize = 48;
-
-impl Coupled {
-    /// Whether a message can travel behind those it has.
-    fn takes(&self, place: &Range<usize>, to: SocketAddr) -> bool {
-        !self.is_full
-            && self.to == to
-            && self.place.end == place.start
-            && place.len() <= self.each
-            && self.place.len() < self.each * MOST_COUPLED
-    }
 }
 
 /// The socket of a seat, with one beside it on the same port that is connected to the server: what
@@ -146,17 +115,14 @@ impl SeatSocket {
 }
 
 impl Datagrams {
-    /// The sockets of one thread. With `couples`, the kernel is given messages by the train: on
+    /// The sockets of one thread. With `joins`, the kernel is given messages by the train: on
     /// the way to another machine, its card would have to be able to divide them.
-    pub(super) fn new(seats: Vec<SeatSocket>, couples: bool) -> Self {
+    pub(super) fn new(seats: Vec<SeatSocket>, joins: bool) -> Self {
         Self {
             seats,
             receiver: Receiver::new(),
-            departures: Departures {
-                station: Station::default(),
-                couples,
-                trains: Vec::new(),
-            },
+            sender: Sender::new(),
+            join_from: if joins { 2 } else { usize::MAX },
             round: 0,
         }
     }
@@ -182,15 +148,26 @@ impl Datagrams {
     #[inline]
     pub(super) fn send(&mut self, outbox: &Outbox) -> u64 {
         let mut failed = 0;
-        let departures = &mut self.departures;
+        let mut send = |socket: &Socket, manner, seat, is_meant: &dyn Fn(SocketAddr) -> bool| {
+            let meant = outbox.iter().filter(|(hop, _)| {
+                hop.seat == seat && hop.connection.is_none() && is_meant(hop.to)
+            });
+            let messages = meant.map(|(hop, bytes)| (hop.to, bytes));
+            self.sender
+                .send(socket.as_fd(), manner, messages, &mut |_, _| failed += 1);
+        };
+        let manner = |is_connected| Manner {
+            join_from: self.join_from,
+            is_connected,
+        };
         for seat in &self.seats {
             let peer = seat.connected.as_ref().map(|(peer, _)| *peer);
             if let Some((peer, socket)) = &seat.connected {
-                departures.couple(outbox, seat.seat, |to| to == *peer);
-                failed += departures.depart(outbox, socket, true);
+                send(socket, manner(true), seat.seat, &|to| to == *peer);
             }
-            departures.couple(outbox, seat.seat, |to| Some(to) != peer);
-            failed += departures.depart(outbox, &seat.socket, false);
+            send(&seat.socket, manner(false), seat.seat, &|to| {
+                Some(to) != peer
+            });
         }
         failed
     }
@@ -209,44 +186,6 @@ impl Datagrams {
             .filter_map(|socket| kernel_drops(socket.as_fd()))
             .map(u64::from)
             .sum()
-    }
-}
-
-impl Departures {
-    /// Puts messages of a seat into trains: those that stand end to end, go the same way and are
-    /// of one length.
-    fn couple(&mut self, outbox: &Outbox, seat: Seat, is_meant: impl Fn(SocketAddr) -> bool) {
-        self.trains.clear();
-        for (place, hop) in outbox.places() {
-            if hop.seat != seat || hop.connection.is_some() || !is_meant(hop.to) {
-                continue;
-            }
-            let length = place.len();
-            if let Some(last) = self.trains.last_mut()
-                && self.couples
-                && last.takes(&place, hop.to)
-            {
-                last.is_full = length < last.each;
-                last.place.end = place.end;
-                continue;
-            }
-            self.trains.push(Coupled {
-                is_full: length > LONGEST_COUPLED,
-                to: hop.to,
-                each: length,
-                place,
-            });
-        }
-    }
-
-    /// Sends the trains; how many the kernel did not take.
-    fn depart(&mut self, outbox: &Outbox, socket: &Socket, is_connected: bool) -> u64 {
-        let trains = self.trains.iter().map(|train| Train {
-            to: (!is_connected).then_some(train.to),
-            bytes: outbox.bytes(train.place.clone()),
-            each: u16::try_from(train.each).unwrap_or(u16::MAX),
-        });
-        self.station.send(socket.as_fd(), trains)
     }
 }
 

@@ -15,7 +15,6 @@ mod seats;
 mod streams;
 #[cfg(test)]
 mod tests;
-mod trains;
 mod watch;
 mod wires;
 mod worker;
