@@ -164,7 +164,7 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.sip.join_datagrams = v => v.flag()?,
         "Under load, where eight or more messages are sent at once, those of one length to one address \
          are given to the kernel as one, which divides them (UDP_SEGMENT) and sends the same datagrams \
-         at a lower cost. A capture on this machine then shows them as one long datagram; set \
+         at a lower cost. A capture on this machine may then show them as one long datagram; set \
          `false` where such a capture is analysed. `pointsman_datagrams_joined_total` counts them."),
     key!("sip.shards", "number, 1 to 64", Words("one per core"), false,
         c.sip.shards = v => Some(v.integer(1..=64)? as u16),

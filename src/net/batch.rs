@@ -15,9 +15,9 @@ use std::ptr::{self, NonNull};
 pub(super) const BATCH: usize = 64;
 /// The most a UDP datagram can carry.
 const LONGEST: usize = 65_535;
-/// What of each datagram is received close together, so that a batch of ordinary messages touches
-/// 64 of these and no more. An odd number of cache lines: equal offsets fall into different sets.
-const HEAD: usize = 33 * 64;
+/// How far the rooms of two datagrams are apart. An odd number of cache lines: equal offsets fall into
+/// different sets.
+const STRIDE: usize = 1_025 * 64;
 /// How often a datagram is tried whose sending reports an error, which may be an earlier one's.
 pub(super) const TRIES: u32 = 3;
 /// How many entries of the error queue are read at a time.
@@ -31,11 +31,9 @@ const NAME_LEN: libc::socklen_t = size_of::<Name>() as libc::socklen_t;
 
 /// Room for a batch of received datagrams.
 pub(super) struct Receiver {
-    heads: Area<u8>,
-    /// The room of a long datagram: the head is copied in front of what came behind it.
-    wholes: Area<u8>,
+    rooms: Area<u8>,
     names: Area<Name>,
-    _vectors: Area<[libc::iovec; 2]>,
+    _vectors: Area<libc::iovec>,
     headers: Area<libc::mmsghdr>,
     controls: Area<Control>,
     has_times: bool,
@@ -59,36 +57,26 @@ impl Receiver {
     /// An empty one. Of the four megabytes that the longest datagrams would need, only what is
     /// used is ever touched.
     pub(super) fn new() -> Self {
-        let heads: Area<u8> = Area::zeroed(BATCH * HEAD);
-        let wholes: Area<u8> = Area::zeroed(BATCH * LONGEST);
+        let rooms: Area<u8> = Area::zeroed(BATCH * STRIDE);
         let names: Area<Name> = Area::zeroed(BATCH);
-        let vectors: Area<[libc::iovec; 2]> = Area::zeroed(BATCH);
+        let vectors: Area<libc::iovec> = Area::zeroed(BATCH);
         let headers: Area<libc::mmsghdr> = Area::zeroed(BATCH);
         for slot in 0..BATCH {
-            let head = heads.at(slot * HEAD);
-            let rest = wholes.at(slot * LONGEST + HEAD);
             // SAFETY: the slots lie inside their areas, which nobody else refers to yet.
             unsafe {
-                vectors.at(slot).write([
-                    libc::iovec {
-                        iov_base: head.cast(),
-                        iov_len: HEAD,
-                    },
-                    libc::iovec {
-                        iov_base: rest.cast(),
-                        iov_len: LONGEST - HEAD,
-                    },
-                ]);
+                vectors.at(slot).write(libc::iovec {
+                    iov_base: rooms.at(slot * STRIDE).cast(),
+                    iov_len: LONGEST,
+                });
                 let header = &mut (*headers.at(slot)).msg_hdr;
                 header.msg_name = names.at(slot).cast();
                 header.msg_namelen = NAME_LEN;
-                header.msg_iov = vectors.at(slot).cast();
-                header.msg_iovlen = 2;
+                header.msg_iov = vectors.at(slot);
+                header.msg_iovlen = 1;
             }
         }
         Self {
-            heads,
-            wholes,
+            rooms,
             names,
             _vectors: vectors,
             headers,
@@ -159,51 +147,34 @@ impl Receiver {
         Ok(0)
     }
 
-    /// The beginning of each datagram of the last batch.
-    pub(super) fn heads(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.received).map(|slot| {
-            // SAFETY: the slot lies inside the areas; the kernel filled `length` bytes of its vectors,
-            // head first, and `self` is borrowed while the result is used.
-            unsafe {
-                let length = ((*self.headers.at(slot)).msg_len as usize).min(HEAD);
-                std::slice::from_raw_parts(self.heads.at(slot * HEAD), length)
-            }
-        })
+    /// What the datagrams of the last batch carry.
+    pub(super) fn all(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.received).map(|slot| self.bytes(slot))
+    }
+
+    /// What a datagram of the last batch carries.
+    fn bytes(&self, slot: usize) -> &[u8] {
+        // SAFETY: the slot lies inside the areas, of whose rooms the kernel filled `length` bytes;
+        // `self` is borrowed while the result is used.
+        unsafe {
+            let length = ((*self.headers.at(slot)).msg_len as usize).min(LONGEST);
+            std::slice::from_raw_parts(self.rooms.at(slot * STRIDE), length)
+        }
     }
 
     /// One datagram of the last batch; `None` behind its end, or where the source is no address.
-    pub(super) fn get(&mut self, slot: usize) -> Option<Datagram<'_>> {
+    pub(super) fn get(&self, slot: usize) -> Option<Datagram<'_>> {
         if slot >= self.received {
             return None;
         }
-        // SAFETY: the slot lies inside the areas; the kernel filled `length` bytes of its vectors,
-        // head first; `&mut self` keeps everybody else away, also while the result is used.
-        let (from, bytes, flags, received_unix_ms) = unsafe {
-            let header = *self.headers.at(slot);
-            let length = (header.msg_len as usize).min(LONGEST);
-            let head = self.heads.at(slot * HEAD);
-            let start = if length <= HEAD {
-                head
-            } else {
-                let whole = self.wholes.at(slot * LONGEST);
-                ptr::copy_nonoverlapping(head, whole, HEAD);
-                whole
-            };
-            let bytes = std::slice::from_raw_parts(start, length);
-            (
-                from_name(&*self.names.at(slot)),
-                bytes,
-                header.msg_hdr.msg_flags,
-                self.has_times
-                    .then(|| received_unix_ms(&header.msg_hdr))
-                    .flatten(),
-            )
-        };
+        // SAFETY: the slot lies inside the areas, which nobody writes to while `self` is borrowed.
+        let (from, header) = unsafe { (from_name(&*self.names.at(slot)), *self.headers.at(slot)) };
+        let has_time = self.has_times.then(|| received_unix_ms(&header.msg_hdr));
         Some(Datagram {
             from: from?,
-            bytes,
-            is_truncated: flags & libc::MSG_TRUNC != 0,
-            received_unix_ms,
+            bytes: self.bytes(slot),
+            is_truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            received_unix_ms: has_time.flatten(),
         })
     }
 }
@@ -452,7 +423,7 @@ mod tests {
     }
 
     fn unequal(count: usize) -> Vec<Vec<u8>> {
-        let sizes = [0, 1, 800, HEAD - 1, HEAD, HEAD + 1, 9_000, 65_507];
+        let sizes = [0, 1, 800, 2_000, 9_000, 65_507];
         let one = |i: usize| vec![i as u8; sizes[i % sizes.len()]];
         (0..count).map(one).collect()
     }
@@ -492,17 +463,16 @@ mod tests {
     }
 
     #[test]
-    fn the_heads_of_a_batch_are_its_datagrams_as_far_as_they_reach() {
+    fn all_of_a_batch_are_its_datagrams() {
         let (socket, peer, local) = pair("127.0.0.1");
-        let datagrams: [&[u8]; 4] = [b"", b"INVITE", &[7; HEAD], &[8; HEAD + 500]];
+        let datagrams: [&[u8]; 4] = [b"", b"INVITE", &[7; 2_000], &[8; 65_507]];
         for bytes in datagrams {
             peer.send_to(bytes, local).unwrap();
         }
         let mut receiver = Receiver::new();
-        assert_eq!(receiver.heads().count(), 0);
+        assert_eq!(receiver.all().count(), 0);
         assert_eq!(receiver.receive(socket.as_fd(), false).unwrap(), 4);
-        let expected = datagrams.map(|bytes| &bytes[..bytes.len().min(HEAD)]);
-        assert_eq!(receiver.heads().collect::<Vec<_>>(), expected);
+        assert_eq!(receiver.all().collect::<Vec<_>>(), datagrams);
     }
 
     #[test]

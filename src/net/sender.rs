@@ -24,9 +24,9 @@ const LONGEST_JOINED: usize = 1_400;
 const MOST_JOINED: usize = 46;
 /// How many of the last trains are looked at for one that goes where a datagram goes.
 const LOOKED_AT: usize = 4;
-/// How many batches go without trains after the kernel has refused one, as for a path that takes
-/// only shorter datagrams.
-const ALONE_FOR: u32 = 1_000;
+/// For how many batches it is remembered that the kernel has refused a train, as for a path that
+/// takes only shorter datagrams.
+const WARY_FOR: u32 = 1_000;
 /// Room for what tells the kernel a train's division, aligned as it must be.
 type Control = [u64; 4];
 /// What stands in it: a length.
@@ -44,7 +44,10 @@ pub(super) struct Sender {
     headers: Vec<libc::mmsghdr>,
     /// Whether the kernel divides trains; `None` as long as it was not asked.
     divides: Option<bool>,
-    alone: u32,
+    /// The longest datagram that is joined to others, bytes.
+    longest_joined: usize,
+    /// How many batches that is less than usual.
+    wary_for: u32,
 }
 
 /// Datagrams that travel as one; the last may be shorter than the others.
@@ -88,7 +91,8 @@ impl Sender {
             vectors: Vec::with_capacity(BATCH),
             headers: Vec::with_capacity(BATCH),
             divides: None,
-            alone: 0,
+            longest_joined: LONGEST_JOINED,
+            wary_for: 0,
         }
     }
 
@@ -123,17 +127,18 @@ impl Sender {
 
     /// Makes trains of the batch, and puts its datagrams side by side, train by train.
     fn join(&mut self, join_from: usize, socket: BorrowedFd<'_>) {
-        let is_alone = self.alone > 0;
-        self.alone = self.alone.saturating_sub(1);
+        match self.wary_for {
+            0 => self.longest_joined = LONGEST_JOINED,
+            _ => self.wary_for -= 1,
+        }
         let joins = self.datagrams.len() >= join_from.max(2)
-            && !is_alone
             && *self.divides.get_or_insert_with(|| divides(socket));
         self.of.clear();
         self.trains.clear();
         self.vectors.clear();
         if !joins {
             for (to, vector) in &self.datagrams {
-                self.trains.push(Train::of_one(*to, vector.iov_len));
+                self.trains.push(Train::of_one(*to, vector.iov_len, true));
                 self.vectors.push(*vector);
             }
             return;
@@ -150,7 +155,8 @@ impl Sender {
                     number
                 }
                 None => {
-                    self.trains.push(Train::of_one(*to, length));
+                    let is_full = length > self.longest_joined;
+                    self.trains.push(Train::of_one(*to, length, is_full));
                     self.trains.len() - 1
                 }
             };
@@ -233,26 +239,41 @@ impl Sender {
             let Some(train) = self.trains.get(next) else {
                 return;
             };
-            let is_final = match error.raw_os_error() {
+            let is_reported = error.raw_os_error().is_some_and(is_reported_by_icmp);
+            let (is_final, has_room) = match error.raw_os_error() {
                 Some(libc::EINTR) => continue,
-                Some(libc::EAGAIN) => !wait_until_writable(socket, patience),
-                Some(libc::ENOBUFS) => true,
-                Some(errno) if train.count > 1 && !is_reported_by_icmp(errno) => {
-                    self.part(next);
-                    self.point(manner.is_connected);
-                    self.alone = ALONE_FOR;
-                    continue;
-                }
+                Some(libc::EAGAIN) => (!wait_until_writable(socket, patience), false),
+                Some(libc::ENOBUFS) => (true, false),
                 _ => {
                     tries += 1;
-                    tries >= TRIES
+                    (tries >= TRIES || train.count > 1 && !is_reported, true)
                 }
             };
-            if is_final {
+            if !is_final {
+                continue;
+            }
+            tries = 0;
+            if train.count > 1 && has_room {
+                if !is_reported {
+                    self.be_wary(train.each, &error);
+                }
+                self.part(next);
+                self.point(manner.is_connected);
+            } else {
                 (0..train.count).for_each(|_| failed(train.to, &error));
-                (next, tries) = (next + 1, 0);
+                next += 1;
             }
         }
+    }
+
+    /// Joins only what is shorter for some time: the kernel has refused a train of this length, or,
+    /// with EIO, any, as nobody would put the check sums into its datagrams.
+    fn be_wary(&mut self, length: usize, error: &io::Error) {
+        self.longest_joined = match error.raw_os_error() {
+            Some(libc::EIO) => 0,
+            _ => length.saturating_sub(1),
+        };
+        self.wary_for = WARY_FOR;
     }
 
     /// Takes the trains from `next` on apart: each of their datagrams goes by itself.
@@ -262,21 +283,21 @@ impl Sender {
         let mut vectors = self.vectors.iter().skip(done);
         for train in parted {
             let own = vectors.by_ref().take(train.count);
-            let alone = own.map(|vector| Train::of_one(train.to, vector.iov_len));
+            let alone = own.map(|vector| Train::of_one(train.to, vector.iov_len, true));
             self.trains.extend(alone);
         }
     }
 }
 
 impl Train {
-    fn of_one(to: SocketAddr, length: usize) -> Self {
+    fn of_one(to: SocketAddr, length: usize, is_full: bool) -> Self {
         Self {
             to,
             name: to_name(to),
             control: [0; 4],
             each: length,
             count: 1,
-            is_full: length > LONGEST_JOINED,
+            is_full,
         }
     }
 
@@ -519,7 +540,7 @@ mod tests {
         };
         assert_eq!(joined(good), (2, 2));
         assert_eq!(joined(bad), (0, 0));
-        for _ in 0..ALONE_FOR {
+        for _ in 0..WARY_FOR {
             assert_eq!(joined(good), (2, 0));
         }
         assert_eq!(joined(good), (2, 2));

@@ -377,7 +377,7 @@ impl<H: Handler> Shard<H> {
         self.core.count_received(count);
         exchange.waiting.looked(listener, now, count == BATCH);
         if count >= FORESIGHT {
-            self.core.engine.foresee(exchange.receiver.heads());
+            self.core.engine.foresee(exchange.receiver.all());
         }
         for slot in 0..count {
             if let Some(datagram) = exchange.receiver.get(slot) {
