@@ -19,7 +19,10 @@ use crate::transaction::{BranchId, InviteClient, InviteServer, Ms};
 /// The INVITE contexts of a shard, each in memory of its own: a table of slots never shrinks, and
 /// grows by moving all of them.
 #[derive(Default)]
-pub(super) struct Invites(SlotMap<InviteKey, Context>);
+pub(super) struct Invites {
+    contexts: SlotMap<InviteKey, Context>,
+    packed: usize,
+}
 
 enum Context {
     Whole(Box<Invite>),
@@ -59,12 +62,12 @@ struct Told {
 
 impl Invites {
     pub(super) fn insert(&mut self, invite: Box<Invite>) -> InviteKey {
-        self.0.insert(Context::Whole(invite))
+        self.contexts.insert(Context::Whole(invite))
     }
 
     /// A context that is not packed.
     pub(super) fn get(&self, key: InviteKey) -> Option<&Invite> {
-        match self.0.get(key)? {
+        match self.contexts.get(key)? {
             Context::Whole(invite) => Some(invite),
             Context::Packed(_) => None,
         }
@@ -72,7 +75,7 @@ impl Invites {
 
     /// The same, to be changed.
     pub(super) fn get_mut(&mut self, key: InviteKey) -> Option<&mut Invite> {
-        match self.0.get_mut(key)? {
+        match self.contexts.get_mut(key)? {
             Context::Whole(invite) => Some(invite),
             Context::Packed(_) => None,
         }
@@ -80,45 +83,56 @@ impl Invites {
 
     /// Forgets a context.
     pub(super) fn remove(&mut self, key: InviteKey) {
-        self.0.remove(key);
+        if let Some(Context::Packed(_)) = self.contexts.remove(key) {
+            self.packed -= 1;
+        }
     }
 
     /// How many there are, packed or not.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.contexts.len()
+    }
+
+    /// How many of them are packed.
+    pub(super) fn packed_len(&self) -> usize {
+        self.packed
     }
 
     /// Those that are not packed.
     pub(super) fn iter(&self) -> impl Iterator<Item = (InviteKey, &Invite)> {
-        self.0.iter().filter_map(|(key, context)| match context {
-            Context::Whole(invite) => Some((key, &**invite)),
-            Context::Packed(_) => None,
-        })
+        self.contexts
+            .iter()
+            .filter_map(|(key, context)| match context {
+                Context::Whole(invite) => Some((key, &**invite)),
+                Context::Packed(_) => None,
+            })
     }
 
     /// Packs a context that only waits for its end.
     pub(super) fn pack(&mut self, key: InviteKey) {
-        if let Some(context) = self.0.get_mut(key)
+        if let Some(context) = self.contexts.get_mut(key)
             && let Context::Whole(invite) = context
             && let Some(accepted) = invite.pack()
         {
             *context = Context::Packed(Box::new(accepted));
+            self.packed += 1;
         }
     }
 
     /// Makes a context whole again for a response to its branch.
     pub(super) fn unpack_for(&mut self, key: InviteKey, id: &BranchId) {
-        if let Some(context) = self.0.get_mut(key)
+        if let Some(context) = self.contexts.get_mut(key)
             && let Context::Packed(accepted) = context
             && (id.leg, id.check) == (0, accepted.branch_check)
         {
             *context = Context::Whole(Box::new(accepted.unpack()));
+            self.packed -= 1;
         }
     }
 
     /// When a packed context ends.
     pub(super) fn packed(&self, key: InviteKey) -> Option<Packed> {
-        match self.0.get(key)? {
+        match self.contexts.get(key)? {
             Context::Whole(_) => None,
             Context::Packed(accepted) => Some(accepted.packed()),
         }
@@ -126,7 +140,7 @@ impl Invites {
 
     /// When the wheel will wake a context.
     pub(super) fn armed(&self, key: InviteKey) -> Option<Ms> {
-        Some(match self.0.get(key)? {
+        Some(match self.contexts.get(key)? {
             Context::Whole(invite) => invite.armed,
             Context::Packed(accepted) => accepted.armed,
         })
@@ -134,7 +148,7 @@ impl Invites {
 
     /// The wheel will wake a packed context then.
     pub(super) fn arm(&mut self, key: InviteKey, at: Ms) {
-        if let Some(Context::Packed(accepted)) = self.0.get_mut(key) {
+        if let Some(Context::Packed(accepted)) = self.contexts.get_mut(key) {
             accepted.armed = at;
         }
     }

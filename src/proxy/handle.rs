@@ -377,7 +377,7 @@ impl Proxy {
         request: &ProxyRequest<'_>,
     ) -> Result<(), Rejection> {
         let limits = &self.policy.limits;
-        let transactions = self.invites.len() + self.confirmed + self.relays.len();
+        let transactions = self.transactions();
         let class = || self.class_of(arrival, &request.message, request.method);
         let full = transactions >= Class::Event.room(limits.transactions)
             && transactions >= class().room(limits.transactions);
@@ -391,6 +391,14 @@ impl Proxy {
         } else {
             Ok(())
         }
+    }
+
+    /// How many transactions there are, each by the memory it takes: what is over and only absorbs
+    /// repetitions is a fraction of one.
+    fn transactions(&self) -> usize {
+        let packed = self.invites.packed_len();
+        let whole = self.invites.len() - packed + self.relays.len();
+        whole + (packed + self.answers.len()).div_ceil(4) + self.confirmed.div_ceil(16)
     }
 
     /// A retransmitted INVITE: the last response once more, or nothing (§17.2.1).

@@ -133,6 +133,39 @@ fn a_full_table_answers_503_before_any_state_is_made() {
 }
 
 #[test]
+fn what_only_absorbs_repetitions_takes_a_fraction_of_the_room() {
+    let limits = Limits {
+        transactions: 4,
+        ..Limits::default()
+    };
+    let dnd = r#"{"id":"eve","display_name":"Eve","status":"dnd"}"#;
+    let mut world = World::new(Policy { limits, ..policy() }, &[BOB, dnd]);
+    let eve = "sip:eve@example.com";
+    for number in 0..16 {
+        let call = format!("refused{number}");
+        let refusal = answer(&world.receive(CALLER, invite(eve, &call)), CALLER, 480);
+        world.receive(CALLER, ack_failure(eve, &call, &refusal));
+    }
+    for number in 0..2 {
+        let sent = world.receive(CALLER, invite(URI, &format!("answered{number}")));
+        let copy = find(&sent, PBX, "INVITE");
+        let sent = world.receive(PBX, respond(&copy, "200 OK", ""));
+        let ok = answer(&sent, CALLER, 200);
+        world.receive(CALLER, in_dialog(&ok, "ACK", 1, false, ""));
+        let sent = world.receive(CALLER, in_dialog(&ok, "BYE", 2, false, ""));
+        let bye = find(&sent, PBX, "BYE");
+        world.receive(PBX, respond(&bye, "200 OK", ""));
+    }
+    // All of that is two; two more wait at the PBX, for the next there is no room.
+    for call in ["a", "b"] {
+        find(&world.receive(CALLER, invite(URI, call)), PBX, "INVITE");
+    }
+    answer(&world.receive(CALLER, invite(URI, "c")), CALLER, 503);
+    assert_eq!(world.engine.load().invites, 20);
+    world.assert_drained();
+}
+
+#[test]
 fn a_draining_process_ends_its_calls_and_takes_no_new_ones() {
     let mut world = World::new(policy(), &[BOB]);
     let copy = find(&world.receive(CALLER, invite(URI, "a")), PBX, "INVITE");

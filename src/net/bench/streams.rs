@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::wires::{Handed, Inboxes};
 use crate::bench::{Hop, Outbox, Seat};
@@ -221,13 +221,14 @@ impl Streams {
         true
     }
 
-    /// The caller's connection to an address, opened where there is none.
+    /// The caller's connection to an address, begun where there is none: other calls go on while
+    /// the other side is slow to take it.
     fn connection_to(&mut self, to: SocketAddr) -> Option<u32> {
         if let Some(number) = self.opened.get(&to) {
             return Some(*number);
         }
         let from = SocketAddr::new(self.caller?, 0);
-        let stream = connect(from, to).ok()?;
+        let stream = begin(from, to).ok()?;
         let number = self.adopt(stream, Seat::Caller, to).ok()?;
         self.opened.insert(to, number);
         Some(number)
@@ -348,12 +349,82 @@ fn is_for_later(error: &io::Error) -> bool {
 /// # Errors
 /// The server does not take it.
 pub(super) fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = unconnected(from, to)?;
+    socket.connect_timeout(&to.into(), std::time::Duration::from_secs(3))?;
+    Ok(socket.into())
+}
+
+/// Begins to open a connection. What is written before it is open waits; that it is refused, reading
+/// tells.
+fn begin(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = unconnected(from, to)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(socket.into()),
+    }
+}
+
+fn unconnected(from: SocketAddr, to: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     if from.port() != 0 {
         socket.set_reuse_address(true)?;
     }
     socket.bind(&from.into())?;
-    socket.connect_timeout(&to.into(), std::time::Duration::from_secs(3))?;
-    SockRef::from(&socket).set_tcp_nodelay(true)?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The caller's seat with a connection to a server.
+    fn caller(server: &TcpListener) -> Streams {
+        let to = server.local_addr().unwrap();
+        let stream = connect("127.0.0.1:0".parse().unwrap(), to).unwrap();
+        Streams::new(0, Arc::new(Inboxes::new(1)), Vec::new(), Some(stream)).unwrap()
+    }
+
+    fn hop(to: SocketAddr) -> Hop {
+        Hop {
+            seat: Seat::Caller,
+            to,
+            connection: None,
+        }
+    }
+
+    #[test]
+    fn a_peer_that_takes_no_connection_holds_nobody_up() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut streams = caller(&server);
+        // Its queue holds one connection that it has not taken; the kernel leaves further ones waiting.
+        let full = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        full.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into())
+            .unwrap();
+        full.listen(0).unwrap();
+        let to = full.local_addr().unwrap().as_socket().unwrap();
+        let _first = TcpStream::connect(to).unwrap();
+        assert!(streams.queue(hop(to), b"INVITE"));
+        assert_eq!(streams.push_on(), 0);
+        assert_eq!(streams.receive(|_, _| {}), 0);
+        assert_eq!(streams.lost().closed, 0);
+        assert!(streams.queue(hop(server.local_addr().unwrap()), b"BYE"));
+        assert_eq!(streams.push_on(), 1);
+    }
+
+    #[test]
+    fn a_refused_connection_counts_as_closed() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut streams = caller(&server);
+        let gone = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        // Over loopback the refusal may be there before the call returns.
+        if streams.queue(hop(gone), b"INVITE") {
+            streams.receive(|_, _| {});
+            assert_eq!(streams.take_closed(), [gone]);
+        }
+        assert!(streams.opened.keys().all(|to| *to != gone));
+    }
 }
