@@ -354,7 +354,7 @@ pub(super) const KEYS: &[Key<Config>] = &[
         c.limits.transactions = v => v.integer(1..=TABLE_LIMIT)? as usize,
         "Transactions. Of those that are over and only absorb repetitions, for 32 s, or 5 s after a \
          refusal, four answered ones or sixteen refused ones count for one: a million is \
-         60,000 calls/s. It takes up to 2 GB."),
+         60,000 calls/s. They take about 2 GB."),
     key!("limits.calls", "number", Toml("200000"), false,
         c.limits.calls = v => v.integer(1..=TABLE_LIMIT)? as usize,
         "Open calls."),

@@ -70,6 +70,14 @@ pub(super) struct Manner {
     pub is_connected: bool,
 }
 
+impl Manner {
+    /// Each datagram by itself, to the address it has.
+    pub(super) const ONE_BY_ONE: Self = Self {
+        join_from: usize::MAX,
+        is_connected: false,
+    };
+}
+
 /// How the sending of some datagrams went.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sent {
@@ -384,13 +392,10 @@ mod tests {
     use std::os::fd::AsFd;
     use std::time::Duration;
 
-    const ONE_BY_ONE: Manner = Manner {
-        join_from: usize::MAX,
-        is_connected: false,
-    };
+    const ONE_BY_ONE: Manner = Manner::ONE_BY_ONE;
     const JOINED: Manner = Manner {
         join_from: 2,
-        is_connected: false,
+        ..ONE_BY_ONE
     };
 
     fn peer() -> (UdpSocket, SocketAddr) {
@@ -509,12 +514,9 @@ mod tests {
             (good, &too_long),
             (good, b"3"),
         ];
-        for (manner, expected) in [
-            (ONE_BY_ONE, vec![bad, bad, six, good]),
-            (JOINED, vec![bad, bad, six, good]),
-        ] {
+        for manner in [ONE_BY_ONE, JOINED] {
             let (sent, failures) = send(manner, &datagrams);
-            assert_eq!((sent.datagrams, failures), (3, expected));
+            assert_eq!((sent.datagrams, failures), (3, vec![bad, bad, six, good]));
             for expected in [b"1", b"2", b"3"] {
                 assert_eq!(received(&peer), expected);
             }

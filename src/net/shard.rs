@@ -416,9 +416,9 @@ impl<H: Handler> Shard<H> {
         };
         let counters = &post.counters;
         let manner = Manner {
-            join_from: match outbox.transmits().len() {
-                JOIN_FROM.. if self.core.engine.joins_datagrams() => JOIN_FROM,
-                _ => usize::MAX,
+            join_from: match self.core.engine.joins_datagrams() {
+                true => JOIN_FROM,
+                false => usize::MAX,
             },
             is_connected: false,
         };

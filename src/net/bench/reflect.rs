@@ -21,11 +21,6 @@ use crate::message::Index;
 const SPINS: u32 = 2_000;
 /// How long it waits, nanoseconds: so soon it sees that it is to end.
 const WAIT_NS: u64 = 5_000_000;
-/// As a server does that knows no better: what the reflector can do must be sure.
-const ONE_BY_ONE: Manner = Manner {
-    join_from: usize::MAX,
-    is_connected: false,
-};
 
 /// A running reflector; it ends when this is dropped.
 pub struct Reflecting {
@@ -130,7 +125,7 @@ fn send(socket: &Socket, sender: &mut Sender, outbox: &mut Outbox) {
     if !outbox.is_empty() {
         let messages = outbox.iter().map(|(hop, bytes)| (hop.to, bytes));
         // What cannot be sent is sent again by who wants an answer.
-        sender.send(socket.as_fd(), ONE_BY_ONE, messages, &mut |_, _| {});
+        sender.send(socket.as_fd(), Manner::ONE_BY_ONE, messages, &mut |_, _| {});
         outbox.clear();
     }
 }

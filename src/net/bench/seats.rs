@@ -20,13 +20,13 @@ pub(super) struct Seated {
     pub addresses: [Option<SocketAddr>; 3],
     datagrams: Vec<SeatSocket>,
     streams: Streams,
-    couples: bool,
+    joins: bool,
 }
 
 impl Seated {
     /// The same as the thread uses them; made in it.
     pub(super) fn into_wires(self) -> Wires {
-        Wires::new(Datagrams::new(self.datagrams, self.couples), self.streams)
+        Wires::new(Datagrams::new(self.datagrams, self.joins), self.streams)
     }
 }
 
@@ -98,7 +98,7 @@ fn take_one(plan: &Plan, thread: u8, inboxes: &Arc<Inboxes>) -> Result<Seated, B
         addresses,
         datagrams,
         streams: streams.map_err(BenchError::Thread)?,
-        couples: plan.server.ip().is_loopback(),
+        joins: plan.server.ip().is_loopback(),
     })
 }
 

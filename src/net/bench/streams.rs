@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_connection_counts_as_closed() {
+    fn a_refused_connection_is_told_and_not_kept() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut streams = caller(&server);
         let gone = TcpListener::bind("127.0.0.1:0")
