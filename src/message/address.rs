@@ -79,6 +79,13 @@ pub(super) struct AddressPlaces {
     tags: u8,
 }
 
+impl AddressPlaces {
+    /// The URI as written.
+    pub(super) fn uri(self, message: &[u8]) -> &[u8] {
+        self.uri.within(message)
+    }
+}
+
 impl<'a> Field<'a> for NameAddr<'a> {
     type Places = AddressPlaces;
 

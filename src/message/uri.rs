@@ -144,27 +144,25 @@ pub(super) fn ip(host: &[u8]) -> Option<IpAddr> {
 
 /// The IPv4 address a text spells: four numbers without leading zeros.
 fn ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let mut octets = [0_u8; 4];
-    let mut rest = text;
-    for (at, octet) in octets.iter_mut().enumerate() {
-        if at > 0 {
-            rest = rest.strip_prefix(b".")?;
-        }
-        let (mut value, mut digits) = (0_u16, 0_u8);
-        while let [digit @ b'0'..=b'9', after @ ..] = rest {
-            value = value * 10 + u16::from(digit - b'0');
-            if digits > 0 && value < 10 || value > 255 {
-                return None;
+    let (mut address, mut dots, mut octet) = (0_u32, 0, None);
+    for byte in text {
+        let digit = u32::from(byte.wrapping_sub(b'0'));
+        octet = match (digit, octet) {
+            (0..=9, None) => Some(digit),
+            (0..=9, Some(value @ 1..=25)) => Some(value * 10 + digit),
+            (_, Some(value)) if *byte == b'.' => {
+                address = address << 8 | value;
+                dots += 1;
+                None
             }
-            digits += 1;
-            rest = after;
-        }
-        if digits == 0 {
+            _ => return None,
+        };
+        if dots > 3 || octet.is_some_and(|value| value > 255) {
             return None;
         }
-        *octet = value as u8;
     }
-    rest.is_empty().then(|| octets.into())
+    let last = octet.filter(|_| dots == 3)?;
+    Some(Ipv4Addr::from_bits(address << 8 | last))
 }
 
 /// The IPv6 address a text spells. The grammar of RFC 3261 allows one colon too many before an

@@ -1,11 +1,11 @@
 //! A received message as its reader sees it: headers by name, typed fields on demand, no copies.
 
-use super::address::NameAddr;
+use super::address::{AddressPlaces, NameAddr};
 use super::fault::Fault;
 use super::index::{Index, Line};
 use super::lexeme::{Elements, number, part, skip_space, tail, trimmed};
 use super::name::{Method, Name};
-use super::remembered::once;
+use super::remembered::{Slot, once};
 use super::start::{Kind, Start};
 use super::uri::Uri;
 use super::via::Via;
@@ -242,10 +242,10 @@ impl<'a> Message<'a> {
         alone.map(Ok).into_iter().chain(all)
     }
 
-    /// Whether one of the Vias that can be read is such a one.
-    pub fn has_via(&self, mut is_such: impl FnMut(&Via<'a>) -> bool) -> bool {
+    /// Whether one of the Vias that can be read is such a one; `top` is the topmost.
+    pub fn has_via(&self, top: &Via<'a>, mut is_such: impl FnMut(&Via<'a>) -> bool) -> bool {
         if self.count(Name::Via) == 1 && self.is_top_via_alone() {
-            return self.top_via().is_ok_and(|via| is_such(&via));
+            return is_such(top);
         }
         self.vias().any(|via| via.is_ok_and(|via| is_such(&via)))
     }
@@ -256,6 +256,29 @@ impl<'a> Message<'a> {
             let header = self.header(Name::From).ok_or(Fault::MissingFrom)?;
             NameAddr::parse(header.value).map_err(|_| Fault::MalformedFrom)
         })
+    }
+
+    /// The URI of the From as written; empty where the header cannot be read.
+    pub fn from_text(&self) -> &'a [u8] {
+        self.uri_text(&self.index.remembered.from, Self::from_)
+    }
+
+    /// The URI of the To as written; empty where the header cannot be read.
+    pub fn to_text(&self) -> &'a [u8] {
+        self.uri_text(&self.index.remembered.to, Self::to)
+    }
+
+    /// The URI of an address alone: less to ask for than all its parts.
+    fn uri_text(
+        &self,
+        slot: &Slot<AddressPlaces>,
+        read: impl Fn(&Self) -> Result<NameAddr<'a>, Fault>,
+    ) -> &'a [u8] {
+        if slot.get().is_none() {
+            let _ = read(self);
+        }
+        let places = slot.get().and_then(Result::ok);
+        places.map_or(b"", |places| places.uri(self.bytes))
     }
 
     /// The URI of the From in its parts.

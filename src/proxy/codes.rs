@@ -325,7 +325,7 @@ impl Proxy {
             return false;
         }
         let tag = self.tag(arrival.call_key);
-        let is_ours = message.to().is_ok_and(|to| to.tag == Some(&*tag));
+        let is_ours = message.to().is_ok_and(|to| to.tag == Some(&tag[..]));
         let method = message.method();
         let call = self.codes.get(&arrival.call_key).filter(|_| is_ours);
         let Some(call) = call else {
@@ -452,7 +452,7 @@ impl Proxy {
             ring_ms: 0,
             talk_s: 0,
             status: status.into(),
-            from: message.from_().map_or(b"", |from| from.uri),
+            from: message.from_text(),
             target: wish.code.number.as_bytes(),
             call_id: message.call_id().unwrap_or_default(),
             reasons: label.as_bytes(),

@@ -84,7 +84,7 @@ impl Keys {
         } else {
             mix(self.tag.hash(via.bytes), fallback)
         };
-        let sent_by = mix(self.tag.hash(via.host), u64::from(via.port.unwrap_or(5060)));
+        let sent_by = mix(fold(via.host), u64::from(via.port.unwrap_or(5060)));
         mix(mix(call_key, branch), mix(sent_by, class))
     }
 
@@ -100,6 +100,16 @@ impl Keys {
 /// earlier run find their shard again.
 pub fn shard_of(call_key: u64, shards: u16) -> u16 {
     ((u128::from(call_key) * u128::from(shards)) >> 64) as u16
+}
+
+/// A hash without a key, for what is folded into one with a key.
+fn fold(text: &[u8]) -> u64 {
+    let (words, rest) = text.as_chunks::<8>();
+    let rest = rest
+        .iter()
+        .fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let words = words.iter().map(|word| u64::from_le_bytes(*word));
+    words.fold(mix(rest, text.len() as u64), mix)
 }
 
 /// Folds two hashes into one.

@@ -405,8 +405,21 @@ impl Policy {
 
 /// Whether two hosts, IPv6 without brackets, are the same: an address can be written in several ways.
 fn is_same_host(ours: &str, host: &[u8]) -> bool {
+    let ours = ours.as_bytes();
+    let (Some(our_last), Some(last)) = (ours.last(), host.last()) else {
+        return ours.is_empty() && host.is_empty();
+    };
+    // Addresses of one network are as long as each other, and differ at their end.
+    if our_last.eq_ignore_ascii_case(last) && is_same(ours, host) {
+        return true;
+    }
     let address = |host: &[u8]| host_address(host).filter(IpAddr::is_ipv6);
-    is_same(ours.as_bytes(), host)
-        || ours.contains(':')
-            && address(ours.as_bytes()).is_some_and(|ours| address(host) == Some(ours))
+    may_be_ipv6(host)
+        && may_be_ipv6(ours)
+        && address(ours).is_some_and(|ours| address(host) == Some(ours))
+}
+
+/// An IPv6 address has a colon behind its first group, which has four digits at most.
+fn may_be_ipv6(host: &[u8]) -> bool {
+    host.iter().take(5).any(|byte| *byte == b':')
 }

@@ -2,8 +2,6 @@
 
 use std::io::Write as _;
 
-use smallvec::SmallVec;
-
 use super::extensions::write_unsupported;
 use super::hop::Hop;
 use super::overload::draw;
@@ -11,10 +9,10 @@ use super::rejection::Rejection;
 use super::session::minimum;
 use super::{Arrival, Proxy};
 use crate::message::{Fault, Malformed, Message, Method, Reply, write_response};
-use crate::transaction::branch::write_hex;
+use crate::transaction::branch::hex;
 
 /// A To tag of ours.
-pub(super) type Tag = SmallVec<[u8; 24]>;
+pub(super) type Tag = [u8; 18];
 
 impl Proxy {
     /// The To tag of a response we make: the same for every retransmission of a request.
@@ -24,10 +22,13 @@ impl Proxy {
 
     /// A tag of ours for a call; unguessable, the same whenever it is asked for.
     pub(super) fn tag(&self, call_key: u64) -> Tag {
-        let mut tag = Vec::with_capacity(18);
-        tag.extend_from_slice(b"pm");
-        write_hex(&mut tag, self.keys.token(call_key ^ 0x7461_6700), 16);
-        Tag::from_slice(&tag)
+        let mut tag = *b"pm0000000000000000";
+        let digits = hex(self.keys.token(call_key ^ 0x7461_6700));
+        tag.iter_mut()
+            .skip(2)
+            .zip(digits)
+            .for_each(|(at, digit)| *at = digit);
+        tag
     }
 
     /// Answers a request whose top Via was read; an ACK is never answered.

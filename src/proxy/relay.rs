@@ -248,7 +248,7 @@ impl Proxy {
     ) -> Result<(), Rejection> {
         let is_hopless = request.max_forwards == Some(0);
         let own_tag = self.tag(arrival.call_key);
-        let is_for_us = request.to.tag == Some(&*own_tag);
+        let is_for_us = request.to.tag == Some(&own_tag[..]);
         if is_hopless
             || is_for_us
             || matches!(way, Way::Lookup | Way::Ourselves)

@@ -57,7 +57,7 @@ impl<'m> ProxyRequest<'m> {
     /// Whether the request came through here before with nothing changed that routing looks at
     /// (§16.3(4)): one of its Vias is ours and carries the same check.
     pub(super) fn is_looping(&self, policy: &Policy, check: u32) -> bool {
-        self.message.has_via(|via| {
+        self.message.has_via(&self.via, |via| {
             policy.is_our_address(via.host, via.port)
                 && BranchId::read(via.branch).is_some_and(|branch| {
                     branch.kind != BranchKind::Stateless && branch.check == check

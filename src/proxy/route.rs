@@ -181,11 +181,11 @@ pub(super) fn is_ours(uri: &Uri<'_>, policy: &Policy) -> bool {
     policy.is_ours(uri.host)
         && match uri.port {
             None => true,
-            Some(5060) if uri.ip().is_none() => true,
-            Some(port) => policy
-                .listeners
-                .iter()
-                .any(|listener| listener.port == port),
+            Some(port) => {
+                let mut listeners = policy.listeners.iter();
+                listeners.any(|listener| listener.port == port)
+                    || port == 5060 && uri.ip().is_none()
+            }
         }
 }
 

@@ -236,17 +236,22 @@ impl Subscribers for Lookup<'_> {
 /// Whether two URIs name the same address, parameters and headers aside. Only the user part is
 /// compared with regard to case (RFC 3261 §19.1.4).
 fn same_address(one: &[u8], other: &[u8]) -> bool {
+    // Most differ in the first byte of user or host already.
+    if let (Some(first), Some(other_first)) =
+        (behind_scheme(one).first(), behind_scheme(other).first())
+        && !first.eq_ignore_ascii_case(other_first)
+        && *first != b'@'
+        && *other_first != b'@'
+    {
+        return false;
+    }
     let ((user, host), (other_user, other_host)) = (user_and_host(one), user_and_host(other));
     !host.is_empty() && user == other_user && host.eq_ignore_ascii_case(other_host)
 }
 
 /// What stands before the `@`, without the scheme, and the host with its port.
 fn user_and_host(uri: &[u8]) -> (&[u8], &[u8]) {
-    let scheme = uri
-        .iter()
-        .position(|byte| *byte == b':')
-        .map_or(0, |at| at.saturating_add(1));
-    let rest = uri.get(scheme..).unwrap_or_default();
+    let rest = behind_scheme(uri);
     let at = rest.iter().rposition(|byte| *byte == b'@');
     let (user, host) = match at {
         Some(at) => (rest.get(..at), rest.get(at.saturating_add(1)..)),
@@ -261,6 +266,12 @@ fn user_and_host(uri: &[u8]) -> (&[u8], &[u8]) {
         user.unwrap_or_default(),
         host.get(..end).unwrap_or_default(),
     )
+}
+
+fn behind_scheme(uri: &[u8]) -> &[u8] {
+    let colon = uri.iter().position(|byte| *byte == b':');
+    let from = colon.map_or(0, |at| at.saturating_add(1));
+    uri.get(from..).unwrap_or_default()
 }
 
 #[cfg(test)]

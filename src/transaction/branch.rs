@@ -71,11 +71,16 @@ impl BranchId {
 
 /// Appends the lowest `digits` hexadecimal digits of `value`.
 pub fn write_hex(out: &mut Vec<u8>, value: u64, digits: u32) {
-    let text = u128::from(eight_digits((value >> 32) as u32)) << 64
-        | u128::from(eight_digits(value as u32));
-    let text = text.to_be_bytes();
+    let text = hex(value);
     let start = text.len().saturating_sub(digits as usize);
     out.extend_from_slice(text.get(start..).unwrap_or_default());
+}
+
+/// The lower-case hexadecimal digits of a number, all sixteen.
+pub fn hex(value: u64) -> [u8; 16] {
+    let text = u128::from(eight_digits((value >> 32) as u32)) << 64
+        | u128::from(eight_digits(value as u32));
+    text.to_be_bytes()
 }
 
 /// Eight hexadecimal digits at once, the first in the highest byte.
