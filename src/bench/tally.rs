@@ -61,6 +61,7 @@ counters! {
     connections_closed "the caller's TCP connections that the server closed";
     challenged "requests answered with 401 or 407";
     refused_byes "BYEs that were refused";
+    left_open "calls that a run which was ended early could not end in time: the server may still have them";
     send_failed "messages the kernel did not take";
 }
 

@@ -192,5 +192,23 @@ fn a_run_that_is_stopped_tells_what_there_is() {
     });
     let found = found.unwrap();
     assert!(found.is_interrupted);
-    assert_eq!((found.tally.counts.placed, found.tally.failed()), (0, 0));
+    let counts = &found.tally.counts;
+    assert_eq!((counts.placed, found.tally.failed()), (0, 0));
+    assert_eq!(counts.left_open, 0, "all were hung up");
+}
+
+#[test]
+fn a_run_that_is_stopped_tells_what_it_could_not_end() {
+    let silent = std::net::UdpSocket::bind(std::net::SocketAddr::from(HOME)).unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut what = counted(Scenario::Reject, address, None);
+    (what.pace.count, what.pace.window) = (None, Some(10));
+    let stop = AtomicBool::new(false);
+    let found = run(&what, &stop, &mut |glance| {
+        if glance.open == 10 {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+    });
+    let counts = found.unwrap().tally.counts;
+    assert_eq!((counts.placed, counts.left_open), (0, 10));
 }

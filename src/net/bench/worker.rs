@@ -178,7 +178,9 @@ impl Worker {
                         self.generator.leave(now_ns);
                     }
                     let until_ns = *farewell_ns.get_or_insert(now_ns + FAREWELL_NS);
-                    if self.generator.open() == 0 || now_ns >= until_ns {
+                    let open = self.generator.open();
+                    if open == 0 || now_ns >= until_ns {
+                        self.generator.tally_mut().counts.left_open += u64::from(open);
                         break;
                     }
                 }
