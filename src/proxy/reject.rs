@@ -23,11 +23,8 @@ impl Proxy {
     /// A tag of ours for a call; unguessable, the same whenever it is asked for.
     pub(super) fn tag(&self, call_key: u64) -> Tag {
         let mut tag = *b"pm0000000000000000";
-        let digits = hex(self.keys.token(call_key ^ 0x7461_6700));
-        tag.iter_mut()
-            .skip(2)
-            .zip(digits)
-            .for_each(|(at, digit)| *at = digit);
+        let [_, _, digits @ ..] = &mut tag;
+        *digits = hex(self.keys.token(call_key ^ 0x7461_6700));
         tag
     }
 

@@ -268,6 +268,7 @@ fn user_and_host(uri: &[u8]) -> (&[u8], &[u8]) {
     )
 }
 
+/// What stands behind the first colon; all of it where there is none.
 fn behind_scheme(uri: &[u8]) -> &[u8] {
     let colon = uri.iter().position(|byte| *byte == b':');
     let from = colon.map_or(0, |at| at.saturating_add(1));
