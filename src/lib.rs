@@ -36,6 +36,7 @@
 //! | [`routing`] | `decide`: pure |
 //! | [`call`] | the record of each open call, marks, journal entries |
 //! | [`proxy`] | RFC 3261 §16: response contexts, branches, CANCEL, redirect, retarget |
+//! | [`event`] | RFC 6665: who watches whom; PIDF and dialog-info for phones |
 //! | [`registrar`] | RFC 3261 §10: bindings of subscribers' phones, for running without a PBX |
 //! | [`engine`] | the sans-IO whole of one shard |
 //! | [`net`] | the only place that touches sockets, the clock and the operating system |
@@ -62,6 +63,7 @@ pub mod call;
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod event;
 pub mod message;
 pub mod net;
 pub mod presence;

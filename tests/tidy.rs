@@ -9,6 +9,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("message", &[]),
     ("store", &[]),
     ("ahead", &[]),
+    ("event", &["message", "presence", "store"]),
     ("transaction", &["ahead"]),
     ("auth", &["message"]),
     ("presence", &["ahead", "auth", "store"]),
@@ -28,6 +29,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "presence",
             "routing",
             "call",
+            "event",
             "store",
         ],
     ),
@@ -37,6 +39,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "config",
         &[
             "auth",
+            "event",
             "message",
             "presence",
             "routing",

@@ -145,13 +145,7 @@ impl Viewer {
         match self {
             Self::Administrator => Level::Full,
             Self::Subscriber(Some(own)) => {
-                let is_own = own.id().eq_ignore_ascii_case(seen.id());
-                if is_own || seen.is_represented_by(own.id()) {
-                    return Level::Full;
-                }
-                let configured = state.shared().policy.load().visibility;
-                let shares_a_team = own.shares_a_team_with(seen);
-                seen.visibility().level(shares_a_team, configured)
+                seen.level_for(Some(own), state.shared().policy.load().visibility)
             }
             Self::Subscriber(None) => Level::None,
         }

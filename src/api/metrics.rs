@@ -370,6 +370,12 @@ impl Scrape {
         )?;
         counter(
             encoder,
+            "store_torn_subscriptions",
+            "Records of event subscriptions that were damaged",
+            losses.torn_subscriptions,
+        )?;
+        counter(
+            encoder,
             "store_torn_calls",
             "Records of open calls that were damaged",
             torn,

@@ -206,6 +206,7 @@ fn policy() -> Policy {
         retry_after_s: 10,
         udp_limit_bytes: 1_300,
         join_datagrams: true,
+        events: Default::default(),
         ring_for_s: 30,
         health: Default::default(),
         zone: jiff::tz::TimeZone::UTC,

@@ -8,6 +8,7 @@ use super::address::PLACEHOLDER;
 use super::{
     Config, ConfigError, ConfigErrors, Forwarding, HostPort, Listen, RegistrarMode, UnknownCallee,
 };
+use crate::event::{Package, Packages};
 use crate::presence::{Holidays, NumberPlan};
 use crate::proxy::policy::{
     Limits, Listener, Network, NextHop, Node, Overload, Peer, Policy, Timers,
@@ -93,6 +94,7 @@ pub fn compile(config: &Config, system: &dyn Surroundings) -> Result<Policy, Con
             UnknownCallee::NextHop => Unknown::NextHop,
             UnknownCallee::Reject => Unknown::Reject,
         },
+        events: events(config, registrar.is_some()),
         registrar,
         timers: timers(config),
         limits: limits(config),
@@ -460,6 +462,23 @@ fn registrar(config: &Config) -> Option<Rules> {
         max_expires_s: registrar.max_expires_s,
         bindings_per_aor: registrar.bindings_per_aor,
     })
+}
+
+/// What watchers may subscribe to; left out, everything where phones register with us, and nothing
+/// where the PBX knows them: it has lamps of its own.
+fn events(config: &Config, is_registrar: bool) -> crate::event::Rules {
+    let all = || match is_registrar {
+        true => Package::ALL.to_vec(),
+        false => Vec::new(),
+    };
+    let packages = config.events.packages.clone().unwrap_or_else(all);
+    crate::event::Rules {
+        packages: Packages::of(packages),
+        max_expires_s: config.events.max_expires_s,
+        per_watcher: config.events.per_watcher,
+        limit: config.limits.subscriptions,
+        lamp_shows_dnd: config.events.lamp_shows_dnd,
+    }
 }
 
 fn timers(config: &Config) -> Timers {

@@ -137,6 +137,17 @@ impl Default for Registrar {
     }
 }
 
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            packages: None,
+            max_expires_s: 7_200,
+            per_watcher: 1_000,
+            lamp_shows_dnd: false,
+        }
+    }
+}
+
 impl Default for Timers {
     fn default() -> Self {
         Self {
@@ -155,6 +166,7 @@ impl Default for Limits {
             transactions: 1_000_000,
             calls: 200_000,
             bindings: 1_000_000,
+            subscriptions: 100_000,
             branches: 16,
             message_bytes: 65_535,
             messages_per_source_s: 0,

@@ -8,8 +8,8 @@ use super::error::Fault;
 use super::house::target;
 use super::oidc::{label, url, word};
 use super::readers::{
-    LEVELS, addresses, calendar, certificates, check_s, level, listeners, max_delay, peer_name,
-    region, session_expires, time_zone, token, udp_limit,
+    LEVELS, addresses, calendar, certificates, check_s, level, listeners, max_delay, package,
+    peer_name, region, session_expires, time_zone, token, udp_limit,
 };
 pub(super) use super::sections::SECTIONS;
 use super::value::Value;
@@ -256,6 +256,23 @@ pub(super) const KEYS: &[Key<Config>] = &[
     key!("registrar.bindings_per_aor", "number, 1 to 100", Toml("16"), true,
         c.registrar.bindings_per_aor = v => v.integer(1..=100)? as usize,
         "How many phones a subscriber may have registered at once; one more is answered 403."),
+    key!("events.packages", "list of `\"dialog\"` and `\"presence\"`",
+        Words("both where phones register with us, else `[]`"), true,
+        c.events.packages = v => Some(v.list(package)?),
+        "Which event packages we answer ourselves for our subscribers: `dialog` lights lamps (RFC 4235), \
+         `presence` tells the status (RFC 3856). SUBSCRIBE to anything else, or to nobody of ours, goes on as \
+         it would without. Behind a PBX that is the registrar watchers need a password with us, or come \
+         from a peer."),
+    key!("events.max_expires_s", "seconds, 60 to 604800", Toml("7200"), true,
+        c.events.max_expires_s = v => v.integer(60..=604_800)? as u32,
+        "The interval of a subscription that asks for more. One that asks for less than 60 is answered 423."),
+    key!("events.per_watcher", "number, 1 to 1000000", Toml("1000"), true,
+        c.events.per_watcher = v => v.integer(1..=1_000_000)? as usize,
+        "How many subscriptions one subscriber may have; one more is answered 403. Peers have no such bound."),
+    key!("events.lamp_shows_dnd", "`true` or `false`", Toml("false"), true,
+        c.events.lamp_shows_dnd = v => v.flag()?,
+        "Whether the lamp of somebody who is not to be disturbed is lit as during a call, for those who may \
+         see their status."),
     key!("sip.proxy_protocol", "list of `ADDRESS[/PREFIX]`", Toml("[]"), true,
         c.sip.proxy_protocol = v => v.list(network)?,
         "Load balancers in front of us. A connection from one of these networks must begin with a header \
@@ -361,6 +378,9 @@ pub(super) const KEYS: &[Key<Config>] = &[
     key!("limits.bindings", "number", Toml("1000000"), false,
         c.limits.bindings = v => v.integer(1..=TABLE_LIMIT)? as usize,
         "Bindings of phones, of all subscribers; one more is answered 503."),
+    key!("limits.subscriptions", "number", Toml("100000"), false,
+        c.limits.subscriptions = v => v.integer(1..=TABLE_LIMIT)? as usize,
+        "Subscriptions of watchers, of all together; one more is answered 503."),
     key!("limits.branches", "number, 1 to 64", Toml("16"), true,
         c.limits.branches = v => v.integer(1..=64)? as usize,
         "Targets tried for one call."),

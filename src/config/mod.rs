@@ -40,6 +40,7 @@ pub use house::{Code, Hours, OwnStatus};
 pub use oidc::Oidc;
 pub use reference::reference;
 
+use crate::event::Package;
 use crate::message::Transport;
 use crate::presence::{Level, Visibility};
 use crate::proxy::Wanted;
@@ -76,6 +77,8 @@ pub struct Config {
     pub forwarding: ForwardingTargets,
     /// `[registrar]`
     pub registrar: Registrar,
+    /// `[events]`
+    pub events: Events,
     /// `[tls]`
     pub tls: Tls,
     /// `[auth]`
@@ -250,6 +253,16 @@ pub struct Registrar {
     pub bindings_per_aor: usize,
 }
 
+/// `[events]`
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "each key is described once, in `keys`")]
+pub struct Events {
+    pub packages: Option<Vec<Package>>,
+    pub max_expires_s: u32,
+    pub per_watcher: usize,
+    pub lamp_shows_dnd: bool,
+}
+
 /// `[timers]`
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "each key is described once, in `keys`")]
@@ -268,6 +281,7 @@ pub struct Limits {
     pub transactions: usize,
     pub calls: usize,
     pub bindings: usize,
+    pub subscriptions: usize,
     pub branches: usize,
     pub message_bytes: usize,
     pub messages_per_source_s: u32,
@@ -474,6 +488,7 @@ impl Config {
         self.sip.receive_buffer_bytes = running.sip.receive_buffer_bytes;
         self.limits.calls = running.limits.calls;
         self.limits.bindings = running.limits.bindings;
+        self.limits.subscriptions = running.limits.subscriptions;
         self.limits.message_bytes = running.limits.message_bytes;
         self.store = running.store.clone();
         self.api.listen = running.api.listen;

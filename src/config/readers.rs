@@ -7,6 +7,7 @@ use super::address::network;
 use super::auth::identity;
 use super::error::Fault;
 use super::value::Value;
+use crate::event::Package;
 use crate::presence::{Level, NumberPlan, check_feed};
 
 /// The host's index of a listener is a byte, and every shard has a socket for each.
@@ -142,4 +143,12 @@ pub(super) fn level(text: &str) -> Result<String, String> {
              such as \"info,pointsman::net=debug\""
         )),
     }
+}
+
+/// An event package by its name.
+pub(super) fn package(text: &str) -> Result<Package, String> {
+    Package::from_name(text.as_bytes()).ok_or_else(|| {
+        let names: Vec<_> = Package::ALL.iter().map(|package| package.name()).collect();
+        format!("{text:?} is not served here; allowed: {}", names.join(", "))
+    })
 }

@@ -26,6 +26,11 @@ pub(super) const SECTIONS: &[(&str, &str)] = &[
          A change applies to registrations from then on.",
     ),
     (
+        "events",
+        "What phones may subscribe to: the lamps beside colleagues' names, and their presence. See \
+         `lamps.md`. A change applies at once, also to subscriptions that there are.",
+    ),
+    (
         "tls",
         "Certificates and what is asked of those of others, for the transports `tls` and `wss`. Files \
          are PEM. They are read again on a reload and as soon as they change; while a new one cannot \

@@ -28,6 +28,8 @@ pub(super) enum Handed {
     Unreachable(Unreachable),
     /// A name was resolved that somebody waits for.
     Resolved,
+    /// Watchers are to be told of something: the engine says so itself once it is asked.
+    Stirred,
 }
 
 /// One shard as other threads see it.
@@ -99,7 +101,7 @@ impl Handed {
     fn len(&self) -> usize {
         match self {
             Self::Message { bytes, .. } => bytes.len(),
-            Self::Unreachable(_) | Self::Resolved => 0,
+            Self::Unreachable(_) | Self::Resolved | Self::Stirred => 0,
         }
     }
 }

@@ -29,12 +29,13 @@ use super::upkeep::{Upkeep, unix_s};
 use crate::call::CallRecord;
 use crate::config::{self, Config, ConfigErrors, Listen, compile};
 use crate::engine::{Engine, Shared, shard_of};
+use crate::event::Ledger;
 use crate::message::Transport;
 use crate::presence::{Directory, HouseRules, LoadError, NumberPlan, Roster};
 use crate::proxy::Trace;
 use crate::proxy::policy::Policy;
 use crate::registrar::{Flow, Locations};
-use crate::store::{Embedded, Options, Store, StoreError};
+use crate::store::{Embedded, Options, Records, Store, StoreError};
 
 /// Reads the configuration anew.
 pub type Reader = Box<dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync>;
@@ -87,7 +88,8 @@ impl Server {
         let policy = policy.bound(&addresses);
         let locations = restore_locations(&*store, &directory, &policy)?;
         let shared = Shared::new(policy, directory, store.secret(), config.shards());
-        let shared = Arc::new(shared.with_locations(locations));
+        let shared = shared.with_locations(locations);
+        let shared = Arc::new(shared.with_ledger(restore_ledger(&*store)?));
         keep_passwords_for(&roster, &shared);
         tell_of_missing(&shared);
         surveyed.publish(&shared.names, clock.now().ms);
@@ -122,6 +124,7 @@ impl Server {
             collector: Arc::clone(&collector),
             clock,
         };
+        shared.directory.watched().wake_by(shards.on_stirred());
         let background = start_background(upkeep, Box::new(shards.on_resolved()), &in_force);
         let background = background.map_err(StartError::Thread)?;
         let names = start_names(&in_force, &shards).map_err(StartError::Thread)?;
@@ -329,6 +332,7 @@ fn open_store(config: &Config, clock: Clock) -> Result<Arc<Timed<Embedded>>, Sta
     let options = Options {
         calls_per_shard: config.limits.calls.div_ceil(config.shards()),
         bindings: config.limits.bindings,
+        subscriptions: config.limits.subscriptions,
         journal_bytes: u64::from(config.store.journal_max_mib) << 20,
         journal_retention_s: i64::from(config.store.journal_days) * 86_400,
         ..Options::default()
@@ -363,10 +367,18 @@ fn restore_locations(
     directory: &Directory,
     policy: &Policy,
 ) -> Result<Locations, StartError> {
-    let records = store.bindings().map_err(StartError::Store)?;
+    let records = store
+        .records(Records::Bindings)
+        .map_err(StartError::Store)?;
     let listener_of =
         |flow: &Flow| policy.listener_towards(flow.transport, flow.peer.ip(), flow.listener);
     Ok(Locations::restore(records, directory, listener_of))
+}
+
+/// The subscriptions that an earlier run left.
+fn restore_ledger(store: &dyn Store) -> Result<Ledger, StartError> {
+    let records = store.records(Records::Subscriptions);
+    Ok(Ledger::restore(records.map_err(StartError::Store)?))
 }
 
 /// What all listeners need.

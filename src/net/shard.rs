@@ -126,6 +126,17 @@ impl Shards {
         }
     }
 
+    /// What wakes a shard whose watchers are to be told of something.
+    pub fn on_stirred(&self) -> impl Fn(usize) + Send + Sync + 'static {
+        let posts = Arc::clone(&self.posts);
+        move |shard| {
+            if let Some(post) = posts.get(shard) {
+                post.push(Handed::Stirred);
+                post.waker.wake();
+            }
+        }
+    }
+
     /// Whether a shard ended by itself.
     pub fn have_failed(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished) && !self.stop.load(Ordering::Relaxed)

@@ -3,7 +3,7 @@
 use super::clock::stopwatch;
 use super::counters::Latency;
 use crate::store::{
-    BindingRecords, Journal, Losses, OpenCalls, Position, Store, StoreError, Write,
+    Journal, Losses, OpenCalls, Position, Records, SlotRecords, Store, StoreError, Write,
 };
 
 /// Another store, with the time that each batch took to be on disk.
@@ -48,8 +48,8 @@ impl<S: Store> Store for Timed<S> {
         self.inner.read_calls(each);
     }
 
-    fn bindings(&self) -> Result<Box<dyn BindingRecords>, StoreError> {
-        self.inner.bindings()
+    fn records(&self, kind: Records) -> Result<Box<dyn SlotRecords>, StoreError> {
+        self.inner.records(kind)
     }
 
     fn journals(&self, shards: usize) -> Result<Vec<Box<dyn Journal>>, StoreError> {

@@ -6,7 +6,7 @@ use super::model::{CallerClass, Chat, Status};
 use super::own::BaseStatus;
 use super::profile::Profile;
 use super::settings::{Layer, Moment, Step};
-use super::visibility::Visibility;
+use super::visibility::{Level, Visibility};
 
 /// Who belongs around a person.
 #[derive(Default)]
@@ -134,6 +134,20 @@ impl Profile {
     /// What colleagues see, as the person wants it.
     pub fn visibility(&self) -> Visibility {
         self.circle().visibility
+    }
+
+    /// How much a subscriber sees of this one, under what the administrator configured; without
+    /// one, how much anybody else does.
+    pub fn level_for(&self, viewer: Option<&Self>, configured: Visibility) -> Level {
+        let Some(viewer) = viewer else {
+            return self.visibility().level(false, configured);
+        };
+        let is_own = viewer.id().eq_ignore_ascii_case(self.id());
+        if is_own || self.is_represented_by(viewer.id()) {
+            return Level::Full;
+        }
+        let shares_a_team = viewer.shares_a_team_with(self);
+        self.visibility().level(shares_a_team, configured)
     }
 
     /// Who may order a status beside the administrator.

@@ -17,6 +17,7 @@ use super::model::{Status, Subscriber};
 use super::numbers::NumberPlan;
 use super::profile::Profile;
 use super::record::{MarkKind, ProfileGuard, Records, Routing, SUBSCRIBER_LIMIT};
+use super::watched::Watched;
 
 /// So many removed records rest before the first of them is used again, so that a reader that has
 /// just found a handle cannot meet somebody else under it.
@@ -30,6 +31,7 @@ pub struct Handle(pub(super) u32);
 pub struct Directory {
     pub(super) index: ArcSwap<Index>,
     pub(super) records: Records,
+    watched: Watched,
     count: AtomicUsize,
     end: AtomicUsize,
     writer: Mutex<Writer>,
@@ -91,6 +93,7 @@ impl Directory {
         Self {
             index: ArcSwap::from_pointee(Index::with_room(0, seed)),
             records: Records::new(),
+            watched: Watched::new(),
             count: AtomicUsize::new(0),
             end: AtomicUsize::new(0),
             writer: Mutex::default(),
@@ -164,12 +167,18 @@ impl Directory {
     /// Marks a call. A subscriber who has been removed meanwhile is marked in vain.
     pub fn mark(self: &Arc<Self>, handle: Handle, kind: MarkKind) -> Mark {
         let is_counted = self.records.raise(handle, kind);
+        self.watched.stir(handle);
         Mark {
             directory: Arc::clone(self),
             handle,
             kind,
             is_counted,
         }
+    }
+
+    /// Who is told when somebody's status or marks have changed.
+    pub const fn watched(&self) -> &Watched {
+        &self.watched
     }
 
     /// How many subscribers there are.
@@ -202,6 +211,7 @@ impl Directory {
             && former.has_keys_of(&profile)
         {
             self.records.publish(handle, profile);
+            self.watched.stir(handle);
             return Ok(handle);
         }
         let keys: SmallVec<[Cow<'_, str>; 4]> = profile.keys().collect();
@@ -229,6 +239,7 @@ impl Directory {
         if present.is_none() {
             self.count.fetch_add(1, Ordering::Relaxed);
         }
+        self.watched.stir(handle);
         Ok(handle)
     }
 
@@ -242,6 +253,7 @@ impl Directory {
             drop_key(&index, &key, handle, &mut writer);
         }
         self.records.vacate(handle);
+        self.watched.stir(handle);
         writer.free.push_back(handle);
         self.count.fetch_sub(1, Ordering::Relaxed);
         Some(former)
@@ -407,6 +419,7 @@ impl Drop for Mark {
     fn drop(&mut self) {
         if self.is_counted {
             self.directory.records.lower(self.handle, self.kind);
+            self.directory.watched.stir(self.handle);
         }
     }
 }

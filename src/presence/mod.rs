@@ -47,6 +47,7 @@ mod validate;
 pub mod visibility;
 mod warm;
 mod warnings;
+mod watched;
 mod writer;
 
 pub use change::{Change, ChangeError, Changed, Conflict, StatusChanged};
@@ -76,3 +77,4 @@ pub use stored::LoadError;
 pub use targets::{TargetPattern, TargetRules};
 pub use validate::{check_feed, is_id};
 pub use visibility::{Level, Visibility};
+pub use watched::{Stirred, Watched};

@@ -1,6 +1,6 @@
 //! The dense array of records: for each subscriber one word that routing reads and one profile.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
@@ -175,13 +175,15 @@ impl Records {
         if let Some(slot) = self.slot(handle) {
             slot.store(Arc::clone(&self.vacant));
         }
+        // What comes after it is seen by whoever does not see that they are to be told.
+        fence(Ordering::SeqCst);
     }
 
     /// Counts one more call; false when the counter is at its limit.
     pub(super) fn raise(&self, handle: Handle, kind: MarkKind) -> bool {
         let (mask, shift) = kind.field();
         self.word(handle).is_some_and(|word| {
-            word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            word.fetch_update(Ordering::SeqCst, Ordering::Acquire, |word| {
                 (word & mask != mask).then(|| word.wrapping_add(1 << shift))
             })
             .is_ok()
@@ -192,7 +194,7 @@ impl Records {
     pub(super) fn lower(&self, handle: Handle, kind: MarkKind) {
         let (mask, shift) = kind.field();
         if let Some(word) = self.word(handle) {
-            let lowered = word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            let lowered = word.fetch_update(Ordering::SeqCst, Ordering::Acquire, |word| {
                 (word & mask != 0).then(|| word.wrapping_sub(1 << shift))
             });
             debug_assert!(lowered.is_ok(), "a mark was taken back twice");
@@ -223,7 +225,7 @@ impl Records {
                 let change = (word >> CHANGE_SHIFT).wrapping_add(1) << CHANGE_SHIFT;
                 change | word & (CALLS | RINGING) | flags
             };
-            word.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+            word.fetch_update(Ordering::SeqCst, Ordering::Acquire, |word| {
                 Some(described(word))
             })
             .ok();

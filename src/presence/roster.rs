@@ -320,8 +320,8 @@ mod tests {
         fn read_calls(&self, each: &mut dyn FnMut(&[u8])) {
             self.memory.read_calls(each);
         }
-        fn bindings(&self) -> Result<Box<dyn store::BindingRecords>, StoreError> {
-            self.memory.bindings()
+        fn records(&self, kind: store::Records) -> Result<Box<dyn store::SlotRecords>, StoreError> {
+            self.memory.records(kind)
         }
         fn journals(&self, shards: usize) -> Result<Vec<Box<dyn store::Journal>>, StoreError> {
             self.memory.journals(shards)

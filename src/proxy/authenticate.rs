@@ -111,11 +111,18 @@ impl Proxy {
     ) -> Option<Side> {
         let is_new = !is_known && !routed.is_ours;
         let is_served = !matches!(way, Err(Rejection::RelayDenied));
-        if !(is_new && is_served && self.policy.auth.challenges(request.method)) {
+        let auth = &self.policy.auth;
+        let is_named = match way {
+            Ok(Way::Notifier) => auth.methods.holds(request.method),
+            _ => auth.challenges(request.method),
+        };
+        if !(is_new && is_served && is_named) {
             return None;
         }
-        let is_ours = matches!(way, Ok(Way::Ourselves) | Err(Rejection::BadEvent))
-            || request.method == Method::Register;
+        let is_ours = matches!(
+            way,
+            Ok(Way::Ourselves | Way::Notifier) | Err(Rejection::BadEvent)
+        ) || request.method == Method::Register;
         Some(if is_ours { Side::Server } else { Side::Proxy })
     }
 

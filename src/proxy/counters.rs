@@ -43,6 +43,8 @@ macro_rules! counters {
             pub shed: LabelCounters,
             /// What became of REGISTER requests for us: `accepted`, or `refused` and why.
             pub registrations: LabelCounters,
+            /// What became of SUBSCRIBE requests for us: `accepted`, or `refused` and why.
+            pub subscriptions: LabelCounters,
         }
 
         impl Counters {
@@ -115,6 +117,12 @@ counters! {
     banned_requests,
     /// OPTIONS sent to ask how a system is doing.
     probes_sent,
+    /// Gauge: event subscriptions.
+    watches_open,
+    /// NOTIFY requests sent to watchers.
+    notifies_sent,
+    /// Subscriptions that ended because their watcher did not take a NOTIFY.
+    notifies_failed,
 }
 
 /// How many different labels one table keeps; later ones are counted under the last.

@@ -29,6 +29,8 @@ pub(super) enum Way {
     Ourselves,
     /// To our registrar.
     Registrar,
+    /// To our notifier.
+    Notifier,
 }
 
 impl Proxy {
@@ -155,7 +157,7 @@ impl Proxy {
         let (peer, is_known) = self.peer_of(&policy, arrival);
         let way = self.way(arrival, &request, &routed, is_known);
         let is_for_us = match way {
-            Ok(Way::Registrar) => true,
+            Ok(Way::Registrar | Way::Notifier) => true,
             Ok(Way::Ourselves) => request.uri.user.is_empty(),
             _ => false,
         };
@@ -180,6 +182,9 @@ impl Proxy {
         }
         if let Way::Registrar = way {
             return self.register(arrival, request, key);
+        }
+        if let Way::Notifier = way {
+            return self.subscribe(arrival, request, key);
         }
         self.check_capacity(arrival, request)?;
         self.pass(arrival, request, &routed, (&way, peer), (key, check))
@@ -279,6 +284,9 @@ impl Proxy {
         }
         let subscriber = target.and_then(|uri| self.around().resolve_uri(&uri));
         match request.method {
+            Method::Subscribe if self.own_event(arrival, request, subscriber).is_some() => {
+                Ok(Way::Notifier)
+            }
             Method::Register if self.policy.registrar.is_some() => Ok(Way::Registrar),
             Method::Options if !(request.is_in_dialog() || (subscriber.is_some() && is_known)) => {
                 Ok(Way::Ourselves)

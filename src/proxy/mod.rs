@@ -55,9 +55,12 @@ mod session;
 mod setup;
 mod shared;
 mod sources;
+mod subscribe;
 mod target;
+mod tell;
 mod timeout;
 mod token;
+mod watches;
 
 pub use codes::{CodeAnswer, CodeDesk, CodeWish};
 pub use counters::{Counter, Counters, LabelCounters};
@@ -96,6 +99,8 @@ new_key_type! {
     struct ProbeKey;
     /// Names a request that was answered at once.
     struct AnswerKey;
+    /// Names an event subscription; part of our Via branch.
+    struct WatchKey;
 }
 
 /// The time, as the host read it once for a batch of messages.
@@ -136,6 +141,7 @@ enum Owner {
     Probes,
     /// A call to a feature code, by its call key.
     Code(u64),
+    Watch(WatchKey),
 }
 
 /// The configuration that the shards share.
@@ -176,6 +182,8 @@ pub struct Proxy {
     resumed_until_ms: Option<Ms>,
     /// The checks of this shard, and those that wait for an answer.
     probes: probe::Probes,
+    /// Who watches whom.
+    watches: watches::Watches,
     /// What is let in when more comes than fits.
     gate: overload::Gate,
     /// What next hops want less of.
@@ -236,6 +244,7 @@ impl Proxy {
             parked: parked::Parked::default(),
             resumed_until_ms: None,
             probes: probe::Probes::default(),
+            watches: watches::Watches::default(),
             gate: overload::Gate::default(),
             throttles: oc::Throttles::default(),
             hears_control: false,
@@ -248,6 +257,7 @@ impl Proxy {
             shared,
         };
         proxy.plan_probes();
+        proxy.restore_watches();
         proxy
     }
 
@@ -263,12 +273,16 @@ impl Proxy {
         if !Arc::ptr_eq(latest, &self.policy) {
             self.policy = Arc::clone(latest);
             self.plan_probes();
+            self.watches.make_all_due();
         }
     }
 
     /// Ends an input and gives the outbox back.
     pub fn end(&mut self, out: &mut Outbox) {
         self.tell_upstream(self.out_before);
+        if self.has_news() {
+            self.tell_watchers();
+        }
         std::mem::swap(&mut self.out, out);
     }
 
@@ -288,6 +302,7 @@ impl Proxy {
             parked: self.parked.len(),
             probes: self.probes.len(),
             codes: self.codes.len(),
+            watches: self.watches.len(),
             timers: self.wheel.len(),
         }
     }
@@ -334,7 +349,10 @@ impl Proxy {
 
     /// When [`Proxy::handle_timeouts`] must be called.
     pub fn next_timeout(&self) -> Option<Ms> {
-        self.wheel.next()
+        match self.has_news() {
+            true => Some(self.now.ms),
+            false => self.wheel.next(),
+        }
     }
 
     /// What this shard counts.
@@ -359,6 +377,7 @@ impl Proxy {
             counters.invites_open.set(invites as u64);
             let others = self.relays.len() + self.answers.len();
             counters.relays_open.set(others as u64);
+            counters.watches_open.set(self.watches.len() as u64);
             counters.timers.set(self.wheel.len() as u64);
             counters.oc_percent.set(self.gate.excess_percent().into());
             if self.shared.is_draining() {
@@ -391,6 +410,8 @@ pub struct Load {
     pub probes: usize,
     /// Calls to feature codes.
     pub codes: usize,
+    /// Event subscriptions.
+    pub watches: usize,
     /// Entries of the timer wheel, those for what is over included.
     pub timers: usize,
 }

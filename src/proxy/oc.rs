@@ -198,7 +198,7 @@ impl Proxy {
                 .and_then(|relay| relay.branches.get(usize::from(branch.leg)))
                 .filter(|sent| sent.check == branch.check)
                 .map(|sent| &sent.hop),
-            BranchKind::Probe | BranchKind::Stateless => None,
+            BranchKind::Probe | BranchKind::Notify | BranchKind::Stateless => None,
         };
         let is_of_hop = |hop: &&Hop| hop.to == arrival.from && hop.listener == arrival.listener;
         if let Some(hop) = hop.filter(is_of_hop) {

@@ -69,6 +69,8 @@ pub struct Policy {
     pub house: Arc<HouseRules>,
     /// What colleagues see of each other.
     pub visibility: Visibility,
+    /// What watchers may subscribe to here.
+    pub events: crate::event::Rules,
     /// Longer requests go over TCP where we listen on it (RFC 3261 §18.1.1); 0 is no limit.
     pub udp_limit_bytes: usize,
     /// Whether datagrams may be given to the kernel joined.

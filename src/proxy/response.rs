@@ -61,6 +61,9 @@ impl Proxy {
             Some(branch) if branch.kind == BranchKind::Probe => {
                 self.on_probe_response(&branch, status, cseq.method)
             }
+            Some(branch) if branch.kind == BranchKind::Notify => {
+                self.on_notify_response(&branch, status, cseq.method)
+            }
             _ => self.on_code_response(arrival, &message),
         };
         if !is_ours {

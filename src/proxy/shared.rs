@@ -15,6 +15,7 @@ use super::names::Names;
 use super::policy::Policy;
 use super::sources::Sources;
 use crate::auth::Guard;
+use crate::event::Ledger;
 use crate::presence::Directory;
 use crate::registrar::Locations;
 
@@ -37,6 +38,8 @@ pub struct Shared {
     pub sources: Sources,
     /// Which contacts subscribers have registered.
     pub locations: Locations,
+    /// Who watches whom, as far as the shards share it.
+    pub ledger: Ledger,
     /// Who has authenticated with which nonce, and who has failed.
     pub guard: Guard,
     /// The store's secret: keys every hash of what comes from the network.
@@ -80,6 +83,7 @@ impl Shared {
             flows: Flows::default(),
             sources: Sources::default(),
             locations: Locations::default(),
+            ledger: Ledger::default(),
             guard: Guard::new(&secret),
             secret,
             draining: AtomicBool::new(false),
@@ -94,6 +98,12 @@ impl Shared {
     #[must_use]
     pub fn with_locations(self, locations: Locations) -> Self {
         Self { locations, ..self }
+    }
+
+    /// The same with subscriptions that a store keeps.
+    #[must_use]
+    pub fn with_ledger(self, ledger: Ledger) -> Self {
+        Self { ledger, ..self }
     }
 
     /// Whether new calls are refused because the process is about to end.

@@ -38,6 +38,7 @@ impl Proxy {
                 Owner::Probe(key) => self.wake_probe(key, at),
                 Owner::Probes => self.probe_due(at),
                 Owner::Code(call_key) => self.wake_code(call_key),
+                Owner::Watch(key) => self.wake_watch(key, at),
             }
         }
     }
@@ -54,6 +55,7 @@ impl Proxy {
             Owner::Probe(key) => self.probes.is_armed(key, at),
             Owner::Code(call_key) => self.codes.contains_key(&call_key),
             Owner::Probes => self.probes.is_planned(at),
+            Owner::Watch(key) => self.watches.is_armed(key, at),
             Owner::Parked => true,
         }
     }
@@ -213,5 +215,6 @@ impl Proxy {
             self.fail_relay(key, leg);
         }
         self.fail_probes(failure);
+        self.fail_watches(failure);
     }
 }

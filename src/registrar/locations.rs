@@ -17,7 +17,7 @@ use super::table::Table;
 use super::targets::Targets;
 use super::update::{NO_SLOT, updated};
 use crate::presence::{Directory, Handle, Profile};
-use crate::store::{BindingRecords, Memory, SlotWrite};
+use crate::store::{Memory, Records, SlotRecords, SlotWrite};
 
 /// Every binding, for reading at any time from any thread.
 pub struct Locations {
@@ -27,7 +27,7 @@ pub struct Locations {
 }
 
 struct Writer {
-    records: Box<dyn BindingRecords>,
+    records: Box<dyn SlotRecords>,
     /// The chunk that is swept next.
     sweeps_at: usize,
 }
@@ -43,7 +43,7 @@ impl Locations {
     /// The bindings that an earlier run left. Those of subscribers who are no more are dropped;
     /// `listener_of` says by which listener a flow is used now.
     pub fn restore(
-        mut records: Box<dyn BindingRecords>,
+        mut records: Box<dyn SlotRecords>,
         directory: &Directory,
         listener_of: impl Fn(&super::Flow) -> Option<u8>,
     ) -> Self {
@@ -85,7 +85,7 @@ impl Locations {
         locations
     }
 
-    fn over(records: Box<dyn BindingRecords>) -> Self {
+    fn over(records: Box<dyn SlotRecords>) -> Self {
         Self {
             table: Table::new(),
             count: AtomicUsize::new(0),
@@ -262,7 +262,7 @@ impl Locations {
 impl Default for Locations {
     /// No binding, and none that outlives the process.
     fn default() -> Self {
-        Self::over(Memory::new([0; 32]).binding_records())
+        Self::over(Memory::new([0; 32]).slot_records(Records::Bindings))
     }
 }
 
@@ -276,7 +276,7 @@ impl std::fmt::Debug for Locations {
 
 /// A slot for each binding that has none. What was reserved is given back when one is missing.
 fn reserve(
-    records: &mut dyn BindingRecords,
+    records: &mut dyn SlotRecords,
     next: &mut [Binding],
 ) -> Result<SmallVec<[u32; 4]>, Refusal> {
     let mut reserved = SmallVec::new();
@@ -293,7 +293,7 @@ fn reserve(
 
 /// Writes what is new or was refreshed and frees what is gone, as one batch.
 fn write(
-    records: &mut dyn BindingRecords,
+    records: &mut dyn SlotRecords,
     id: &str,
     before: &[Binding],
     next: &[Binding],
@@ -305,7 +305,7 @@ fn write(
         }
         let mut record = Vec::with_capacity(512);
         encode(id, binding, &mut record);
-        if record.len() > crate::store::BINDING_RECORD_MAX {
+        if record.len() > crate::store::SLOT_RECORD_MAX {
             return Err(Refusal::ContactTooLong);
         }
         texts.push((binding.slot, record));

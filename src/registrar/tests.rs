@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::message::{Index, Transport};
 use crate::presence::{Directory, Handle};
-use crate::store::Memory;
+use crate::store::{Memory, Records};
 
 const NOON: i64 = 1_795_435_200_000;
 
@@ -91,7 +91,7 @@ impl House {
 }
 
 fn restored(store: &Memory, directory: &Directory) -> Locations {
-    Locations::restore(store.binding_records(), directory, |flow| {
+    Locations::restore(store.slot_records(Records::Bindings), directory, |flow| {
         Some(flow.listener)
     })
 }
@@ -236,7 +236,7 @@ fn the_bindings_of_somebody_removed_are_swept_and_never_found() {
     house.directory.remove("anna");
     assert!(house.locations.of(house.anna, "bert").is_none());
     assert_eq!(house.locations.sweep(&house.directory, NOON, 10_000), 1);
-    assert!(house.locations.is_empty() && house.store.binding_records().is_empty());
+    assert!(house.locations.is_empty() && house.store.slot_records(Records::Bindings).is_empty());
 }
 
 #[test]
@@ -253,7 +253,10 @@ fn what_has_expired_is_swept_from_memory_and_store() {
         1
     );
     assert_eq!(
-        (house.locations.len(), house.store.binding_records().len()),
+        (
+            house.locations.len(),
+            house.store.slot_records(Records::Bindings).len()
+        ),
         (1, 1)
     );
     assert_eq!(
@@ -331,7 +334,7 @@ fn a_store_that_is_full_or_too_long_a_contact_changes_nothing() {
     assert_eq!(house.register(&request("b", 1, ""), NOON).unwrap().len(), 2);
     let none = house.register(&request("a", 5, "Contact: *\r\nExpires: 0\r\n"), NOON);
     assert_eq!(none, Ok(Vec::new()));
-    assert!(house.store.binding_records().is_empty());
+    assert!(house.store.slot_records(Records::Bindings).is_empty());
 }
 
 #[derive(Debug, Clone)]
@@ -430,6 +433,6 @@ proptest! {
             prop_assert_eq!(house.targets(now, |_| true).len(), model.len());
         }
         house.locations.sweep(&house.directory, now + 10_000_000, 10_000);
-        prop_assert!(house.locations.is_empty() && house.store.binding_records().is_empty());
+        prop_assert!(house.locations.is_empty() && house.store.slot_records(Records::Bindings).is_empty());
     }
 }

@@ -10,7 +10,7 @@
 //! the last second. The next run finds each open call in the shard that `shard_of` names, however
 //! many shards there are; calls beyond the limit of a shard are kept, only new ones are refused.
 //!
-//! **Bindings.** A batch takes effect at one instant, wholly or not at all: the next run after
+//! **Bindings and subscriptions.** A batch takes effect at one instant, wholly or not at all: the next run after
 //! `kill -9` sees all of what was acknowledged and no half of a batch. A power cut may undo about the
 //! last second. No more slots are handed out than the limit says, and a slot that was freed is handed
 //! out again.
@@ -37,8 +37,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 
 use super::{
-    BINDING_RECORD_MAX, BindingRecords, CALL_RECORD_MAX, JOURNAL_ENTRY_MAX, Journal, OpenCalls,
-    Options, Position, SlotWrite, Store, Write,
+    CALL_RECORD_MAX, JOURNAL_ENTRY_MAX, Journal, OpenCalls, Options, Position, Records,
+    SLOT_RECORD_MAX, SlotRecords, SlotWrite, Store, Write,
 };
 
 type Open<'a> = &'a mut dyn FnMut() -> Box<dyn Store>;
@@ -49,6 +49,7 @@ pub fn options() -> Options {
     Options {
         calls_per_shard: 6_000,
         bindings: 3_000,
+        subscriptions: 2_000,
         journal_bytes: 8 << 20,
         journal_retention_s: 1_000,
         segment_bytes: 1 << 20,
@@ -69,8 +70,10 @@ pub fn check(mut open: impl FnMut() -> Box<dyn Store>) {
     open_calls_are_limited(open);
     open_calls_follow_their_shard(open);
     readers_see_whole_records(open);
-    bindings_survive(open);
-    bindings_are_limited(open);
+    for kind in [Records::Bindings, Records::Subscriptions] {
+        records_survive(open, kind);
+        records_are_limited(open, kind);
+    }
     the_journal_is_read_newest_first(open);
     a_listing_goes_on_where_it_was_left(open);
     the_journal_is_bounded(open);
@@ -282,12 +285,12 @@ fn each_is_read_whole_and_once(store: &dyn Store, calls: u8) -> bool {
     !torn && passing <= 1 && seen.iter().all(|times| *times == 1)
 }
 
-fn bindings_survive(open: Open<'_>) {
+fn records_survive(open: Open<'_>, kind: Records) {
     let store = open();
-    let mut bindings = store.bindings().unwrap();
-    assert!(bindings.is_empty());
-    let slots: Vec<u32> = (0..200).map_while(|_| bindings.reserve()).collect();
-    let longest = [9; BINDING_RECORD_MAX];
+    let mut records = store.records(kind).unwrap();
+    assert!(records.is_empty());
+    let slots: Vec<u32> = (0..200).map_while(|_| records.reserve()).collect();
+    let longest = [9; SLOT_RECORD_MAX];
     let texts: Vec<Vec<u8>> = (0..200u32).map(|n| record(n, 0)).collect();
     let all: Vec<SlotWrite<'_>> = slots
         .iter()
@@ -297,7 +300,7 @@ fn bindings_survive(open: Open<'_>) {
             record,
         })
         .collect();
-    assert!(bindings.write(&all), "a batch of many");
+    assert!(records.write(&all), "a batch of many");
     let (first, second, third) = (slots[0], slots[1], slots[2]);
     let mixed = [
         SlotWrite::free(first),
@@ -306,16 +309,16 @@ fn bindings_survive(open: Open<'_>) {
             record: &longest,
         },
     ];
-    assert!(bindings.write(&mixed));
+    assert!(records.write(&mixed));
     let too_long = [
         SlotWrite::free(third),
         SlotWrite {
             slot: second,
-            record: &[9; BINDING_RECORD_MAX + 1],
+            record: &[9; SLOT_RECORD_MAX + 1],
         },
     ];
-    assert!(!bindings.write(&too_long), "and nothing of it was done");
-    let abandoned = bindings.reserve();
+    assert!(!records.write(&too_long), "and nothing of it was done");
+    let abandoned = records.reserve();
     assert_eq!(
         abandoned,
         Some(first),
@@ -323,46 +326,46 @@ fn bindings_survive(open: Open<'_>) {
     );
     let mut expected: Vec<(u32, Vec<u8>)> = slots.into_iter().zip(texts).skip(1).collect();
     expected[0].1 = longest.to_vec();
-    assert_eq!(bound(&*bindings), expected);
-    drop((bindings, store));
+    assert_eq!(bound(&*records), expected);
+    drop((records, store));
     let store = open();
-    let mut bindings = store.bindings().unwrap();
-    assert_eq!(bound(&*bindings), expected, "each in its last state");
+    let mut records = store.records(kind).unwrap();
+    assert_eq!(bound(&*records), expected, "each in its last state");
     assert_eq!(
-        bindings.len(),
+        records.len(),
         expected.len(),
         "what was only reserved is free"
     );
     for (slot, _) in expected {
-        assert!(bindings.write(&[SlotWrite::free(slot)]));
+        assert!(records.write(&[SlotWrite::free(slot)]));
     }
-    assert!(bindings.is_empty() && bound(&*bindings).is_empty());
+    assert!(records.is_empty() && bound(&*records).is_empty());
 }
 
-fn bindings_are_limited(open: Open<'_>) {
+fn records_are_limited(open: Open<'_>, kind: Records) {
     let store = open();
-    let mut bindings = store.bindings().unwrap();
-    let slots: Vec<u32> = (0..u32::MAX).map_while(|_| bindings.reserve()).collect();
-    assert_eq!(slots.len(), options().bindings);
+    let mut records = store.records(kind).unwrap();
+    let slots: Vec<u32> = (0..u32::MAX).map_while(|_| records.reserve()).collect();
+    assert_eq!(slots.len(), options().limit_of(kind));
     for slot in &slots {
-        assert!(bindings.write(&[SlotWrite {
+        assert!(records.write(&[SlotWrite {
             slot: *slot,
             record: b"taken"
         }]));
     }
-    assert!(bindings.write(&[SlotWrite::free(slots[7])]));
-    assert_eq!(bindings.reserve(), Some(slots[7]));
-    assert_eq!(bindings.reserve(), None);
-    bindings.release(slots[7]);
+    assert!(records.write(&[SlotWrite::free(slots[7])]));
+    assert_eq!(records.reserve(), Some(slots[7]));
+    assert_eq!(records.reserve(), None);
+    records.release(slots[7]);
     for slot in slots.iter().filter(|slot| **slot != slots[7]) {
-        assert!(bindings.write(&[SlotWrite::free(*slot)]));
+        assert!(records.write(&[SlotWrite::free(*slot)]));
     }
 }
 
 /// The slots with their records, in their order.
-fn bound(bindings: &dyn BindingRecords) -> Vec<(u32, Vec<u8>)> {
+fn bound(records: &dyn SlotRecords) -> Vec<(u32, Vec<u8>)> {
     let mut all = Vec::new();
-    bindings.each(&mut |slot, record| all.push((slot, record.to_vec())));
+    records.each(&mut |slot, record| all.push((slot, record.to_vec())));
     all.sort();
     all
 }

@@ -1,5 +1,5 @@
 //! The store in a directory of its own: `documents.redb`, `calls-*.slots`, `bindings.slots`,
-//! `journal-*.log`.
+//! `subscriptions.slots`, `journal-*.log`.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Read;
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::bindings::{BindingFile, BindingSlots};
 use super::calls;
 use super::documents::Documents;
 use super::journal::Journals;
+use super::records::{RecordFile, RecordSlots};
 use super::slots::SlotFile;
 use super::{
-    BindingRecords, Journal, Losses, OpenCalls, Options, Position, Store, StoreError, Write,
+    Journal, Losses, OpenCalls, Options, Position, Records, SlotRecords, Store, StoreError, Write,
 };
 
 const LOCK: &str = "lock";
@@ -31,10 +31,17 @@ pub struct Embedded {
     calls_taken: AtomicBool,
     calls: OnceLock<Vec<Arc<SlotFile>>>,
     torn_calls: AtomicU64,
-    bindings_taken: AtomicBool,
-    bindings: OnceLock<Arc<BindingFile>>,
-    torn_bindings: AtomicU64,
+    bindings: Opened,
+    subscriptions: Opened,
     maintaining: Mutex<()>,
+}
+
+/// One file of records, once it was handed out.
+#[derive(Default)]
+struct Opened {
+    is_taken: AtomicBool,
+    file: OnceLock<Arc<RecordFile>>,
+    torn: AtomicU64,
 }
 
 impl Embedded {
@@ -62,15 +69,28 @@ impl Embedded {
             calls_taken: AtomicBool::new(false),
             calls: OnceLock::new(),
             torn_calls: AtomicU64::new(0),
-            bindings_taken: AtomicBool::new(false),
-            bindings: OnceLock::new(),
-            torn_bindings: AtomicU64::new(0),
+            bindings: Opened::default(),
+            subscriptions: Opened::default(),
             maintaining: Mutex::new(()),
         })
     }
 
+    fn opened(&self, kind: Records) -> &Opened {
+        match kind {
+            Records::Bindings => &self.bindings,
+            Records::Subscriptions => &self.subscriptions,
+        }
+    }
+
     fn slot_files(&self) -> impl Iterator<Item = &Arc<SlotFile>> {
         self.calls.get().into_iter().flatten()
+    }
+}
+
+impl Opened {
+    /// Everything written so far on the disk.
+    fn sync(&self) -> Result<(), StoreError> {
+        self.file.get().map_or(Ok(()), |file| file.sync())
     }
 }
 
@@ -119,14 +139,15 @@ impl Store for Embedded {
         self.slot_files().for_each(|file| file.read(each));
     }
 
-    fn bindings(&self) -> Result<Box<dyn BindingRecords>, StoreError> {
-        if self.bindings_taken.swap(true, Relaxed) {
-            return Err(StoreError::Taken("bindings"));
+    fn records(&self, kind: Records) -> Result<Box<dyn SlotRecords>, StoreError> {
+        let opened = self.opened(kind);
+        if opened.is_taken.swap(true, Relaxed) {
+            return Err(StoreError::Taken(kind.name()));
         }
-        let (limit, lock) = (self.options.bindings, self.lock.clone());
-        let (slots, torn) = BindingSlots::open(&self.directory, limit, lock)?;
-        self.torn_bindings.store(torn, Relaxed);
-        let _ = self.bindings.set(slots.shared());
+        let limit = self.options.limit_of(kind);
+        let (slots, torn) = RecordSlots::open(&self.directory, (kind, limit), self.lock.clone())?;
+        opened.torn.store(torn, Relaxed);
+        let _ = opened.file.set(slots.shared());
         Ok(Box::new(slots))
     }
 
@@ -154,14 +175,15 @@ impl Store for Embedded {
             .unwrap_or_else(PoisonError::into_inner);
         let journals = self.journals.maintain(now_unix_s);
         let calls = self.slot_files().map(|file| file.maintain());
-        let bindings = self.bindings.get().map_or(Ok(()), |file| file.sync());
-        calls.fold(journals.and(bindings), Result::and)
+        let records = self.bindings.sync().and(self.subscriptions.sync());
+        calls.fold(journals.and(records), Result::and)
     }
 
     fn losses(&self) -> Losses {
         Losses {
             torn_calls: self.torn_calls.load(Relaxed),
-            torn_bindings: self.torn_bindings.load(Relaxed),
+            torn_bindings: self.bindings.torn.load(Relaxed),
+            torn_subscriptions: self.subscriptions.torn.load(Relaxed),
             journal_entries: self.journals.lost(),
         }
     }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    BINDING_RECORD_MAX, BindingRecords, CALL_RECORD_MAX, JOURNAL_ENTRY_MAX, Journal, Losses,
-    OpenCalls, Options, Position, SlotWrite, Store, StoreError, Write,
+    CALL_RECORD_MAX, JOURNAL_ENTRY_MAX, Journal, Losses, OpenCalls, Options, Position, Records,
+    SLOT_RECORD_MAX, SlotRecords, SlotWrite, Store, StoreError, Write,
 };
 
 /// What an entry costs beside its bytes, counted against [`Options::journal_bytes`].
@@ -23,6 +23,7 @@ struct Contents {
     documents: Mutex<BTreeMap<String, Vec<u8>>>,
     shards: Mutex<Vec<Arc<Mutex<Slots>>>>,
     bindings: Mutex<Slots>,
+    subscriptions: Mutex<Slots>,
     journal: Mutex<Entries>,
     now_unix_s: AtomicI64,
     lost_entries: AtomicU64,
@@ -69,6 +70,7 @@ impl Memory {
             documents: Mutex::default(),
             shards: Mutex::default(),
             bindings: Mutex::default(),
+            subscriptions: Mutex::default(),
             journal: Mutex::default(),
             now_unix_s: AtomicI64::new(0),
             lost_entries: AtomicU64::new(0),
@@ -77,11 +79,28 @@ impl Memory {
 }
 
 impl Memory {
-    /// As [`Store::bindings`], which cannot fail here.
+    /// As [`Store::records`], which cannot fail here.
     #[must_use]
-    pub fn binding_records(&self) -> Box<dyn BindingRecords> {
-        lock(&self.0.bindings).forget_reserved();
-        Box::new(self.clone())
+    pub fn slot_records(&self, kind: Records) -> Box<dyn SlotRecords> {
+        let store = self.clone();
+        let records = MemoryRecords { store, kind };
+        lock(records.slots()).forget_reserved();
+        Box::new(records)
+    }
+}
+
+/// The records of one kind.
+struct MemoryRecords {
+    store: Memory,
+    kind: Records,
+}
+
+impl MemoryRecords {
+    fn slots(&self) -> &Mutex<Slots> {
+        match self.kind {
+            Records::Bindings => &self.store.0.bindings,
+            Records::Subscriptions => &self.store.0.subscriptions,
+        }
     }
 }
 
@@ -150,8 +169,8 @@ impl Store for Memory {
         }
     }
 
-    fn bindings(&self) -> Result<Box<dyn BindingRecords>, StoreError> {
-        Ok(self.binding_records())
+    fn records(&self, kind: Records) -> Result<Box<dyn SlotRecords>, StoreError> {
+        Ok(self.slot_records(kind))
     }
 
     fn journals(&self, shards: usize) -> Result<Vec<Box<dyn Journal>>, StoreError> {
@@ -209,30 +228,31 @@ impl Store for Memory {
         Losses {
             torn_calls: 0,
             torn_bindings: 0,
+            torn_subscriptions: 0,
             journal_entries: self.0.lost_entries.load(Relaxed),
         }
     }
 }
 
 /// A slot that is reserved holds an empty record.
-impl BindingRecords for Memory {
+impl SlotRecords for MemoryRecords {
     fn reserve(&mut self) -> Option<u32> {
-        let mut slots = lock(&self.0.bindings);
-        match slots.len() < self.0.options.bindings {
+        let mut slots = lock(self.slots());
+        match slots.len() < self.store.0.options.limit_of(self.kind) {
             true => slots.take(Vec::new()),
             false => None,
         }
     }
 
     fn release(&mut self, slot: u32) {
-        lock(&self.0.bindings).free(slot);
+        lock(self.slots()).free(slot);
     }
 
     fn write(&mut self, batch: &[SlotWrite<'_>]) -> bool {
-        let mut slots = lock(&self.0.bindings);
+        let mut slots = lock(self.slots());
         let fits = |write: &SlotWrite<'_>| {
             let kept = slots.records.get(write.slot as usize);
-            kept.is_some_and(Option::is_some) && write.record.len() <= BINDING_RECORD_MAX
+            kept.is_some_and(Option::is_some) && write.record.len() <= SLOT_RECORD_MAX
         };
         if !batch.iter().all(fits) {
             return false;
@@ -247,7 +267,7 @@ impl BindingRecords for Memory {
     }
 
     fn each(&self, f: &mut dyn FnMut(u32, &[u8])) {
-        for (slot, record) in (0u32..).zip(&lock(&self.0.bindings).records) {
+        for (slot, record) in (0u32..).zip(&lock(self.slots()).records) {
             if let Some(record) = record.as_ref().filter(|record| !record.is_empty()) {
                 f(slot, record);
             }
@@ -255,7 +275,7 @@ impl BindingRecords for Memory {
     }
 
     fn len(&self) -> usize {
-        lock(&self.0.bindings).len()
+        lock(self.slots()).len()
     }
 }
 

@@ -9,7 +9,6 @@
 //! Enter at [`Store`]; [`Embedded`] keeps it in a directory, [`Memory`] is the engine for tests, the
 //! demo and the simulation. [`contract`] says in words what each engine owes its callers, and checks it.
 
-mod bindings;
 mod calls;
 pub mod contract;
 mod documents;
@@ -17,6 +16,7 @@ mod embedded;
 mod journal;
 mod map;
 mod memory;
+mod records;
 mod segment;
 mod slots;
 
@@ -33,8 +33,8 @@ pub const CALL_RECORD_MAX: usize = 488;
 /// The longest journal entry, in bytes.
 pub const JOURNAL_ENTRY_MAX: usize = 64 * 1024;
 
-/// The longest record of a binding, in bytes.
-pub const BINDING_RECORD_MAX: usize = 1_000;
+/// The longest record of a binding or subscription, in bytes.
+pub const SLOT_RECORD_MAX: usize = 1_000;
 
 /// One engine's whole persistence. The promises are spelled out in [`contract`].
 pub trait Store: Send + Sync {
@@ -88,12 +88,12 @@ pub trait Store: Send + Sync {
     /// after an update that happens meanwhile.
     fn read_calls(&self, each: &mut dyn FnMut(&[u8]));
 
-    /// The bindings of the registrar, as an earlier run left them, for one writer. Called once for
-    /// each opening of the store.
+    /// The records of that kind, as an earlier run left them, for one writer. Called once for each
+    /// kind and opening of the store.
     ///
     /// # Errors
     /// A file that cannot be made, read or is damaged; [`StoreError::Taken`] the second time.
-    fn bindings(&self) -> Result<Box<dyn BindingRecords>, StoreError>;
+    fn records(&self, kind: Records) -> Result<Box<dyn SlotRecords>, StoreError>;
 
     /// One appender for each shard. Called once for each opening of the store.
     ///
@@ -163,11 +163,29 @@ pub trait OpenCalls: Send {
     fn each(&self, f: &mut dyn FnMut(u32, &[u8]));
 }
 
-/// The records of the registrar's bindings, in slots that name them.
+/// What is kept in slots of [`SlotRecords`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records {
+    /// The bindings of the registrar.
+    Bindings,
+    /// The event subscriptions of watchers.
+    Subscriptions,
+}
+
+impl Records {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bindings => "bindings",
+            Self::Subscriptions => "subscriptions",
+        }
+    }
+}
+
+/// Records of one kind, in slots that name them.
 ///
 /// A write waits for no disk: it goes into memory that the kernel keeps. At every instruction a
 /// `kill -9` leaves all of a batch or nothing of it.
-pub trait BindingRecords: Send {
+pub trait SlotRecords: Send {
     /// A slot to write to. `None`: the limit is reached or the disk is full.
     fn reserve(&mut self) -> Option<u32>;
 
@@ -190,12 +208,12 @@ pub trait BindingRecords: Send {
     }
 }
 
-/// What becomes of one slot of [`BindingRecords`].
+/// What becomes of one slot of [`SlotRecords`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotWrite<'a> {
     /// The slot.
     pub slot: u32,
-    /// Its record, of at most [`BINDING_RECORD_MAX`] bytes; empty frees the slot.
+    /// Its record, of at most [`SLOT_RECORD_MAX`] bytes; empty frees the slot.
     pub record: &'a [u8],
 }
 
@@ -242,6 +260,8 @@ pub struct Losses {
     pub torn_calls: u64,
     /// Records of bindings whose checksum was wrong when the store was opened.
     pub torn_bindings: u64,
+    /// The same of subscriptions.
+    pub torn_subscriptions: u64,
     /// Journal entries without room, too long, or unreadable.
     pub journal_entries: u64,
 }
@@ -253,6 +273,8 @@ pub struct Options {
     pub calls_per_shard: usize,
     /// The most bindings of the registrar.
     pub bindings: usize,
+    /// The most event subscriptions.
+    pub subscriptions: usize,
     /// The most bytes of the whole journal. The segments being written are kept whatever this
     /// says, so it never falls below two segments for each shard.
     pub journal_bytes: u64,
@@ -267,9 +289,19 @@ impl Default for Options {
         Self {
             calls_per_shard: 200_000,
             bindings: 1_000_000,
+            subscriptions: 100_000,
             journal_bytes: 1 << 30,
             journal_retention_s: 90 * 86_400,
             segment_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Options {
+    const fn limit_of(&self, kind: Records) -> usize {
+        match kind {
+            Records::Bindings => self.bindings,
+            Records::Subscriptions => self.subscriptions,
         }
     }
 }
@@ -298,7 +330,7 @@ pub enum StoreError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The open calls or the journals were handed out before.
+    /// The open calls, records or journals were handed out before.
     Taken(&'static str),
 }
 

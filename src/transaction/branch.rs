@@ -16,6 +16,8 @@ pub enum BranchKind {
     Stateless,
     /// A request of our own that asks how a system is doing.
     Probe,
+    /// A NOTIFY of our own.
+    Notify,
 }
 
 /// What our branch parameter says.
@@ -41,6 +43,7 @@ impl BranchId {
             BranchKind::NonInvite => b'n',
             BranchKind::Stateless => b's',
             BranchKind::Probe => b'p',
+            BranchKind::Notify => b'w',
         });
         write_hex(out, self.context, 16);
         write_hex(out, u64::from(self.leg), 2);
@@ -58,6 +61,7 @@ impl BranchId {
             b'n' => BranchKind::NonInvite,
             b's' => BranchKind::Stateless,
             b'p' => BranchKind::Probe,
+            b'w' => BranchKind::Notify,
             _ => return None,
         };
         Some(Self {

@@ -37,3 +37,4 @@ mod requiring;
 mod sessions;
 mod sharing;
 mod transports;
+mod watching;

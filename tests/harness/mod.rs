@@ -12,6 +12,7 @@ use pointsman::auth::AuthPolicy;
 use pointsman::engine::{
     ConnectionId, Engine, Handled, Hop, Input, Now, Outbox, Shared, Source, Unreachable,
 };
+use pointsman::event::Ledger;
 use pointsman::message::Transport;
 use pointsman::presence::{Directory, NumberPlan, Subscriber};
 use pointsman::proxy::policy::{
@@ -19,7 +20,7 @@ use pointsman::proxy::policy::{
 };
 use pointsman::registrar::{Locations, Rules};
 use pointsman::routing::Mode;
-use pointsman::store::{Memory, Store};
+use pointsman::store::{Memory, Records, Store};
 
 pub const PROXY: &str = "192.0.2.1:5060";
 pub const CALLER: &str = "192.0.2.50:5070";
@@ -158,6 +159,7 @@ pub fn policy() -> Policy {
         visibility: Default::default(),
         udp_limit_bytes: 1_300,
         join_datagrams: true,
+        events: Default::default(),
     }
 }
 
@@ -189,10 +191,11 @@ impl World {
             let subscriber: Subscriber = serde_json::from_str(json).unwrap();
             directory.put(&subscriber, &policy.plan).unwrap();
         }
-        let records = store.bindings().unwrap();
+        let records = store.records(Records::Bindings).unwrap();
         let locations = Locations::restore(records, &directory, |flow| Some(flow.listener));
+        let ledger = Ledger::restore(store.records(Records::Subscriptions).unwrap());
         let shared = Shared::new(policy, directory, store.secret(), 1).with_locations(locations);
-        let shared = Arc::new(shared);
+        let shared = Arc::new(shared.with_ledger(ledger));
         let stored = store.open_calls(1, &|_| 0).unwrap().remove(0);
         let journal = store.journals(1).unwrap().remove(0);
         let now = Now {

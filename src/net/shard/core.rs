@@ -113,6 +113,8 @@ impl<H: Handler> Core<H> {
                 }
                 Handed::Unreachable(failure) => self.handle(now, Input::Unreachable(*failure)),
                 Handed::Resolved => self.handle(now, Input::Resolved),
+                // What it says is asked for with the timers.
+                Handed::Stirred => Handled::Done,
             };
             if handled != Handled::Done {
                 self.count(|counters| counters.handover_drops.inc());

@@ -1,4 +1,4 @@
-//! The file of bindings: `bindings.slots`.
+//! A file of records in slots: `bindings.slots` and `subscriptions.slots`.
 //!
 //! ```text
 //! 0      header: magic, slot bytes, checksum; at 64 the batch being carried out: slots, checksum
@@ -7,7 +7,7 @@
 //!          state: 0 free, 1 taken; length u32, CRC-32 u32 (over number and record); number; record
 //! ```
 //!
-//! It is written with `pwrite`, not mapped: a million of them shall not count as our memory. What
+//! It is written with `pwrite`, not mapped: a million bindings shall not count as our memory. What
 //! was written is the kernel's, and survives `kill -9`. A slot never crosses a page, so a write of
 //! one slot is whole or not there. A batch of several is written aside first, then named in the
 //! header, then carried out; the next run finishes what the header names. A power cut may undo about
@@ -21,9 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::map::reserve;
-use super::{BINDING_RECORD_MAX, BindingRecords, SlotWrite, StoreError};
+use super::{Records, SLOT_RECORD_MAX, SlotRecords, SlotWrite, StoreError};
 
-const MAGIC: &[u8; 8] = b"PMBINDS1";
 const SLOT_BYTES: usize = 1_024;
 const HEAD_BYTES: usize = 24;
 const PAGE: u64 = 4_096;
@@ -35,20 +34,20 @@ const SLOTS_AT: u64 = PAGE + (BATCH_LIMIT * SLOT_BYTES) as u64;
 /// The file grows by so many slots.
 const GROWTH: u32 = 1_024;
 
-const _: () = assert!(BINDING_RECORD_MAX == SLOT_BYTES - HEAD_BYTES);
+const _: () = assert!(SLOT_RECORD_MAX == SLOT_BYTES - HEAD_BYTES);
 
 type Image = [u8; SLOT_BYTES];
 
 /// What the writer and the background share.
-pub(super) struct BindingFile {
+pub(super) struct RecordFile {
     path: PathBuf,
     file: File,
     is_dirty: AtomicBool,
 }
 
 /// The one writer.
-pub(super) struct BindingSlots {
-    shared: Arc<BindingFile>,
+pub(super) struct RecordSlots {
+    shared: Arc<RecordFile>,
     limit: usize,
     live: usize,
     free: Vec<u32>,
@@ -66,7 +65,7 @@ enum Content<'a> {
     Torn,
 }
 
-impl BindingFile {
+impl RecordFile {
     /// Everything written so far on the disk.
     pub(super) fn sync(&self) -> Result<(), StoreError> {
         if self.is_dirty.swap(false, Relaxed) {
@@ -80,25 +79,25 @@ impl BindingFile {
     }
 }
 
-impl BindingSlots {
+impl RecordSlots {
     /// Opens the file in `directory`, or makes it: finishes a batch that was cut off, and counts
     /// and frees the slots that are torn.
     pub(super) fn open(
         directory: &Path,
-        limit: usize,
+        (kind, limit): (Records, usize),
         lock: Arc<File>,
     ) -> Result<(Self, u64), StoreError> {
-        let path = directory.join("bindings.slots");
+        let path = directory.join(file_name(kind));
         let failed = |error| StoreError::io("open", &path, error);
         let mut options = File::options();
         let options = options.read(true).write(true).create(true).truncate(false);
         let file = options.open(&path).map_err(failed)?;
-        prepare(&file, &path)?;
+        prepare(&file, &path, magic(kind))?;
         finish_batch(&file).map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
         let end = bytes.saturating_sub(SLOTS_AT) / SLOT_BYTES as u64;
         let mut slots = Self {
-            shared: Arc::new(BindingFile {
+            shared: Arc::new(RecordFile {
                 path: path.clone(),
                 file,
                 is_dirty: AtomicBool::new(false),
@@ -114,7 +113,7 @@ impl BindingSlots {
         Ok((slots, torn))
     }
 
-    pub(super) fn shared(&self) -> Arc<BindingFile> {
+    pub(super) fn shared(&self) -> Arc<RecordFile> {
         Arc::clone(&self.shared)
     }
 
@@ -188,7 +187,7 @@ impl BindingSlots {
     }
 }
 
-impl BindingRecords for BindingSlots {
+impl SlotRecords for RecordSlots {
     fn reserve(&mut self) -> Option<u32> {
         if self.live >= self.limit {
             return None;
@@ -214,7 +213,7 @@ impl BindingRecords for BindingSlots {
 
     fn write(&mut self, batch: &[SlotWrite<'_>]) -> bool {
         let fits = |write: &SlotWrite<'_>| {
-            write.slot < self.fresh && write.record.len() <= BINDING_RECORD_MAX
+            write.slot < self.fresh && write.record.len() <= SLOT_RECORD_MAX
         };
         if batch.len() > BATCH_LIMIT || !batch.iter().all(fits) {
             return false;
@@ -236,7 +235,7 @@ impl BindingRecords for BindingSlots {
             }
         });
         if let Err(error) = read {
-            tracing::error!(path = %self.shared.path.display(), %error, "bindings were not read");
+            tracing::error!(path = %self.shared.path.display(), %error, "records were not read");
         }
     }
 
@@ -245,12 +244,26 @@ impl BindingRecords for BindingSlots {
     }
 }
 
+fn file_name(kind: Records) -> &'static str {
+    match kind {
+        Records::Bindings => "bindings.slots",
+        Records::Subscriptions => "subscriptions.slots",
+    }
+}
+
+fn magic(kind: Records) -> &'static [u8; 8] {
+    match kind {
+        Records::Bindings => b"PMBINDS1",
+        Records::Subscriptions => b"PMSUBSC1",
+    }
+}
+
 /// Makes the header of a new file, or checks that of an old one.
-fn prepare(file: &File, path: &Path) -> Result<(), StoreError> {
+fn prepare(file: &File, path: &Path, magic_of_kind: &[u8; 8]) -> Result<(), StoreError> {
     let failed = |error| StoreError::io("open", path, error);
     let mut header = [0; 16];
     let (magic, slot_bytes) = header.split_at_mut(8);
-    magic.copy_from_slice(MAGIC);
+    magic.copy_from_slice(magic_of_kind);
     slot_bytes.copy_from_slice(&(SLOT_BYTES as u64).to_le_bytes());
     if file.metadata().map_err(failed)?.len() < SLOTS_AT {
         reserve(file, 0, SLOTS_AT).map_err(failed)?;
@@ -358,12 +371,12 @@ fn offset(slot: u32) -> u64 {
 mod tests {
     use super::*;
 
-    fn opened(directory: &Path) -> (BindingSlots, u64) {
+    fn opened(directory: &Path) -> (RecordSlots, u64) {
         let lock = Arc::new(File::open(directory).unwrap());
-        BindingSlots::open(directory, 10, lock).unwrap()
+        RecordSlots::open(directory, (Records::Bindings, 10), lock).unwrap()
     }
 
-    fn records(slots: &BindingSlots) -> Vec<(u32, Vec<u8>)> {
+    fn records(slots: &RecordSlots) -> Vec<(u32, Vec<u8>)> {
         let mut all = Vec::new();
         slots.each(&mut |slot, record| all.push((slot, record.to_vec())));
         all
@@ -421,7 +434,7 @@ mod tests {
         let file = File::options().write(true).open(&path).unwrap();
         file.write_all_at(b"?", 0).unwrap();
         let lock = Arc::new(file);
-        let error = BindingSlots::open(directory.path(), 10, lock)
+        let error = RecordSlots::open(directory.path(), (Records::Bindings, 10), lock)
             .err()
             .unwrap();
         assert!(error.to_string().contains("bindings.slots"), "{error}");
