@@ -72,6 +72,13 @@ const PLAIN: &[Plain] = &[
         "Calls ended by their session timer or the hard limit",
     ),
     Plain("calls_open", true, "Calls in progress"),
+    Plain("subscriptions_open", true, "Event subscriptions"),
+    Plain("notifies_sent", false, "NOTIFY requests sent to watchers"),
+    Plain(
+        "notifies_failed",
+        false,
+        "Subscriptions that ended because their watcher did not take a NOTIFY",
+    ),
     Plain("invites_open", true, "INVITE transactions in any state"),
     Plain("relays_open", true, "Other transactions in any state"),
     Plain("timers", true, "Entries on the timer wheels"),
@@ -202,6 +209,15 @@ impl Collector for Scrape {
                 ["result", "reason"],
             ),
             |shard| &shard.registrations,
+        )?;
+        self.labelled(
+            encoder,
+            (
+                "subscriptions",
+                "SUBSCRIBE requests answered by our notifier",
+                ["result", "reason"],
+            ),
+            |shard| &shard.subscriptions,
         )?;
         self.encode_gauges(encoder)?;
         self.encode_systems(encoder)?;

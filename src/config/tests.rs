@@ -141,7 +141,7 @@ fn what_is_no_toml_names_its_line() {
     insta::assert_snapshot!(faults("sip = 1\npeer = 2\nx = 3\n"), @r#"
     pointsman.toml:1:7: sip: a section is needed here; allowed: [sip]
     pointsman.toml:2:8: peer: a list of tables is needed here; allowed: [[peer]]
-    pointsman.toml:3:1: x: there is no such section; allowed: sip, health, dns, presence, forwarding, feature_codes, registrar, tls, auth, timers, limits, overload, store, api, oidc, log, shutdown, peer, node, status, hours, feature_code
+    pointsman.toml:3:1: x: there is no such section; allowed: sip, health, dns, presence, forwarding, feature_codes, registrar, events, tls, auth, timers, limits, overload, store, api, oidc, log, shutdown, peer, node, status, hours, feature_code
     "#);
 }
 
@@ -415,6 +415,7 @@ dnd_status = 603
 [limits]
 calls = 7
 bindings = 7
+subscriptions = 7
 message_bytes = 9000
 [store]
 path = "x"

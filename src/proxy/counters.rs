@@ -118,7 +118,7 @@ counters! {
     /// OPTIONS sent to ask how a system is doing.
     probes_sent,
     /// Gauge: event subscriptions.
-    watches_open,
+    subscriptions_open,
     /// NOTIFY requests sent to watchers.
     notifies_sent,
     /// Subscriptions that ended because their watcher did not take a NOTIFY.

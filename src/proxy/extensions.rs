@@ -70,6 +70,18 @@ pub(super) fn may_make_dialog(method: Method) -> bool {
 }
 
 impl Proxy {
+    /// Which event packages are served here (RFC 6665 §8.2.2).
+    pub(super) fn write_allow_events(&self, out: &mut Vec<u8>) {
+        for (at, package) in self.policy.events.packages.iter().enumerate() {
+            let before: &[u8] = if at == 0 { b"Allow-Events: " } else { b", " };
+            out.extend_from_slice(before);
+            out.extend_from_slice(package.name().as_bytes());
+        }
+        if !self.policy.events.packages.is_empty() {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// OPTIONS to ourselves (§11).
     pub(super) fn answer_ourselves(
         &mut self,
@@ -82,7 +94,8 @@ impl Proxy {
             Some(_) => SUPPORTED_BY_A_REGISTRAR,
             None => SUPPORTED,
         };
-        let headers = [CAPABILITIES, supported].concat();
+        let mut headers = [CAPABILITIES, supported].concat();
+        self.write_allow_events(&mut headers);
         let reply = Reply {
             status: 200,
             source: Some(arrival.from),

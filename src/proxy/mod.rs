@@ -377,7 +377,7 @@ impl Proxy {
             counters.invites_open.set(invites as u64);
             let others = self.relays.len() + self.answers.len();
             counters.relays_open.set(others as u64);
-            counters.watches_open.set(self.watches.len() as u64);
+            counters.subscriptions_open.set(self.watches.len() as u64);
             counters.timers.set(self.wheel.len() as u64);
             counters.oc_percent.set(self.gate.excess_percent().into());
             if self.shared.is_draining() {

@@ -108,6 +108,7 @@ impl Proxy {
             write_contact(&listener.advertised, listener.transport, out);
         }
         let _ = write!(out, "Expires: {expires_s}\r\n");
+        self.write_allow_events(out);
     }
 
     fn count_subscribe(&self, refusal: Option<Refusal>) {
