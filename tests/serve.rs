@@ -602,3 +602,90 @@ fn a_pbx_sends_a_feature_code_and_everybody_sees_it() {
         "{journal}"
     );
 }
+
+/// A SUBSCRIBE to Bert's lamp.
+fn subscribe(phone: &UdpSocket, to: SocketAddr, call_id: &str) {
+    let own = phone.local_addr().unwrap();
+    let text = format!(
+        "SUBSCRIBE sip:102@example.com SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bK{call_id}\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:anna@example.com>;tag=1\r\nTo: <sip:102@example.com>\r\n\
+         Call-ID: {call_id}\r\nCSeq: 1 SUBSCRIBE\r\nContact: <sip:anna@{own}>\r\n\
+         Event: presence\r\nContent-Length: 0\r\n\r\n"
+    );
+    phone.send_to(text.as_bytes(), to).unwrap();
+}
+
+/// Answers every NOTIFY until one for each of `watchers` subscriptions has said `what`; their
+/// CSeqs, one behind the other.
+fn told(phone: &UdpSocket, watchers: usize, what: &str) -> std::collections::BTreeMap<String, u32> {
+    let mut told = std::collections::BTreeMap::new();
+    while told.len() < watchers {
+        let mut buffer = [0; 4_096];
+        let (length, server) = phone.recv_from(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        if !text.starts_with("NOTIFY ") {
+            assert!(text.starts_with("SIP/2.0 200 "), "{text}");
+            continue;
+        }
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let copied = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+        let kept = head
+            .lines()
+            .filter(|line| copied.iter().any(|c| line.starts_with(c)));
+        let answer: Vec<&str> = kept.collect();
+        let answer = format!(
+            "SIP/2.0 200 OK\r\n{}\r\nContent-Length: 0\r\n\r\n",
+            answer.join("\r\n")
+        );
+        phone.send_to(answer.as_bytes(), server).unwrap();
+        let value = |name: &str| {
+            head.lines()
+                .find_map(|line| line.strip_prefix(name))
+                .unwrap()
+        };
+        if body.contains(what) {
+            let cseq = value("CSeq: ").trim_end_matches(" NOTIFY").parse().unwrap();
+            told.insert(value("Call-ID: ").to_owned(), cseq);
+        }
+    }
+    told
+}
+
+#[test]
+fn lamps_follow_over_kill_9_on_every_shard() {
+    const WATCHERS: usize = 40;
+    let site = Site::new("[auth]\nmethods = []");
+    let phone = phone();
+    let server = site.serve();
+    server.add(&ANNA.replace("dnd", "available"));
+    server.add(BERT);
+    for number in 0..WATCHERS {
+        subscribe(&phone, server.sip, &format!("lamp-{number}"));
+    }
+    told(&phone, WATCHERS, "<basic>open</basic>");
+    let path = "PUT /api/v1/subscribers/bert/status";
+    let answer = server.http(path, r#"{"status":"away","message":"Lunch"}"#);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let before = told(&phone, WATCHERS, "Lunch");
+    let metrics = server.http("GET /metrics", "");
+    let open = format!("pointsman_subscriptions_open {WATCHERS}\n");
+    assert!(metrics.contains(&open), "{metrics}");
+    server.signal("KILL");
+    server.ended();
+
+    let server = site.serve();
+    let after = told(&phone, WATCHERS, "Lunch");
+    for (call_id, cseq) in &after {
+        assert!(*cseq > before[call_id], "{call_id}");
+    }
+    server.http(path, r#"{"status":"available"}"#);
+    told(&phone, WATCHERS, "<basic>open</basic>");
+    let answer = server.http("DELETE /api/v1/subscribers/bert", "");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    told(&phone, WATCHERS, "");
+    until(|| {
+        server
+            .http("GET /metrics", "")
+            .contains("pointsman_subscriptions_open 0\n")
+    });
+}

@@ -18,6 +18,7 @@
 mod browser;
 mod crowd;
 mod journey;
+mod lamps;
 mod looks;
 mod personal;
 mod provider;

@@ -18,7 +18,7 @@ pub struct Server {
     _stdout: BufReader<ChildStdout>,
     _folder: TempDir,
     pub page: String,
-    sip: SocketAddr,
+    pub sip: SocketAddr,
 }
 
 impl Server {
