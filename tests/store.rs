@@ -18,8 +18,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use pointsman::store::{Embedded, OpenCalls, Options, Store, StoreError, Write};
+use pointsman::store::{
+    Embedded, OpenCalls, Options, Records, SlotWrite, Store, StoreError, Write,
+};
 
+const KINDS: [Records; 2] = [Records::Bindings, Records::Subscriptions];
 const DIRECTORY: &str = "POINTSMAN_STORE_TEST_DIRECTORY";
 const FIRST: &str = "POINTSMAN_STORE_TEST_FIRST";
 const SHARDS: &str = "POINTSMAN_STORE_TEST_SHARDS";
@@ -382,6 +385,23 @@ fn an_update_cut_off_is_finished_from_the_pending_slot() {
 }
 
 #[test]
+fn torn_records_are_counted_for_their_file() {
+    let whole = tempfile::tempdir().unwrap();
+    fill(whole.path());
+    for (name, expected) in [("bindings.slots", (1, 0)), ("subscriptions.slots", (0, 1))] {
+        let copy = copy(whole.path());
+        flip(&copy.path().join(name), 266_240 + 24);
+        let store = Embedded::open(copy.path(), options()).unwrap();
+        let left = KINDS.map(|kind| store.records(kind).unwrap().len());
+        let losses = store.losses();
+        let torn = (losses.torn_bindings, losses.torn_subscriptions);
+        assert_eq!((torn, left.iter().sum()), (expected, 1));
+        let taken = KINDS.map(|kind| store.records(kind).err().unwrap().to_string());
+        assert!(taken[0].contains("the bindings") && taken[1].contains("the subscriptions"));
+    }
+}
+
+#[test]
 fn damaged_and_truncated_files_are_named() {
     use Damage::{Cut, Flip, Gone, Zero};
     let whole = tempfile::tempdir().unwrap();
@@ -389,6 +409,8 @@ fn damaged_and_truncated_files_are_named() {
     let damages = [
         ("calls-1-0.slots", vec![Cut(0), Cut(100), Cut(90_000)]),
         ("calls-1-1.slots", vec![Flip(3), Flip(17), Gone]),
+        ("bindings.slots", vec![Flip(0), Flip(8)]),
+        ("subscriptions.slots", vec![Flip(0), Flip(8)]),
         ("journal-0-0.log", vec![Cut(0), Cut(20), Cut(65_536)]),
         ("journal-0-0.log", vec![Flip(0), Flip(9), Flip(25)]),
         ("documents.redb", vec![Cut(0), Cut(40), Cut(5_000)]),
@@ -621,7 +643,7 @@ fn flip(path: &Path, place: u64) {
     file.write_all_at(&[byte[0] ^ 0x41], place).unwrap();
 }
 
-/// 100 documents, calls in two shards, and journal entries.
+/// 100 documents, calls in two shards, a record of each kind, and journal entries.
 fn fill(directory: &Path) {
     let store = Embedded::open(directory, options()).unwrap();
     let put = |n: u64| Write::Put {
@@ -634,6 +656,11 @@ fn fill(directory: &Path) {
     for n in 0..100u8 {
         calls[usize::from(n) % 2].insert(&[n; 30]).unwrap();
     }
+    for kind in KINDS {
+        let mut records = store.records(kind).unwrap();
+        let (slot, record) = (records.reserve().unwrap(), b"a record");
+        assert!(records.write(&[SlotWrite { slot, record }]));
+    }
     let mut journals = store.journals(1).unwrap();
     (0..50).for_each(|n| journals[0].append(1, &filled(n, 0)));
 }
@@ -642,6 +669,9 @@ fn fill(directory: &Path) {
 fn open_all(directory: &Path) -> Result<usize, StoreError> {
     let store = Embedded::open(directory, options())?;
     store.open_calls(2, &|record| usize::from(record[0]) % 2)?;
+    for kind in KINDS {
+        store.records(kind)?;
+    }
     let mut documents = 0;
     store.load(&mut |key, value| {
         assert_eq!(value, filled(key.parse().unwrap(), 0));

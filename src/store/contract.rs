@@ -74,6 +74,7 @@ pub fn check(mut open: impl FnMut() -> Box<dyn Store>) {
         records_survive(open, kind);
         records_are_limited(open, kind);
     }
+    kinds_of_records_are_apart(open);
     the_journal_is_read_newest_first(open);
     a_listing_goes_on_where_it_was_left(open);
     the_journal_is_bounded(open);
@@ -359,6 +360,25 @@ fn records_are_limited(open: Open<'_>, kind: Records) {
     records.release(slots[7]);
     for slot in slots.iter().filter(|slot| **slot != slots[7]) {
         assert!(records.write(&[SlotWrite::free(*slot)]));
+    }
+}
+
+fn kinds_of_records_are_apart(open: Open<'_>) {
+    const KINDS: [Records; 2] = [Records::Bindings, Records::Subscriptions];
+    let store = open();
+    let written = KINDS.map(|kind| {
+        let mut records = store.records(kind).unwrap();
+        assert!(records.is_empty());
+        let (slot, record) = (records.reserve().unwrap(), kind.name().as_bytes());
+        assert!(records.write(&[SlotWrite { slot, record }]));
+        slot
+    });
+    drop(store);
+    let store = open();
+    for (kind, slot) in KINDS.into_iter().zip(written) {
+        let mut records = store.records(kind).unwrap();
+        assert_eq!(bound(&*records), [(slot, kind.name().as_bytes().to_vec())]);
+        assert!(records.write(&[SlotWrite::free(slot)]));
     }
 }
 

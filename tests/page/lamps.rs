@@ -23,19 +23,22 @@ fn subscribe(phone: &UdpSocket, server: &Server, number: usize) {
     phone.send_to(text.as_bytes(), server.sip).unwrap();
 }
 
-/// Answers the NOTIFY of every watcher; when each came.
+/// Answers the NOTIFY of every watcher once all have come, as each phone would by itself; when each
+/// came.
 fn hear(phone: &UdpSocket) -> Vec<Instant> {
-    let (mut heard, mut at) = (HashSet::new(), Vec::new());
+    let (mut heard, mut at, mut came) = (HashSet::new(), Vec::new(), Vec::new());
     let mut buffer = [0; 4_096];
-    while heard.len() < LAMPS {
+    while came.len() < LAMPS {
         let (length, server) = phone.recv_from(&mut buffer).unwrap();
         let now = Instant::now();
         let text = &buffer[..length];
-        if !text.starts_with(b"NOTIFY ") {
-            continue;
+        if text.starts_with(b"NOTIFY ") {
+            came.push((now, text.to_vec(), server));
         }
-        let text = std::str::from_utf8(text).unwrap();
+    }
+    for (now, text, server) in came {
         let mut answer = String::from("SIP/2.0 200 OK\r\n");
+        let text = String::from_utf8(text).unwrap();
         for line in text.lines().skip(1).take_while(|line| !line.is_empty()) {
             if let Some(call_id) = line.strip_prefix("Call-ID: ")
                 && heard.insert(call_id.to_owned())
@@ -51,6 +54,7 @@ fn hear(phone: &UdpSocket) -> Vec<Instant> {
         answer.push_str("Content-Length: 0\r\n\r\n");
         phone.send_to(answer.as_bytes(), server).unwrap();
     }
+    assert_eq!(heard.len(), LAMPS, "one NOTIFY for each");
     at
 }
 

@@ -265,7 +265,8 @@ impl Checker {
         Ok(())
     }
 
-    /// CANCEL and the ACK of a 300–699 belong to a branch and have its Via alone.
+    /// CANCEL and the ACK of a 300–699 belong to a branch and have its Via alone; a NOTIFY is the
+    /// engine's own.
     fn on_hop_request(&mut self, now: u64, m: &Sip) -> Verdict {
         match (self.branches.get_mut(m.branch(0)), m.method()) {
             (Some(branch), "CANCEL") => {
@@ -273,6 +274,7 @@ impl Checker {
                 Ok(())
             }
             (Some(branch), "ACK") if branch.refusals > 0 => Ok(()),
+            (None, "NOTIFY") => Ok(()),
             _ => broken(
                 format!("{} of the engine's own belongs to no branch", m.method()),
                 m,

@@ -22,6 +22,7 @@ mod people;
 mod phone;
 mod random;
 mod sip;
+mod watcher;
 mod world;
 
 use world::{Scenario, Tally, World};

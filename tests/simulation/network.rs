@@ -27,6 +27,8 @@ pub enum Event {
     Resolved(Wanted),
     /// A subscriber changes something.
     Change(usize),
+    /// Something is due at a watcher.
+    Watch(usize),
     /// `kill -9`; nobody listens until the start.
     Kill,
     /// A start with what is in the store.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use pointsman::engine::{Engine, Input, Now, Outbox, Shared, Source, Unreachable};
+use pointsman::event::{Ledger, Package, Packages, Rules};
 use pointsman::message::Transport;
 use pointsman::presence::{Directory, Handle};
 use pointsman::proxy::policy::{Limits, Network as Block, Policy, Timers};
 use pointsman::proxy::{Endpoint, Resolved, Wanted};
 use pointsman::routing::Mode;
-use pointsman::store::{Memory, Store};
+use pointsman::store::{Memory, Records, Store};
 
 use crate::caller::{Ending, Errand, Plan};
 use crate::checker::{Checker, Verdict, Violation};
@@ -23,12 +24,17 @@ use crate::people::{CLOSED, EXTERNAL, People, SLOW_NAME, dialled, id_of};
 use crate::phone::{Phones, Timer};
 use crate::random::Chance;
 use crate::sip::Sip;
+use crate::watcher::{TICK_MS, Watchers};
 
 const SECRET: [u8; 32] = [9; 32];
 const CALL_LIMIT_S: u32 = 900;
 /// Calls are placed within this time.
 const SPAN_MS: u64 = 600_000;
+/// When everything is over.
+const HORIZON_MS: u64 = SPAN_MS + CALL_LIMIT_S as u64 * 1_000 + 600_000;
 const VANDAL: &str = "198.51.100.66:5060";
+/// How many lamps there are.
+const WATCHERS: usize = 6;
 const SLOW_ADDRESS: &str = "203.0.113.11:5060";
 
 /// What one seed makes of a run.
@@ -102,6 +108,10 @@ pub struct World {
     handles: Vec<Handle>,
     out: Outbox,
     plans: Vec<Option<Plan>>,
+    watchers: Watchers,
+    /// The marks of each subscriber, and when they changed last.
+    marks: Vec<(u16, u16)>,
+    changed: Vec<u64>,
     proxy: SocketAddr,
     is_down: bool,
 }
@@ -125,7 +135,11 @@ impl World {
         let (shared, engine, handles) = start(&policy, &people, &store, 0);
         let fixed = [PBX, VOICEMAIL, EXTERNAL, CLOSED, SLOW_ADDRESS, VANDAL].map(address);
         let callers = (0..40).map(caller_address);
-        let known: HashSet<SocketAddr> = fixed.into_iter().chain(callers).collect();
+        let lamps = (0..WATCHERS).map(Watchers::address_of);
+        let known: HashSet<SocketAddr> = fixed.into_iter().chain(callers).chain(lamps).collect();
+        let watched: Vec<usize> = (0..WATCHERS)
+            .map(|_| net.chance.below(scenario.subscribers))
+            .collect();
         let mut world = Self {
             scenario,
             phones: Phones::new(address(PROXY)),
@@ -138,6 +152,9 @@ impl World {
             handles,
             out: Outbox::new(),
             plans: Vec::new(),
+            watchers: Watchers::new(address(PROXY), watched, HORIZON_MS - 200_000),
+            marks: vec![(0, 0); scenario.subscribers],
+            changed: vec![0; scenario.subscribers],
             proxy: address(PROXY),
             is_down: false,
             net,
@@ -160,6 +177,10 @@ impl World {
                 self.net.chance.below(self.scenario.subscribers),
             );
             self.net.after(at, Event::Change(who));
+        }
+        for number in 0..self.watchers.len() {
+            let at = self.net.chance.range(0, TICK_MS);
+            self.net.after(at, Event::Watch(number));
         }
         for _ in 0..self.scenario.calls / 5 {
             let at = self.net.chance.range(0, SPAN_MS);
@@ -235,12 +256,13 @@ impl World {
 
     /// Lets everything happen; the violation of the first broken invariant comes back.
     pub fn run(&mut self) -> Result<Tally, Violation> {
-        let horizon = SPAN_MS + u64::from(CALL_LIMIT_S) * 1_000 + 600_000;
         loop {
             let engine_at = self.engine.next_timeout().filter(|_| !self.is_down);
             let engine_at = engine_at.map(|at| at.max(self.net.now));
             match (self.net.next_at(), engine_at) {
-                (_, Some(at)) | (Some(at), None) if at > horizon && self.net.now > horizon => {
+                (_, Some(at)) | (Some(at), None)
+                    if at > HORIZON_MS && self.net.now > HORIZON_MS =>
+                {
                     break;
                 }
                 (Some(event), engine) if engine.is_none_or(|engine| event <= engine) => {
@@ -269,6 +291,11 @@ impl World {
                 };
                 self.engine.handle(self.now(), input, &mut self.out);
                 self.flush(Some(&message))
+            }
+            Some(Event::Arrives { from, to, message }) if self.watchers.find(to).is_some() => {
+                let number = self.watchers.find(to).unwrap_or_default();
+                self.watchers.receive(&mut self.net, number, from, &message);
+                Ok(())
             }
             Some(Event::Arrives { from, to, message }) => {
                 self.phones.receive(&mut self.net, from, to, &message);
@@ -312,6 +339,11 @@ impl World {
                     .put(&self.people.documents[who], &self.policy.plan);
                 put.unwrap_or_else(|fault| panic!("{fault}"));
                 Ok(())
+            }
+            Some(Event::Watch(number)) => {
+                self.watchers.tick(&mut self.net, number);
+                let (marks, changed) = (&self.marks, &self.changed);
+                self.watchers.check(self.net.now, marks, changed)
             }
             Some(Event::Drain) => {
                 self.shared.draining.store(true, Ordering::Relaxed);
@@ -374,7 +406,14 @@ impl World {
             .map(|handle| self.shared.directory.routing(*handle))
             .map(|routing| (routing.calls, routing.ringing))
             .collect();
-        self.checker.check_state(self.net.now, &records, &marks)
+        for (who, marks) in marks.iter().enumerate() {
+            if self.marks.get(who) != Some(marks) {
+                self.changed[who] = self.net.now;
+            }
+        }
+        let checked = self.checker.check_state(self.net.now, &records, &marks);
+        self.marks = marks;
+        checked
     }
 
     fn restart(&mut self) -> Verdict {
@@ -384,6 +423,7 @@ impl World {
         self.out.clear();
         self.is_down = false;
         self.checker.on_restart();
+        self.changed.fill(self.net.now);
         self.check_state()
     }
 
@@ -482,7 +522,9 @@ fn start(
         .iter()
         .map(|document| directory.put(document, &policy.plan).unwrap())
         .collect();
-    let shared = Arc::new(Shared::new(policy.clone(), directory, store.secret(), 1));
+    let ledger = Ledger::restore(store.slot_records(Records::Subscriptions));
+    let shared = Shared::new(policy.clone(), directory, store.secret(), 1).with_ledger(ledger);
+    let shared = Arc::new(shared);
     let stored = store.open_calls(1, &|_| 0).unwrap().remove(0);
     let journal = store.journals(1).unwrap().remove(0);
     let engine = Engine::new(0, Arc::clone(&shared), stored, journal, now_at(now_ms));
@@ -500,6 +542,10 @@ fn random_policy(chance: &mut Chance) -> Policy {
     Policy {
         peers: vec![trunk],
         stranger: peer("", *chance.pick(&modes)),
+        events: Rules {
+            packages: Packages::of(Package::ALL),
+            ..Rules::default()
+        },
         dnd_status: *chance.pick(&[480, 486, 603]),
         ring_for_s: chance.range(5, 30) as u16,
         call_limit: chance.range(1, 3) as u16,
