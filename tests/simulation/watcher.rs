@@ -11,9 +11,9 @@ use crate::sip::Sip;
 
 /// How often a watcher looks at what it has to do.
 pub const TICK_MS: u64 = 1_000;
-/// So long after the last change a lamp must show it: a NOTIFY may get lost for 32 s, then the next
-/// refresh finds that there is no subscription.
-const SETTLED_MS: u64 = 150_000;
+/// So long after the last change a lamp must show it: a NOTIFY may get lost for 32 s. Refreshes come
+/// much later, so that it is not they that mend a lamp.
+const SETTLED_MS: u64 = 40_000;
 
 pub struct Watchers {
     all: Vec<Watcher>,
@@ -91,9 +91,9 @@ impl Watchers {
                 (watcher.cseq, watcher.last_cseq) = (0, 0);
                 watcher.lamp.clear();
                 watcher.since = net.now;
-                watcher.subscribe(net, proxy, number, "120");
+                watcher.subscribe(net, proxy, number, "600");
             }
-            None if net.now >= watcher.refresh_at => watcher.subscribe(net, proxy, number, "120"),
+            None if net.now >= watcher.refresh_at => watcher.subscribe(net, proxy, number, "600"),
             None => {}
         }
         let goes_on = !is_over || watcher.waiting.is_some() || watcher.tag.is_some();
@@ -120,6 +120,12 @@ impl Watchers {
         } else if let Some(status) = m.status() {
             watcher.on_response(net, status, m);
         }
+    }
+
+    /// How many believe that they have a subscription.
+    pub fn believing(&self) -> usize {
+        let believes = |watcher: &&Watcher| watcher.tag.is_some();
+        self.all.iter().filter(believes).count()
     }
 
     /// Whether every lamp that had the time to shows what `marks` say; `changed` is when they did so
@@ -188,7 +194,7 @@ impl Watcher {
             200 if self.is_leaving => self.tag = None,
             200 => {
                 self.tag = Some(m.to_tag().to_owned());
-                self.refresh_at = net.now + net.chance.range(20_000, 60_000);
+                self.refresh_at = net.now + net.chance.range(300_000, 500_000);
             }
             // A request of before was overtaken by its own repetition; or there is no room now.
             500 | 503 => self.refresh_at = net.now + 5_000,
