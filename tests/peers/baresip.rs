@@ -24,6 +24,8 @@ pub struct Account<'a> {
     pub server: SocketAddr,
     /// `udp`, `tcp` or `tls`.
     pub transport: &'a str,
+    /// Whose presence it subscribes to; nobody's where this is empty.
+    pub watches: &'a str,
 }
 
 /// A running phone; it ends with its test.
@@ -42,9 +44,15 @@ impl Baresip {
         let root = folder.join("root.pem");
         let folder = folder.join(format!("baresip-{}", account.user));
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("config"), config(at, &root)).unwrap();
+        let mut config = config(at, &root);
+        let mut contacts = String::new();
+        if !account.watches.is_empty() {
+            config.push_str("module_app contact.so\nmodule_app presence.so\n");
+            contacts = format!("\"Colleague\" <{}>;presence=p2p\n", account.watches);
+        }
+        std::fs::write(folder.join("config"), config).unwrap();
         std::fs::write(folder.join("accounts"), line(account)).unwrap();
-        std::fs::write(folder.join("contacts"), "").unwrap();
+        std::fs::write(folder.join("contacts"), contacts).unwrap();
         let output = std::fs::File::create(folder.join("output")).unwrap();
         let child = Command::new("baresip")
             .arg("-f")
@@ -109,6 +117,12 @@ impl Baresip {
     pub fn log(&self) -> Log {
         let text = std::fs::read(self.folder.join("output")).unwrap();
         Log(read_trace(&String::from_utf8_lossy(&text), self.server))
+    }
+
+    /// What it says to whoever sits before it.
+    pub fn screen(&self) -> String {
+        let output = std::fs::read(self.folder.join("output")).unwrap();
+        String::from_utf8_lossy(&output).into_owned()
     }
 
     /// What it sent and received about a call or whatever else is no registration.

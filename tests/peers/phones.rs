@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use serde_json::json;
+
 use crate::baresip::{Account, Baresip};
 use crate::sipp::{Log, Seen};
 use crate::stage::*;
@@ -30,6 +32,11 @@ struct Office {
 
 impl Office {
     fn open(anna: &str, transport: &str) -> Self {
+        Self::open_watching(anna, transport, "")
+    }
+
+    /// The same; Anna's phone subscribes to `watches`.
+    fn open_watching(anna: &str, transport: &str, watches: &str) -> Self {
         let with_password = |json: &str| {
             let open = json.strip_suffix('}').unwrap();
             format!("{open}{SECRET}")
@@ -46,6 +53,7 @@ impl Office {
                 at: stage.host(last),
                 server: SocketAddr::new(stage.address().ip(), port),
                 transport,
+                watches: if user == "anna" { watches } else { "" },
             };
             Baresip::start(stage.folder(), &account)
         };
@@ -115,6 +123,54 @@ fn phones_talk_over_tcp_and_over_tls() {
         assert_eq!(via_transport(bob.request("INVITE")), wanted);
         assert_eq!(anna.requests(), ["BYE"]);
         stage.assert_noted("bob", "answered");
+    }
+}
+
+#[test]
+fn a_phone_shows_its_colleague_as_they_are_over_kill_9() {
+    if !are_peers_wanted() {
+        return;
+    }
+    for transport in ["udp", "tcp"] {
+        let mut office = Office::open_watching(PLAIN_ANNA, transport, TO_BOB);
+        let told = |office: &Office, what: &str| {
+            until_true(&format!("{what} over {transport}"), || {
+                let log = office.anna.log();
+                let newest = log.received().filter(|m| m.text.starts_with("NOTIFY "));
+                newest.last().is_some_and(|m| m.text.contains(what))
+            });
+        };
+        told(&office, "<basic>open</basic>");
+        let status = json!({"status": "dnd", "message": "Writing & thinking"});
+        office.stage.server.put("subscribers/bob/status", &status);
+        told(&office, "Writing &amp; thinking");
+        until_true("the phone says so", || {
+            let screen = office.anna.screen();
+            let said = screen
+                .rsplit("changed status from")
+                .next()
+                .unwrap_or_default();
+            said.contains("Online") && said.contains("Busy")
+        });
+        let log = office.anna.log();
+        let sent = log.0.iter().filter(|m| !m.is_received);
+        let answers = sent.filter(|m| m.header("CSeq").ends_with("NOTIFY"));
+        assert!(answers.clone().count() > 1);
+        assert!(answers.map(Seen::status).all(|status| status == Some(200)));
+        if transport == "udp" {
+            office.stage.server.kill_9();
+            office.stage.restart();
+            office
+                .stage
+                .server
+                .put("subscribers/bob/status", &json!({"status": "away"}));
+            told(&office, "<rpid:away/>");
+        }
+        let open = || office.stage.server.metric("pointsman_subscriptions_open");
+        assert_eq!(open(), 1);
+        let Office { stage, anna, bob } = office;
+        drop((anna, bob));
+        stage.server.delete("subscribers/bob");
     }
 }
 
