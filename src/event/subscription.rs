@@ -35,7 +35,7 @@ pub struct WayBack {
     pub listener: u8,
     /// What it speaks.
     pub transport: Transport,
-    /// Who sent it.
+    /// Where responses to it go.
     pub peer: SocketAddr,
 }
 

@@ -122,7 +122,8 @@ impl Proxy {
         let is_ours = matches!(
             way,
             Ok(Way::Ourselves | Way::Notifier) | Err(Rejection::BadEvent)
-        ) || request.method == Method::Register;
+        ) || self.served_event(request).is_some()
+            || request.method == Method::Register;
         Some(if is_ours { Side::Server } else { Side::Proxy })
     }
 

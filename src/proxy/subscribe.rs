@@ -30,15 +30,21 @@ impl Proxy {
         request: &ProxyRequest<'m>,
         presentity: Option<Handle>,
     ) -> Option<Event<'m>> {
-        if request.method != Method::Subscribe || self.policy.events.packages.is_empty() {
-            return None;
-        }
-        let event = event_of(&request.message)?;
+        let event = self.served_event(request)?;
         let is_ours = match request.to.tag {
             Some(tag) => tag == self.stateless_tag(arrival),
             None => presentity.is_some(),
         };
-        (is_ours && self.policy.events.packages.has(event.0)).then_some(event)
+        is_ours.then_some(event)
+    }
+
+    /// What a SUBSCRIBE asks for, where its package is served here, whoever it is of.
+    pub(super) fn served_event<'m>(&self, request: &ProxyRequest<'m>) -> Option<Event<'m>> {
+        if request.method != Method::Subscribe || self.policy.events.packages.is_empty() {
+            return None;
+        }
+        let event = event_of(&request.message)?;
+        self.policy.events.packages.has(event.0).then_some(event)
     }
 
     /// Answers a SUBSCRIBE, and tells the watcher how things are.
@@ -192,7 +198,7 @@ impl Proxy {
             entity: uri.into(),
             watcher_id: watching.as_deref().map_or("", Profile::id).into(),
             dialog: self.dialog_of(arrival, request, &asked),
-            way: self.way_back(arrival),
+            way: self.way_back(arrival, request),
             expires_unix_ms: self.end_of(asked.expires_s),
             cseq: 0,
             reserved_cseq: RESERVED_CSEQ,
@@ -220,7 +226,10 @@ impl Proxy {
     ) -> Result<(WatchKey, u32), Refusal> {
         let directory = Arc::clone(&self.shared.directory);
         let watcher = watcher.and_then(|watcher| directory.profile(watcher));
-        let (way, expires_unix_ms) = (self.way_back(arrival), self.end_of(asked.expires_s));
+        let (way, expires_unix_ms) = (
+            self.way_back(arrival, request),
+            self.end_of(asked.expires_s),
+        );
         let (ledger, watches) = (&self.shared.ledger, &mut self.watches);
         let watch = watches.get_mut(key).ok_or(Refusal::Gone)?;
         if watch.end.is_some() {
@@ -271,11 +280,13 @@ impl Proxy {
         }
     }
 
-    fn way_back(&self, arrival: &Arrival) -> WayBack {
+    /// Over a connection that is gone another one is opened to where responses would go (RFC 3261
+    /// §18.2.2).
+    fn way_back(&self, arrival: &Arrival, request: &ProxyRequest<'_>) -> WayBack {
         WayBack {
             listener: arrival.listener,
             transport: self.policy.transport(arrival.listener),
-            peer: arrival.from,
+            peer: arrival.reply_hop(&request.via).to,
         }
     }
 

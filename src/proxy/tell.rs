@@ -101,7 +101,7 @@ impl Proxy {
 
     fn may_be_told(&mut self, key: WatchKey) -> bool {
         let watch = self.watches.get_mut(key);
-        watch.is_some_and(|watch| watch.pending.is_none())
+        watch.is_some_and(|watch| watch.pending().is_none())
     }
 
     fn is_news(&mut self, key: WatchKey, fingerprint: u64) -> bool {
@@ -198,11 +198,13 @@ impl Proxy {
         let sent = self.out.send(&watch.hop, |out| notify.write(out)).into();
         let base = policy.base(watch.hop.listener);
         watch.told = Some(fingerprint);
-        watch.pending = Some(Pending {
-            client: NonInviteClient::start(self.now.ms, &base),
+        let client = NonInviteClient::start(self.now.ms, &base);
+        let pending = Pending {
+            client,
             check,
             sent,
-        });
+        };
+        self.watches.wait(key, pending);
         self.count(|c| &c.notifies_sent);
     }
 
@@ -219,7 +221,7 @@ impl Proxy {
             return false;
         };
         let base = self.policy.base(watch.hop.listener);
-        let pending = watch.pending.as_mut().filter(|p| p.check == id.check);
+        let pending = watch.pending().filter(|p| p.check == id.check);
         let Some(pending) = pending.filter(|_| method == Method::Notify) else {
             return false;
         };
@@ -228,14 +230,17 @@ impl Proxy {
             self.settle_watch(key);
             return true;
         }
-        watch.pending = None;
         let failed_before = watch.retry.take().map_or(0, |(_, failures)| failures);
+        let is_over = watch.end.is_some();
+        if (500..600).contains(&status) && failed_before < RETRIES {
+            watch.retry = Some((now_ms + RETRY_MS, failed_before + 1));
+        }
+        let is_retried = watch.retry.is_some();
+        self.watches.answered(key);
         match status {
-            _ if watch.end.is_some() => self.forget_watch(key),
+            _ if is_over => self.forget_watch(key),
             200..=299 => self.watches.make_due(key),
-            500..=599 if failed_before < RETRIES => {
-                watch.retry = Some((now_ms + RETRY_MS, failed_before + 1));
-            }
+            _ if is_retried => {}
             _ => self.fail_watch(key),
         }
         self.settle_watch(key);
@@ -275,13 +280,14 @@ impl Proxy {
             return;
         };
         let base = self.policy.base(watch.hop.listener);
-        let Some(pending) = &mut watch.pending else {
+        let hop = watch.hop.clone();
+        let Some(pending) = watch.pending() else {
             return;
         };
         match pending.client.on_timeout(now_ms, &base) {
             Due::Retransmit => {
                 self.out
-                    .send(&watch.hop, |out| out.extend_from_slice(&pending.sent));
+                    .send(&hop, |out| out.extend_from_slice(&pending.sent));
                 self.count(|c| &c.retransmissions_sent);
             }
             Due::TimedOut => self.fail_watch(key),

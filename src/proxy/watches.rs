@@ -1,6 +1,6 @@
 //! The event subscriptions of one shard, and what their watchers are still to be told.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::BuildHasherDefault;
 
 use slotmap::SlotMap;
@@ -22,7 +22,7 @@ pub(super) struct Watch {
     /// Stands for the document that was told last; none where it has to be told anyhow.
     pub told: Option<u64>,
     /// The NOTIFY that waits for its answer: there is one at a time, so none overtakes another.
-    pub pending: Option<Pending>,
+    pending: Option<Pending>,
     /// When a NOTIFY that failed for now is tried again, and how many have failed in a row.
     pub retry: Option<(Ms, u8)>,
     /// Why it is over, but for its last NOTIFY.
@@ -55,6 +55,11 @@ impl Watch {
         }
     }
 
+    /// The NOTIFY that waits for its answer.
+    pub(super) fn pending(&mut self) -> Option<&mut Pending> {
+        self.pending.as_mut()
+    }
+
     /// When it must be looked at; `expires` is its end on the clock of the wheel.
     fn deadline(&self, expires: Ms) -> Option<Ms> {
         let pending = self.pending.as_ref();
@@ -73,6 +78,8 @@ pub(super) struct Watches {
     by_key: HashMap<u64, WatchKey, BuildHasherDefault<Identity>>,
     by_presentity: HashMap<Handle, Vec<WatchKey>>,
     due: VecDeque<WatchKey>,
+    /// Those with a NOTIFY that waits.
+    waiting: HashSet<WatchKey>,
 }
 
 impl Watches {
@@ -112,6 +119,7 @@ impl Watches {
     /// Takes one out. Whether it was the last of its presentity.
     pub(super) fn remove(&mut self, key: WatchKey) -> Option<(Box<Watch>, bool)> {
         let watch = self.open.remove(key)?;
+        self.waiting.remove(&key);
         if self.by_key.get(&watch.key) == Some(&key) {
             self.by_key.remove(&watch.key);
         }
@@ -127,6 +135,22 @@ impl Watches {
             self.by_presentity.remove(&presentity);
         }
         Some((watch, is_last))
+    }
+
+    /// A NOTIFY was sent.
+    pub(super) fn wait(&mut self, key: WatchKey, pending: Pending) {
+        if let Some(watch) = self.open.get_mut(key) {
+            watch.pending = Some(pending);
+            self.waiting.insert(key);
+        }
+    }
+
+    /// It was answered.
+    pub(super) fn answered(&mut self, key: WatchKey) {
+        self.waiting.remove(&key);
+        if let Some(watch) = self.open.get_mut(key) {
+            watch.pending = None;
+        }
     }
 
     /// Its watcher is to be told how things are.
@@ -190,11 +214,10 @@ impl Watches {
 
     /// Those whose NOTIFY waits for an answer from where nothing can be delivered.
     pub(super) fn hit_by(&self, failure: &Unreachable) -> Vec<WatchKey> {
-        let waiting = self
-            .open
-            .iter()
-            .filter(|(_, watch)| watch.pending.is_some());
-        let hit = waiting.filter(|(_, watch)| watch.hop.is_hit_by(failure));
-        hit.map(|(key, _)| key).collect()
+        let is_hit = |key: &&WatchKey| {
+            let watch = self.open.get(**key);
+            watch.is_some_and(|watch| watch.hop.is_hit_by(failure))
+        };
+        self.waiting.iter().filter(is_hit).copied().collect()
     }
 }

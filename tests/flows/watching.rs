@@ -465,6 +465,15 @@ fn strangers_prove_who_they_are_and_nobody_takes_over_a_subscription() {
     let mut world = crate::authenticating::world(policy, &[&anna, &bob]);
     let sent = world.receive(PHONE, subscribe(("a", 1), "dialog", None, ""));
     assert_eq!(statuses(&sent, PHONE), [401]);
+    let nobody = subscribe(("a", 1), "dialog", None, "").replace("sip:bob@", "sip:nil@");
+    let same = world.receive(PHONE, nobody.replace("bKa1", "bKa0"));
+    let same = same[0].text().replace("sip:nil@", "sip:bob@");
+    let nonce = |text: &str| text.split("nonce=\"").nth(1).unwrap()[..48].to_owned();
+    assert_eq!(
+        same.replace("bKa0", "bKa1").replace(&nonce(&same), "N"),
+        sent[0].text().replace(&nonce(&sent[0].text()), "N"),
+        "who scans learns nothing"
+    );
     let uri = "sip:bob@example.com";
     let signed = sign(&sent[0], ("anna", "correct horse"), ("SUBSCRIBE", uri));
     let sent = world.receive(PHONE, subscribe(("a", 2), "dialog", None, &signed));
