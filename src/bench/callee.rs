@@ -145,7 +145,9 @@ impl Generator {
         unless(checks, Wrong::Place, || match item.scenario {
             Scenario::Call | Scenario::NoAnswer => seat == Seat::Callee,
             Scenario::Forward | Scenario::Voicemail => seat == Seat::Callee || has_elsewhere,
-            Scenario::Redirect | Scenario::Reject | Scenario::Register => false,
+            Scenario::Redirect | Scenario::Reject | Scenario::Register | Scenario::Subscribe => {
+                false
+            }
         })?;
         let user = item.targets.name(call.user);
         let writer = &mut self.writer;

@@ -1,4 +1,5 @@
-//! The caller's side: what comes back for INVITE, CANCEL, BYE and REGISTER, and what it sends then.
+//! The caller's side: what comes back for INVITE, CANCEL, BYE and REGISTER, and what it sends then;
+//! SUBSCRIBE is in `watcher`.
 
 use std::net::SocketAddr;
 
@@ -26,15 +27,20 @@ impl Generator {
             let via = message.top_via();
             via.is_ok_and(|via| ident::is_letter(via.branch, letter))
         };
-        if method == Method::Bye && is_of(Letter::OtherBye) {
+        if is_of(Letter::OtherBye) || is_of(Letter::OtherUnsubscribe) {
             return;
         }
+        let is_last = is_of(Letter::Unsubscribe) || is_of(Letter::AuthorizedUnsubscribe);
         let Some(call) = self.calls.get(ident) else {
             return self.on_late(hop, ident, message);
         };
         let is_of_before = match method {
             Method::Bye => call.is_bye_authorized && is_of(Letter::Bye),
-            _ => call.is_authorized && (is_of(Letter::Invite) || is_of(Letter::Register)),
+            Method::Subscribe if is_last => call.is_bye_authorized && is_of(Letter::Unsubscribe),
+            _ => {
+                let begins = [Letter::Invite, Letter::Register, Letter::Subscribe];
+                call.is_authorized && begins.into_iter().any(is_of)
+            }
         };
         if is_of_before {
             return self.on_challenge_again(hop, ident, message);
@@ -42,8 +48,12 @@ impl Generator {
         let (letter, number) = match method {
             Method::Bye => (call.bye_letter(), call.bye_cseq()),
             Method::Register => (call.register_letter(), call.cseq()),
+            Method::Subscribe if is_last => (call.unsubscribe_letter(), call.bye_cseq()),
+            Method::Subscribe => (call.subscribe_letter(), call.cseq()),
             _ => (call.invite_letter(), call.cseq()),
         };
+        // A NOTIFY may have come before the 200.
+        let has_tag = method == Method::Bye || is_last || call.is_notified;
         let address = self.plan.seat(Seat::Caller).unwrap_or(self.plan.server);
         let asked = Asked {
             ident: &ident.write(self.plan.seed),
@@ -52,7 +62,7 @@ impl Generator {
             local: &self.writer.place(Seat::Caller).local,
             address,
             transport: self.plan.transport.token().as_bytes(),
-            to_tag: (method == Method::Bye).then_some(call.to_tag.as_slice()),
+            to_tag: has_tag.then_some(call.to_tag.as_slice()),
         };
         if let Err(wrong) = check::response(message, &asked, self.plan.checks) {
             self.wrong(ident, wrong, message);
@@ -64,6 +74,8 @@ impl Generator {
             Method::Bye => self.on_bye_answer(now_ns, ident, message),
             Method::Cancel => self.on_cancel_answer(ident, message),
             Method::Register => self.on_register_answer(now_ns, ident, message),
+            Method::Subscribe if is_last => self.on_unsubscribe_answer(now_ns, ident, message),
+            Method::Subscribe => self.on_subscribe_answer(now_ns, ident, message),
             _ => self.unexpected("a response to a method that was not sent", message),
         }
     }
@@ -155,8 +167,8 @@ impl Generator {
         }
     }
 
-    /// Counts and times the final answer to an INVITE or REGISTER.
-    fn note_final(&mut self, now_ns: u64, ident: Ident, status: u16) {
+    /// Counts and times the final answer to an INVITE, REGISTER or SUBSCRIBE.
+    pub(super) fn note_final(&mut self, now_ns: u64, ident: Ident, status: u16) {
         let late_ns = self.plan.times.late_ns;
         let Some(call) = self.calls.get(ident).filter(|call| call.is_measured) else {
             return;
@@ -262,16 +274,18 @@ impl Generator {
         })
     }
 
-    /// Sends the BYE that was due at `due_ns`.
+    /// Sends the BYE, or the SUBSCRIBE that ends a subscription, that was due at `due_ns`.
     pub(super) fn hang_up(&mut self, now_ns: u64, due_ns: u64, ident: Ident) {
         let Some(call) = self.calls.get(ident) else {
             return;
         };
-        if call.stage == Stage::Talking {
-            call.stage = Stage::Leaving;
-            call.request_due_ns = due_ns;
-            self.send_first(now_ns, ident, Request::Bye);
-        }
+        let (stage, request) = match call.stage {
+            Stage::Talking => (Stage::Leaving, Request::Bye),
+            Stage::Accepted | Stage::Watching => (Stage::Unsubscribing, Request::Unsubscribe),
+            _ => return,
+        };
+        (call.stage, call.request_due_ns) = (stage, due_ns);
+        self.send_first(now_ns, ident, request);
     }
 
     /// Sends the CANCEL.
@@ -314,14 +328,10 @@ impl Generator {
         if status < 200 || self.authorize(now_ns, ident, (Request::Bye, message)) {
             return;
         }
+        self.note_end(now_ns, ident);
         let Some(call) = self.calls.get(ident) else {
             return;
         };
-        if call.is_measured {
-            let waited_ns = now_ns.saturating_sub(call.request_due_ns);
-            self.tally.bye_ns.note(waited_ns);
-            self.tally.counts.late += u64::from(waited_ns > self.plan.times.late_ns);
-        }
         let is_right = status < 300 && !call.has_wrong_status;
         if is_right {
             self.check_arrived(ident, message);
@@ -339,6 +349,15 @@ impl Generator {
             End::WrongStatus
         };
         self.end(now_ns, ident, end);
+    }
+
+    /// Times the answer to what ends a call.
+    pub(super) fn note_end(&mut self, now_ns: u64, ident: Ident) {
+        if let Some(call) = self.calls.get(ident).filter(|call| call.is_measured) {
+            let waited_ns = now_ns.saturating_sub(call.request_due_ns);
+            self.tally.bye_ns.note(waited_ns);
+            self.tally.counts.late += u64::from(waited_ns > self.plan.times.late_ns);
+        }
     }
 
     /// Whether ACK and BYE of a call that was ended well reached who had answered it; a fork's others are
@@ -369,9 +388,14 @@ impl Generator {
 
     fn on_register_answer(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
         let status = message.status().unwrap_or_default();
-        if status < 200 || self.authorize(now_ns, ident, (Request::Register, message)) {
-            return;
+        if status >= 200 && !self.authorize(now_ns, ident, (Request::Register, message)) {
+            self.end_by_status(now_ns, ident, message);
         }
+    }
+
+    /// Ends what a final answer ends.
+    pub(super) fn end_by_status(&mut self, now_ns: u64, ident: Ident, message: &Message<'_>) {
+        let status = message.status().unwrap_or_default();
         let Some(call) = self.calls.get(ident) else {
             return;
         };
@@ -403,8 +427,11 @@ impl Generator {
             Stage::Cancelling => (Request::Cancel, &mut self.tally.counts.requests_again),
             Stage::Leaving => (Request::Bye, &mut self.tally.counts.requests_again),
             Stage::Registering => (Request::Register, &mut self.tally.counts.requests_again),
+            Stage::Subscribing => (Request::Subscribe, &mut self.tally.counts.requests_again),
+            Stage::Unsubscribing => (Request::Unsubscribe, &mut self.tally.counts.requests_again),
             Stage::Proceeding => (Request::Invite, &mut 0),
-            Stage::Free | Stage::Talking => return,
+            Stage::Accepted | Stage::Unsubscribed => (Request::Subscribe, &mut 0),
+            Stage::Free | Stage::Talking | Stage::Watching => return,
         };
         let ring_ns = match call.stage {
             Stage::Proceeding => times.ring_ns,
@@ -415,7 +442,11 @@ impl Generator {
         if waited_ns >= limit_ns {
             return self.on_timeout(now_ns, ident);
         }
-        let is_answered = call.stage == Stage::Proceeding || call.wait_ns >= times.timeout_ns;
+        let is_answered = call.wait_ns >= times.timeout_ns
+            || matches!(
+                call.stage,
+                Stage::Proceeding | Stage::Accepted | Stage::Unsubscribed
+            );
         if !is_reliable && !is_answered {
             *again += u64::from(call.is_measured);
             call.is_retransmitted = true;
@@ -443,8 +474,12 @@ impl Generator {
                 Stage::Calling => (Some(Request::Invite), None),
                 Stage::Registering => (Some(Request::Register), None),
                 Stage::Leaving => (Some(Request::Bye), call.next_hop),
+                Stage::Subscribing => (Some(Request::Subscribe), None),
+                Stage::Unsubscribing => (Some(Request::Unsubscribe), call.next_hop),
                 Stage::Proceeding | Stage::Cancelling => (None, None),
                 Stage::Free | Stage::Talking => continue,
+                // A NOTIFY may come over another one.
+                Stage::Accepted | Stage::Watching | Stage::Unsubscribed => continue,
             };
             if next_hop.unwrap_or(self.plan.server) != peer {
                 continue;
@@ -469,13 +504,14 @@ impl Generator {
     }
 
     fn on_timeout(&mut self, now_ns: u64, ident: Ident) {
-        // What rings would ring on.
-        let is_ringing = self
-            .calls
-            .get(ident)
-            .is_some_and(|call| call.stage == Stage::Proceeding);
-        if is_ringing {
-            self.send(ident, Request::Cancel);
+        // What rings would ring on, what is subscribed to would go on, too.
+        let request = match self.calls.get(ident).map(|call| call.stage) {
+            Some(Stage::Proceeding) => Some(Request::Cancel),
+            Some(Stage::Accepted) => Some(Request::OtherUnsubscribe),
+            _ => None,
+        };
+        if let Some(request) = request {
+            self.send(ident, request);
         }
         self.end(now_ns, ident, End::TimedOut);
     }

@@ -24,6 +24,43 @@ pub(super) enum Stage {
     Leaving,
     /// The REGISTER was sent.
     Registering,
+    /// The SUBSCRIBE was sent.
+    Subscribing,
+    /// Its 200 came; the first NOTIFY has not.
+    Accepted,
+    /// Both came.
+    Watching,
+    /// The SUBSCRIBE that ends it was sent.
+    Unsubscribing,
+    /// Its 200 came; the NOTIFY that says so has not.
+    Unsubscribed,
+}
+
+impl Stage {
+    /// Whether there was a final answer that a dialog came of.
+    pub(super) const fn has_dialog(self) -> bool {
+        matches!(
+            self,
+            Self::Talking
+                | Self::Leaving
+                | Self::Accepted
+                | Self::Watching
+                | Self::Unsubscribing
+                | Self::Unsubscribed
+        )
+    }
+
+    /// Whether it is one of a subscription.
+    pub(super) const fn is_of_subscription(self) -> bool {
+        matches!(
+            self,
+            Self::Subscribing
+                | Self::Accepted
+                | Self::Watching
+                | Self::Unsubscribing
+                | Self::Unsubscribed
+        )
+    }
 }
 
 /// How far a leg has come, seen from who is called.
@@ -86,13 +123,19 @@ pub(super) struct Call {
     pub is_moved: bool,
     /// How many ACKs its 2xx has had.
     pub acks: u8,
-    /// The INVITE or REGISTER was sent again, with credentials.
+    /// The INVITE, REGISTER or SUBSCRIBE was sent again, with credentials.
     pub is_authorized: bool,
-    /// The BYE was.
+    /// The BYE, or the SUBSCRIBE that ends a subscription, was.
     pub is_bye_authorized: bool,
+    /// A NOTIFY has come.
+    pub is_notified: bool,
+    /// One has come that ends the subscription.
+    pub is_terminated: bool,
+    /// The CSeq number of the last NOTIFY.
+    pub notify_cseq: u32,
     /// The final status, once it is counted.
     pub status: u16,
-    /// When the INVITE or REGISTER was due.
+    /// When the INVITE, REGISTER or SUBSCRIBE was due.
     pub due_ns: u64,
     /// When the current request was due, and first sent.
     pub request_due_ns: u64,
@@ -105,9 +148,11 @@ pub(super) struct Call {
     /// The Route lines of the dialog.
     pub routes: Vec<u8>,
     pub to_tag: Vec<u8>,
-    /// The Authorization or Proxy-Authorization line of the INVITE or REGISTER.
+    /// The branch of the last NOTIFY.
+    pub notify_branch: Vec<u8>,
+    /// The Authorization or Proxy-Authorization line of the INVITE, REGISTER or SUBSCRIBE.
     pub authorization: Vec<u8>,
-    /// That of the BYE.
+    /// That of the BYE, or of the SUBSCRIBE that ends a subscription.
     pub bye_authorization: Vec<u8>,
     /// Where requests in the dialog are sent.
     pub next_hop: Option<SocketAddr>,
@@ -115,13 +160,13 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// The CSeq number of its INVITE or REGISTER: with credentials one more than without (RFC 3261
+    /// The CSeq number of its INVITE, REGISTER or SUBSCRIBE: with credentials one more than without (RFC 3261
     /// §22.2).
     pub(super) fn cseq(&self) -> u32 {
         1 + u32::from(self.is_authorized)
     }
 
-    /// The CSeq number of its BYE.
+    /// The CSeq number of its BYE, or of the SUBSCRIBE that ends it.
     pub(super) fn bye_cseq(&self) -> u32 {
         self.cseq() + 1 + u32::from(self.is_bye_authorized)
     }
@@ -147,6 +192,22 @@ impl Call {
         match self.is_authorized {
             true => Letter::AuthorizedRegister,
             false => Letter::Register,
+        }
+    }
+
+    /// The letter in the branch of its SUBSCRIBE.
+    pub(super) fn subscribe_letter(&self) -> Letter {
+        match self.is_authorized {
+            true => Letter::AuthorizedSubscribe,
+            false => Letter::Subscribe,
+        }
+    }
+
+    /// The letter in the branch of the SUBSCRIBE that ends it.
+    pub(super) fn unsubscribe_letter(&self) -> Letter {
+        match self.is_bye_authorized {
+            true => Letter::AuthorizedUnsubscribe,
+            false => Letter::Unsubscribe,
         }
     }
 }
@@ -203,6 +264,7 @@ impl Calls {
         (call.has_wrong_status, call.has_timed_out, call.next_hop) = (false, false, None);
         (call.is_authorized, call.is_bye_authorized) = (false, false);
         (call.status, call.acks, call.is_moved) = (0, 0, false);
+        (call.is_notified, call.is_terminated, call.notify_cseq) = (false, false, 0);
         for buffer in [&mut call.to_uri, &mut call.target, &mut call.routes] {
             buffer.clear();
         }

@@ -40,7 +40,7 @@ impl Generator {
             (_, None) => return false,
         };
         let is_refused = match request {
-            Request::Bye => call.is_bye_authorized,
+            Request::Bye | Request::Unsubscribe => call.is_bye_authorized,
             // What was cancelled is not wanted any more.
             _ => call.is_authorized || call.stage == Stage::Cancelling,
         };
@@ -58,7 +58,7 @@ impl Generator {
         let Some(line) = digest::authorization(message, &account, asked, &written) else {
             return false;
         };
-        if request == Request::Bye {
+        if matches!(request, Request::Bye | Request::Unsubscribe) {
             (call.bye_authorization, call.is_bye_authorized) = (line, true);
         } else {
             (call.authorization, call.is_authorized) = (line, true);

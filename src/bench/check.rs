@@ -38,20 +38,23 @@ wrongs! {
     Via "via" "the Via is not ours alone, or was changed";
     CallId "call-id" "the Call-ID is not the call's";
     CSeq "cseq" "the CSeq is not the request's";
-    FromTag "from-tag" "the From tag is not the caller's";
-    ToTag "to-tag" "the To tag is missing, or not the callee's";
+    FromTag "from-tag" "the From tag is not the caller's, or a NOTIFY's not the dialog's";
+    ToTag "to-tag" "the To tag is missing, or not the callee's, or a NOTIFY's not the caller's";
     RouteSet "route-set" "the Record-Routes are not those the callee copied, or not in their order";
     LeftRoute "left-route" "a Route is left that the proxy should have removed";
     Contact "contact" "the Contact is missing, or not the one that was sent";
-    RequestUri "request-uri" "the Request-URI of a request in the dialog is not the callee's Contact";
+    RequestUri "request-uri" "the Request-URI of a request in the dialog is not the Contact it goes to";
     MaxForwards "max-forwards" "Max-Forwards was not counted down";
     Length "content-length" "the Content-Length is not the body's";
     Body "body" "the body was changed";
     Place "place" "the call arrived at another address than it should";
     Order "order" "a request overtook the one before it";
-    HungUp "hung-up" "the server hung up before the caller did";
+    HungUp "hung-up" "the server hung up, or ended the subscription, before the caller did";
     Lost "lost" "the ACK or the BYE never reached the callee";
     Cancel "cancel" "the CANCEL was refused";
+    Expires "expires" "the 200 to a SUBSCRIBE has no Expires, or grants more than was asked for";
+    Event "event" "the Event of a NOTIFY is not the one that was subscribed to";
+    State "state" "the Subscription-State of a NOTIFY is neither active nor terminated";
 }
 
 impl Wrong {
@@ -216,7 +219,76 @@ fn is_counted_down(message: &Message<'_>, sent: Option<u8>) -> bool {
     }
 }
 
-/// A request within the dialog: its Request-URI is the callee's Contact and no Route is left.
+/// What a NOTIFY must be.
+pub(super) struct Notified<'a> {
+    /// The subscription.
+    pub ident: &'a Written,
+    /// The Contact that was subscribed with, where it is known.
+    pub contact: Option<&'a [u8]>,
+    /// The notifier's tag, where it is known.
+    pub tag: Option<&'a [u8]>,
+    /// The package, where it is known.
+    pub event: Option<&'a [u8]>,
+    /// The CSeq number of the NOTIFY before it.
+    pub after: Option<u32>,
+}
+
+/// A NOTIFY: it is of the subscription's dialog, newer than the one before it, about what was
+/// subscribed to.
+pub(super) fn notify(message: &Message<'_>, asked: &Notified<'_>, checks: Checks) -> Checked {
+    unless(checks, Wrong::Via, || message.top_via().is_ok())?;
+    unless(checks, Wrong::CallId, || {
+        message.call_id() == Ok(asked.ident.as_slice())
+    })?;
+    unless(checks, Wrong::CSeq, || {
+        message.cseq().is_ok_and(|cseq| {
+            cseq.method == Method::Notify && asked.after.is_none_or(|after| after < cseq.number)
+        })
+    })?;
+    unless(checks, Wrong::FromTag, || {
+        let tag = message.from_().ok().and_then(|from| from.tag);
+        tag.is_some_and(|tag| asked.tag.is_none_or(|known| known == tag))
+    })?;
+    let contact = asked.contact.unwrap_or(message.uri());
+    in_dialog(message, contact, asked.ident, checks)?;
+    unless(checks, Wrong::Event, || {
+        let event = message.header(Name::Event);
+        event.is_some_and(|event| asked.event.is_none_or(|known| known == token(event.value)))
+    })?;
+    unless(checks, Wrong::State, || {
+        state(message).eq_ignore_ascii_case(b"active") || is_terminated(message)
+    })?;
+    length(message, checks)
+}
+
+/// Whether a NOTIFY is the last of its subscription.
+pub(super) fn is_terminated(message: &Message<'_>) -> bool {
+    state(message).eq_ignore_ascii_case(b"terminated")
+}
+
+fn state<'a>(message: &Message<'a>) -> &'a [u8] {
+    let state = message.header(Name::SubscriptionState);
+    state.map_or(&[][..], |state| token(state.value))
+}
+
+/// A value without its parameters.
+fn token(value: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b';', value).unwrap_or(value.len());
+    value.get(..end).unwrap_or(value).trim_ascii()
+}
+
+/// The 200 to a SUBSCRIBE: it grants as many seconds as were asked for, or fewer, not none
+/// (RFC 6665 §4.2.1.1).
+pub(super) fn granted(message: &Message<'_>, asked_s: Option<u32>, checks: Checks) -> Checked {
+    unless(checks, Wrong::Expires, || {
+        let granted_s = message.expires_s();
+        granted_s.is_some_and(|granted_s| {
+            asked_s.is_none_or(|asked_s| granted_s <= asked_s && (granted_s > 0) == (asked_s > 0))
+        })
+    })
+}
+
+/// A request within the dialog: its Request-URI is the receiver's Contact and no Route is left.
 pub(super) fn in_dialog(
     message: &Message<'_>,
     contact: &[u8],

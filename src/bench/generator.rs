@@ -29,7 +29,7 @@ pub struct Generator {
     right: u64,
     failed: u64,
     last_end_ns: u64,
-    is_measuring: bool,
+    pub(super) is_measuring: bool,
     /// The run was interrupted: calls are hung up, and none counts.
     pub(super) is_leaving: bool,
 }
@@ -168,14 +168,12 @@ impl Generator {
         (call.due_ns, call.request_due_ns) = (due_ns, due_ns);
         let user = item.targets.name(call.user);
         self.writer.write_to_uri(user, &mut call.to_uri);
-        let request = match item.scenario {
-            Scenario::Register => Request::Register,
-            _ => Request::Invite,
+        let (stage, request) = match item.scenario {
+            Scenario::Register => (Stage::Registering, Request::Register),
+            Scenario::Subscribe => (Stage::Subscribing, Request::Subscribe),
+            _ => (Stage::Calling, Request::Invite),
         };
-        call.stage = match request {
-            Request::Register => Stage::Registering,
-            _ => Stage::Calling,
-        };
+        call.stage = stage;
         self.open += 1;
         self.setting_up += 1;
         let ident = self.calls.ident(slot);
@@ -220,7 +218,7 @@ impl Generator {
         }
     }
 
-    /// Hangs up or cancels all calls that are still open, and forgets them, as if they had never
+    /// Hangs up, cancels or unsubscribes all calls that are still open, and forgets them, as if they had never
     /// been due: of a run that was interrupted. What rings later is cancelled then.
     pub fn leave(&mut self, now_ns: u64) {
         self.is_leaving = true;
@@ -237,7 +235,9 @@ impl Generator {
                 }
             }
             match call.stage {
-                Stage::Talking => self.hang_up(now_ns, now_ns, ident),
+                Stage::Talking | Stage::Accepted | Stage::Watching => {
+                    self.hang_up(now_ns, now_ns, ident);
+                }
                 Stage::Proceeding => self.give_up(now_ns, ident),
                 _ => {}
             }
@@ -307,8 +307,7 @@ impl Generator {
         let counts = &mut self.tally.counts;
         call.has_timed_out = matches!(end, End::TimedOut | End::CutOff);
         let is_right = end == End::Right && !call.is_wrong;
-        let was_setting_up = !matches!(call.stage, Stage::Talking | Stage::Leaving);
-        self.setting_up -= u32::from(was_setting_up);
+        self.setting_up -= u32::from(!call.stage.has_dialog());
         self.open -= 1;
         if self.is_leaving {
             return self.calls.release(ident.slot);

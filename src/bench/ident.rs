@@ -41,10 +41,20 @@ pub(super) enum Letter {
     Register = b'r',
     /// The REGISTER with credentials.
     AuthorizedRegister = b's',
+    /// The SUBSCRIBE that begins a subscription.
+    Subscribe = b'u',
+    /// The same with credentials.
+    AuthorizedSubscribe = b'v',
+    /// The SUBSCRIBE that ends it.
+    Unsubscribe = b'w',
+    /// The same with credentials.
+    AuthorizedUnsubscribe = b'x',
     /// The ACK of a 2xx whose dialog is not the call's.
     OtherAck = b'c',
     /// The BYE of such a dialog.
     OtherBye = b'd',
+    /// The SUBSCRIBE that ends a subscription that was given up.
+    OtherUnsubscribe = b'y',
 }
 
 impl Ident {

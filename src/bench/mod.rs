@@ -33,13 +33,14 @@ mod templates;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod watcher;
 mod writer;
 
 pub use check::Wrong;
 pub use generator::Generator;
 pub use outbox::{Hop, Outbox};
 pub use pace::{Pace, Schedule};
-pub use plan::{Checks, Credentials, Item, Plan, Scenario, Seat, Times, is_near};
+pub use plan::{Checks, Credentials, Event, Item, Plan, Scenario, Seat, Times, is_near};
 pub use ramp::{Bar, Ramp, Step, StepResult};
 pub use reflector::Reflector;
 pub use tally::{Counts, Outcome, Sample, Tally, Times as Latencies};

@@ -25,11 +25,13 @@ pub enum Scenario {
     Voicemail,
     /// REGISTER, 200; with credentials when it is challenged.
     Register,
+    /// SUBSCRIBE, 200, NOTIFY, hold, SUBSCRIBE that ends it, 200, NOTIFY.
+    Subscribe,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Call,
         Self::Redirect,
         Self::Reject,
@@ -37,6 +39,7 @@ impl Scenario {
         Self::Forward,
         Self::Voicemail,
         Self::Register,
+        Self::Subscribe,
     ];
 
     /// Its name on the command line and in reports.
@@ -49,6 +52,7 @@ impl Scenario {
             Self::Forward => "forward",
             Self::Voicemail => "voicemail",
             Self::Register => "register",
+            Self::Subscribe => "subscribe",
         }
     }
 
@@ -63,6 +67,8 @@ impl Scenario {
     pub const fn usual_finals(self) -> &'static [u16] {
         match self {
             Self::Call | Self::Forward | Self::Voicemail | Self::Register => &[200],
+            // RFC 6665 §4.1.2.1: a 202 is a 200.
+            Self::Subscribe => &[200, 202],
             Self::Redirect => &[302],
             Self::Reject => &[480, 486, 603],
             Self::NoAnswer => &[487],
@@ -75,6 +81,26 @@ impl Scenario {
             self,
             Self::Call | Self::NoAnswer | Self::Forward | Self::Voicemail
         )
+    }
+}
+
+/// What is subscribed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Event {
+    /// RFC 4235: who rings or speaks.
+    #[default]
+    Dialog,
+    /// RFC 3856: how somebody can be reached.
+    Presence,
+}
+
+impl Event {
+    /// Its name in the Event header.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dialog => "dialog",
+            Self::Presence => "presence",
+        }
     }
 }
 
@@ -95,7 +121,7 @@ pub struct Item {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Seat {
-    /// Who calls and registers.
+    /// Who calls, registers and subscribes.
     Caller,
     /// Whom the proxy calls first.
     Callee,
@@ -139,7 +165,7 @@ impl Checks {
 pub struct Times {
     /// How long the callee rings before it answers; in `no-answer`, before the caller gives up.
     pub ring_ns: u64,
-    /// How long a call lasts between ACK and BYE.
+    /// How long a call lasts between ACK and BYE, a subscription between its first NOTIFY and its end.
     pub hold_ns: u64,
     /// RFC 3261 §17: the first retransmission over UDP.
     pub t1_ns: u64,
@@ -178,6 +204,8 @@ pub struct Plan {
     pub times: Times,
     /// What is checked.
     pub checks: Checks,
+    /// What is subscribed to.
+    pub event: Event,
     /// The domain of `{domain}`.
     pub domain: String,
     /// With what calls that are challenged are placed again.

@@ -1,14 +1,15 @@
-//! The least a server can do: redirects, refuses, registers, or relays without any state. It
+//! The least a server can do: redirects, refuses, registers, notifies once, or relays without any state. It
 //! proves what the generator can do, and stands in for a server in tests.
 
 use std::net::SocketAddr;
 
+use super::check::contact_uri;
 use super::outbox::{Hop, Outbox};
 use super::plan::Seat;
 use crate::message::forward::{
     count_hop, insert_header, push_via, remove_top_route, remove_top_via, write_number,
 };
-use crate::message::{Edits, MAGIC_COOKIE, Message, Method, Reply, Uri, write_response};
+use crate::message::{Edits, MAGIC_COOKIE, Message, Method, Name, Reply, Uri, write_response};
 
 /// The tag of what it answers itself.
 const TAG: &[u8] = b"reflector";
@@ -44,8 +45,43 @@ impl Reflector {
         match message.method() {
             None => self.on_response(message),
             Some(Method::Register | Method::Options) => self.answer(from, message, 200, b""),
+            Some(Method::Subscribe) => self.on_subscribe(from, message),
             Some(method) => self.on_request(from, method, message),
         }
+    }
+
+    /// Accepts a subscription, and tells it once that there is nothing to tell.
+    fn on_subscribe(&mut self, from: SocketAddr, message: &Message<'_>) {
+        let own = self.own;
+        let expires_s = message.expires_s().unwrap_or_default();
+        let headers = format!("Contact: <sip:{own}>\r\nExpires: {expires_s}\r\n");
+        self.answer(from, message, 200, headers.as_bytes());
+        let state: &[u8] = match expires_s {
+            0 => b"terminated;reason=timeout",
+            _ => b"active",
+        };
+        let value = |name| message.header(name).map_or(&[][..], |header| header.value);
+        let contact = contact_uri(message).unwrap_or_default();
+        let is_tagged = message.to().is_ok_and(|to| to.tag.is_some());
+        let tag: &[&[u8]] = if is_tagged { &[] } else { &[b";tag=", TAG] };
+        let (branch, number) = (
+            message.top_via().map_or(&[][..], |via| via.branch),
+            message.cseq().map_or(0, |cseq| cseq.number),
+        );
+        self.outbox.push(hop(from), |out| {
+            let mut put = |parts: &[&[u8]]| {
+                parts.iter().for_each(|part| out.extend_from_slice(part));
+            };
+            put(&[b"NOTIFY ", contact, b" SIP/2.0\r\nVia: SIP/2.0/UDP "]);
+            put(&[own.to_string().as_bytes(), b";branch=", branch, b"n;rport"]);
+            put(&[b"\r\nMax-Forwards: 70\r\nFrom: ", value(Name::To)]);
+            put(tag);
+            put(&[b"\r\nTo: ", value(Name::From)]);
+            put(&[b"\r\nCall-ID: ", value(Name::CallId), b"\r\nCSeq: "]);
+            put(&[number.to_string().as_bytes(), b" NOTIFY\r\nEvent: "]);
+            put(&[value(Name::Event), b"\r\nSubscription-State: ", state]);
+            put(&[b"\r\nContent-Length: 0\r\n\r\n"]);
+        });
     }
 
     fn on_request(&mut self, from: SocketAddr, method: Method, message: &Message<'_>) {

@@ -36,6 +36,9 @@ impl Generator {
         };
         *counter += u64::from(is_measured);
         match status {
+            200..300 if method == Method::Subscribe && has_timed_out => {
+                self.unsubscribe_other(ident, message);
+            }
             _ if method != Method::Invite => {}
             ..200 => {}
             300.. => self.acknowledge_late_failure(hop, message),
@@ -70,7 +73,7 @@ impl Generator {
     }
 
     /// Sends requests in the dialog of a 2xx that is not the one the call keeps.
-    fn send_along(&mut self, ident: Ident, message: &Message<'_>, requests: &[Request]) {
+    pub(super) fn send_along(&mut self, ident: Ident, message: &Message<'_>, requests: &[Request]) {
         let mut other = Call {
             to_uri: message.to().map_or(&[][..], |to| to.uri).to_vec(),
             to_tag: tag_of(message).to_vec(),
@@ -121,8 +124,8 @@ impl Generator {
         });
     }
 
-    /// A request to the caller. A BYE ends the call before its time; OPTIONS that ask whether it is
-    /// alive are answered; nothing else is played.
+    /// A request to the caller. A BYE ends the call before its time; NOTIFYs belong to subscriptions;
+    /// OPTIONS that ask whether it is alive are answered; nothing else is played.
     pub(super) fn on_stray_request(&mut self, now_ns: u64, hop: Hop, message: &Message<'_>) {
         let hop = answer_hop(hop, message);
         let status = match message.method() {
@@ -130,6 +133,7 @@ impl Generator {
             Some(Method::Ack) => return,
             Some(Method::Options) => return self.answer(hop, message, 200),
             Some(Method::Bye) => return self.on_bye_of_server(now_ns, hop, message),
+            Some(Method::Notify) => return self.on_notify(now_ns, hop, message),
             Some(Method::Invite) => 488,
             Some(Method::Cancel) => 481,
             _ => 501,

@@ -36,7 +36,7 @@ macro_rules! counters {
 }
 
 counters! {
-    placed "calls and registrations due in the measured interval";
+    placed "calls, registrations and subscriptions due in the measured interval";
     right "of these, those that went as they should";
     completed "those that ended well within the interval, whenever they were due";
     wrong_status "failed: another final status than the scenario wants";
@@ -48,10 +48,10 @@ counters! {
     failed_outside "failed besides, due before or after the measured interval";
     retransmitted_calls "calls of which a message had to be sent again";
     invites_again "INVITEs sent again (timer A)";
-    requests_again "BYEs, CANCELs and REGISTERs sent again (timer E)";
+    requests_again "BYEs, CANCELs, REGISTERs and SUBSCRIBEs sent again (timer E)";
     answers_again "final answers of the callee sent again, for want of an ACK (timer G)";
     unacknowledged "calls whose ACK has not reached the callee";
-    repeated_requests "requests that reached the callee more than once";
+    repeated_requests "requests that reached the callee, and NOTIFYs that reached the caller, more than once";
     repeated_answers "final answers that reached the caller more than once";
     forked_answers "further callees' 200s to one call: acknowledged and hung up";
     late "answers later than the limit, or after the call had been given up";
@@ -60,7 +60,8 @@ counters! {
     unparsable "what is no SIP message, or over TCP has no Content-Length";
     connections_closed "the caller's TCP connections that the server closed";
     challenged "requests answered with 401 or 407";
-    refused_byes "BYEs that were refused";
+    refused_byes "BYEs, and SUBSCRIBEs to end, that were refused";
+    notifications "NOTIFYs of changes that came within the interval, whoever subscribed when";
     left_open "calls that a run which was ended early could not end in time: the server may still have them";
     send_failed "messages the kernel did not take";
 }
@@ -148,14 +149,16 @@ pub struct Tally {
     wrongs: [u64; Wrong::COUNT],
     /// Some of them, to be shown.
     pub samples: Vec<Sample>,
-    /// INVITE due to its final answer; REGISTER due to its 200.
+    /// INVITE due to its final answer; REGISTER and SUBSCRIBE due to their 200.
     pub final_ns: Times,
     /// INVITE due to the INVITE at the callee.
     pub added_ns: Times,
     /// INVITE due to the 180: the post-dial delay.
     pub ringing_ns: Times,
-    /// BYE due to its 200.
+    /// BYE due to its 200; the SUBSCRIBE that ends a subscription, too.
     pub bye_ns: Times,
+    /// SUBSCRIBE due to its first NOTIFY.
+    pub notified_ns: Times,
     /// How late calls were placed, after they were due.
     pub lag_ns: Times,
 }
@@ -173,6 +176,7 @@ impl Tally {
             added_ns: Times::new(),
             ringing_ns: Times::new(),
             bye_ns: Times::new(),
+            notified_ns: Times::new(),
             lag_ns: Times::new(),
         }
     }
@@ -222,6 +226,7 @@ impl Tally {
         self.added_ns.add(&other.added_ns);
         self.ringing_ns.add(&other.ringing_ns);
         self.bye_ns.add(&other.bye_ns);
+        self.notified_ns.add(&other.notified_ns);
         self.lag_ns.add(&other.lag_ns);
     }
 

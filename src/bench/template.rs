@@ -39,6 +39,7 @@ slots! {
     RecordRoutes "record_routes";
     Authorization "authorization";
     Contact "contact";
+    Event "event";
     Length "length";
 }
 
@@ -78,6 +79,8 @@ pub(super) struct Template {
     body: Vec<Part>,
     /// What its Max-Forwards says, where it has one.
     pub(super) max_forwards: Option<u8>,
+    /// What its Expires says, where it has one.
+    pub(super) expires_s: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -118,12 +121,16 @@ impl Template {
             None => (format!("{}\n\n", text.trim_end()), ""),
         };
         let first_body_line = head.lines().count() + 1;
-        let mut fields = head.lines().filter_map(|line| line.split_once(':'));
-        let limit = fields.find(|(field, _)| field.trim().eq_ignore_ascii_case("max-forwards"));
+        let field = |name: &str| {
+            let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+            let found = fields.find(|(field, _)| field.trim().eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.trim())
+        };
         Ok(Self {
             head: parts(name, &head, 1)?,
             body: parts(name, body, first_body_line)?,
-            max_forwards: limit.and_then(|(_, value)| value.trim().parse().ok()),
+            max_forwards: field("max-forwards").and_then(|value| value.parse().ok()),
+            expires_s: field("expires").and_then(|value| value.parse().ok()),
         })
     }
 

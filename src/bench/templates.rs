@@ -3,23 +3,27 @@
 use super::template::{Slot, Template, TemplateError, Values};
 
 /// The names under which messages can be replaced, with what is built in.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: [(&str, &str); 9] = [
     ("invite", include_str!("templates/invite.sip")),
     ("ack", include_str!("templates/ack.sip")),
     ("bye", include_str!("templates/bye.sip")),
     ("cancel", include_str!("templates/cancel.sip")),
     ("register", include_str!("templates/register.sip")),
+    ("subscribe", include_str!("templates/subscribe.sip")),
+    ("unsubscribe", include_str!("templates/unsubscribe.sip")),
     ("180", include_str!("templates/180.sip")),
     ("200", include_str!("templates/200.sip")),
 ];
 
 /// Without these the answers could not be told apart.
-const NEEDED: [(&str, &[Slot]); 5] = [
+const NEEDED: [(&str, &[Slot]); 7] = [
     ("invite", &[Slot::Branch, Slot::CallId, Slot::Tag]),
     ("ack", &[Slot::Branch, Slot::CallId, Slot::ToTag]),
     ("bye", &[Slot::Branch, Slot::CallId, Slot::ToTag]),
     ("cancel", &[Slot::Branch, Slot::CallId]),
     ("register", &[Slot::Branch, Slot::CallId, Slot::Tag]),
+    ("subscribe", &[Slot::Branch, Slot::CallId, Slot::Tag]),
+    ("unsubscribe", &[Slot::Branch, Slot::CallId, Slot::ToTag]),
 ];
 
 /// All messages that are sent.
@@ -30,6 +34,8 @@ pub struct Templates {
     pub(super) bye: Template,
     pub(super) cancel: Template,
     pub(super) register: Template,
+    pub(super) subscribe: Template,
+    pub(super) unsubscribe: Template,
     pub(super) ringing: Answer,
     pub(super) answer: Answer,
     /// The Request-URI of an INVITE, also its To and a registration's address-of-record.
@@ -80,6 +86,8 @@ impl Templates {
             bye: request("bye")?,
             cancel: request("cancel")?,
             register: request("register")?,
+            subscribe: request("subscribe")?,
+            unsubscribe: request("unsubscribe")?,
             ringing: Answer::compile("180", text("180"))?,
             answer: Answer::compile("200", text("200"))?,
             to: Template::compile_piece("--to", to)?,
@@ -87,9 +95,11 @@ impl Templates {
         })
     }
 
-    /// Whether an INVITE has a place for credentials.
-    pub fn invite_has_credentials(&self) -> bool {
-        self.invite.has(Slot::Authorization)
+    /// The message that has no place for credentials, of those that begin a call or subscription.
+    pub fn without_credentials(&self) -> Option<&'static str> {
+        let all = [("invite", &self.invite), ("subscribe", &self.subscribe)];
+        let mut without = all.iter().filter(|(_, one)| !one.has(Slot::Authorization));
+        without.next().map(|(name, _)| *name)
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) struct Writer {
     domain: Vec<u8>,
     transport: &'static [u8],
     caller_uri: Vec<u8>,
+    event: &'static [u8],
     places: [Place; 3],
     /// Whether the caller speaks over TCP.
     is_stream: bool,
@@ -48,6 +49,12 @@ pub(super) enum Request {
     OtherAck,
     OtherBye,
     Register,
+    /// The SUBSCRIBE that begins a subscription.
+    Subscribe,
+    /// The one that ends it.
+    Unsubscribe,
+    /// The same of a subscription that was given up.
+    OtherUnsubscribe,
 }
 
 impl Request {
@@ -60,6 +67,9 @@ impl Request {
             Self::OtherAck => Letter::OtherAck,
             Self::OtherBye => Letter::OtherBye,
             Self::Register => call.register_letter(),
+            Self::Subscribe => call.subscribe_letter(),
+            Self::Unsubscribe => call.unsubscribe_letter(),
+            Self::OtherUnsubscribe => Letter::OtherUnsubscribe,
         }
     }
 
@@ -67,14 +77,21 @@ impl Request {
     pub(super) const fn is_in_dialog(self) -> bool {
         matches!(
             self,
-            Self::Ack | Self::Bye | Self::OtherAck | Self::OtherBye
+            Self::Ack
+                | Self::Bye
+                | Self::OtherAck
+                | Self::OtherBye
+                | Self::Unsubscribe
+                | Self::OtherUnsubscribe
         )
     }
 
     /// The number in its CSeq.
     fn cseq(self, call: &Call) -> u32 {
         match self {
-            Self::Bye | Self::OtherBye => call.bye_cseq(),
+            Self::Bye | Self::OtherBye | Self::Unsubscribe | Self::OtherUnsubscribe => {
+                call.bye_cseq()
+            }
             _ => call.cseq(),
         }
     }
@@ -82,8 +99,10 @@ impl Request {
     /// Its line of credentials: the ACK has those of its INVITE (RFC 3261 §22.1).
     fn credentials(self, call: &Call) -> &[u8] {
         match self {
-            Self::Invite | Self::Ack | Self::OtherAck | Self::Register => &call.authorization,
-            Self::Bye => &call.bye_authorization,
+            Self::Invite | Self::Ack | Self::OtherAck | Self::Register | Self::Subscribe => {
+                &call.authorization
+            }
+            Self::Bye | Self::Unsubscribe => &call.bye_authorization,
             _ => &[],
         }
     }
@@ -102,6 +121,7 @@ impl Writer {
             domain: plan.domain.clone().into_bytes(),
             transport: plan.transport.token().as_bytes(),
             caller_uri: Vec::new(),
+            event: plan.event.name().as_bytes(),
             places: [caller, callee, elsewhere].map(Place::new),
             is_stream: plan.transport.is_reliable(),
             scratch: Vec::new(),
@@ -131,6 +151,7 @@ impl Writer {
             .set(Slot::Domain, &self.domain)
             .set(Slot::Transport, self.transport)
             .set(Slot::Caller, &self.caller_uri)
+            .set(Slot::Event, self.event)
             .set(Slot::Local, &place.local)
             .set(Slot::LocalHost, &place.host)
             .set(Slot::Contact, place.contact(self.is_stream))
@@ -153,7 +174,7 @@ impl Writer {
         out: &mut Vec<u8>,
     ) {
         let branch = branch(ident, request.letter(call));
-        // One digit: each of INVITE and BYE is sent twice at most.
+        // One digit: what begins a call and what ends it are each sent twice at most.
         let cseq = [b'0' + request.cseq(call) as u8];
         let (uri, routes) = match request.is_in_dialog() {
             true => (&call.target, call.routes.as_slice()),
@@ -181,6 +202,8 @@ impl Writer {
             Request::Ack | Request::AckFailure | Request::OtherAck => &self.templates.ack,
             Request::Bye | Request::OtherBye => &self.templates.bye,
             Request::Register => &self.templates.register,
+            Request::Subscribe => &self.templates.subscribe,
+            Request::Unsubscribe | Request::OtherUnsubscribe => &self.templates.unsubscribe,
         }
     }
 
@@ -191,6 +214,7 @@ impl Writer {
             Method::Bye => &self.templates.bye,
             Method::Cancel => &self.templates.cancel,
             Method::Register => &self.templates.register,
+            Method::Subscribe => &self.templates.subscribe,
             _ => &self.templates.invite,
         };
         template.max_forwards
@@ -201,6 +225,27 @@ impl Writer {
     pub(super) fn is_invite_contact(&self, uri: Option<&[u8]>) -> bool {
         let sent = self.place(Seat::Caller).contact(self.is_stream);
         uri == Some(sent) || !self.templates.invite.has(Slot::Contact)
+    }
+
+    /// The Contact of the caller's SUBSCRIBE; `None` where its template writes it in its own way.
+    pub(super) fn subscribe_contact(&self) -> Option<&[u8]> {
+        let has = self.templates.subscribe.has(Slot::Contact);
+        has.then(|| self.place(Seat::Caller).contact(self.is_stream))
+    }
+
+    /// The Event of the caller's SUBSCRIBE; `None` where its template writes it in its own way.
+    pub(super) fn subscribe_event(&self) -> Option<&[u8]> {
+        let has = self.templates.subscribe.has(Slot::Event);
+        has.then_some(self.event)
+    }
+
+    /// The Expires of the caller's first or last SUBSCRIBE, where its template has one.
+    pub(super) fn subscribe_expires_s(&self, is_last: bool) -> Option<u32> {
+        let template = match is_last {
+            true => &self.templates.unsubscribe,
+            false => &self.templates.subscribe,
+        };
+        template.expires_s
     }
 
     /// Whether a body is the one that the caller's INVITE has.

@@ -10,6 +10,7 @@ fn every_scenario_ends_well_against_a_server_that_is_right() {
         (Scenario::Reject, "reject1"),
         (Scenario::NoAnswer, "anna"),
         (Scenario::Register, "anna"),
+        (Scenario::Subscribe, "anna"),
     ] {
         let stage = played(plan(scenario, users), same);
         assert_right(&stage);

@@ -4,6 +4,7 @@
 mod calls;
 mod loss;
 mod strays;
+mod subscriptions;
 mod wrong;
 
 use std::net::SocketAddr;
@@ -54,6 +55,7 @@ fn plan(scenario: Scenario, users: &str) -> Plan {
         },
         checks: Checks::ALL,
         domain: "example.com".to_owned(),
+        event: Event::Dialog,
         credentials: None,
         seed: 0x00c0_ffee,
         thread: 0,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::super::exit::CliError;
-use crate::bench::{Credentials, Scenario, Wrong, is_near};
+use crate::bench::{Credentials, Event, Scenario, Wrong, is_near};
 use crate::message::Transport;
 use crate::net::System;
 
@@ -35,6 +35,8 @@ Examples:
   pointsman bench --server 127.0.0.1:5060 --callee 127.0.0.1:5070 --users 1000 --ramp
   pointsman bench --server 10.0.0.5:5060 --transport tcp --scenario register --users 100 --password x
   pointsman bench --server 10.0.0.5:5060 --users 100 --from sip:anna@{domain} --credentials anna:secret
+  pointsman bench --server 127.0.0.1:5060 --scenario subscribe --users bob --from sip:anna@{domain} \\
+      --window 1000 --hold 20s
   pointsman bench --server 127.0.0.1:5060 --callee 127.0.0.1:5070 --users 1000 --label now \\
       --json now.json --report page.html --compare before.json
   pointsman bench --compare before.json --compare now.json --report page.html";
@@ -69,7 +71,7 @@ pub(in super::super) struct TargetOptions {
     #[arg(long, value_parser = scenario, conflicts_with = "mix", value_name = "SCENARIO")]
     pub scenario: Option<Scenario>,
     /// What is played, by weight: call=70,redirect=20,reject=10 (also no-answer, forward, voicemail,
-    /// register)
+    /// register, subscribe)
     #[arg(long, value_delimiter = ',', value_parser = weight, value_name = "SCENARIO=N,…")]
     pub mix: Vec<(Scenario, u32)>,
     /// Who is called: a number of users, a name or a pattern
@@ -81,6 +83,9 @@ pub(in super::super) struct TargetOptions {
     /// Call subscribers by their first alias instead of their id
     #[arg(long)]
     pub by_alias: bool,
+    /// What `subscribe` subscribes to
+    #[arg(long, value_enum, default_value = "dialog")]
+    pub event: Package,
     /// The address that is called, as a URI with {user}, {domain} and {server}
     #[arg(long, value_name = "URI", default_value = "sip:{user}@{domain}")]
     pub to: String,
@@ -93,7 +98,7 @@ pub(in super::super) struct TargetOptions {
     /// The password with which users register who have none in their document
     #[arg(long)]
     pub password: Option<String>,
-    /// With what calls are placed again that the server challenges (401, 407)
+    /// With what calls are placed again, or subscriptions made, that the server challenges (401, 407)
     #[arg(long, value_name = "USER:PASSWORD", value_parser = credentials)]
     pub credentials: Option<Credentials>,
     /// Play the callee here: the address to which the server sends its calls
@@ -113,7 +118,8 @@ pub(in super::super) struct TargetOptions {
     /// Call from this address: IP or IP:PORT
     #[arg(long, value_name = "ADDRESS")]
     pub local: Option<String>,
-    /// Replace messages: a folder, or NAME=FILE (invite, ack, bye, cancel, register, 180, 200)
+    /// Replace messages: a folder, or NAME=FILE (invite, ack, bye, cancel, register, subscribe,
+    /// unsubscribe, 180, 200)
     #[arg(long, value_name = "[NAME=]PATH")]
     pub template: Vec<String>,
     /// Call a host that is neither loopback nor private: I may load it
@@ -147,7 +153,7 @@ pub(in super::super) struct LoadOptions {
     /// How long calls are placed before they are measured (2s; 0s with --count)
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     pub warm_up: Option<Duration>,
-    /// How long a call lasts
+    /// How long a call lasts, or a subscription
     #[arg(long, value_parser = duration, default_value = "0s", value_name = "DURATION")]
     pub hold: Duration,
     /// How long it rings before it is answered, or in `no-answer` cancelled
@@ -167,7 +173,7 @@ pub(in super::super) struct CheckOptions {
     pub expect: Vec<String>,
     /// Leave out a check, for a server that means to change what it looks at: via, call-id, cseq,
     /// from-tag, to-tag, route-set, left-route, contact, request-uri, max-forwards, content-length,
-    /// body, place, order, hung-up, lost, cancel
+    /// body, place, order, hung-up, lost, cancel, expires, event, state
     #[arg(long, value_delimiter = ',', value_parser = check, value_name = "CHECK,…")]
     pub skip_check: Vec<Wrong>,
     /// The share of calls that may fail, percent (0, in a ramp 0.1)
@@ -244,6 +250,24 @@ impl Wire {
         match self {
             Self::Udp => Transport::Udp,
             Self::Tcp => Transport::Tcp,
+        }
+    }
+}
+
+/// The packages of the tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in super::super) enum Package {
+    /// Who rings or speaks (RFC 4235)
+    Dialog,
+    /// How somebody can be reached (RFC 3856)
+    Presence,
+}
+
+impl Package {
+    pub(super) const fn event(self) -> Event {
+        match self {
+            Self::Dialog => Event::Dialog,
+            Self::Presence => Event::Presence,
         }
     }
 }

@@ -120,7 +120,7 @@ fn scenarios(document: &Value) -> Vec<Scenario> {
         of(status).or_else(|| of("all"))
     };
     let immediate = set("immediate");
-    let mut scenarios = vec![Scenario::Register];
+    let mut scenarios = vec![Scenario::Register, Scenario::Subscribe];
     match (status, immediate) {
         (_, Some(Value::Object(action))) if action.contains_key("forward") => {
             scenarios.extend([Scenario::Redirect, Scenario::Forward]);
@@ -194,7 +194,7 @@ mod tests {
         ];
         for (document, expected) in cases {
             let found = scenarios(&document);
-            assert_eq!(found.get(1..).unwrap(), expected, "{document}");
+            assert_eq!(found.get(2..).unwrap(), expected, "{document}");
         }
     }
 

@@ -76,6 +76,7 @@ impl Bench {
             times,
             checks: self.checks(),
             domain: target.domain.clone().unwrap_or_else(|| server.to_string()),
+            event: target.event.event(),
             credentials: target.credentials.clone(),
             seed: u32::from_le_bytes(seed),
             thread: 0,
@@ -205,10 +206,12 @@ impl Bench {
         }
         let templates = Templates::compile(&replaced, &self.target.to, &self.target.from)
             .map_err(|error| CliError::usage(error.to_string()))?;
-        if self.target.credentials.is_some() && !templates.invite_has_credentials() {
-            return Err(CliError::usage(
-                "--credentials: the template invite has no {authorization} for them",
-            ));
+        if self.target.credentials.is_some()
+            && let Some(name) = templates.without_credentials()
+        {
+            return Err(CliError::usage(format!(
+                "--credentials: the template {name} has no {{authorization}} for them"
+            )));
         }
         Ok(templates)
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::*;
-use crate::bench::{Checks, Item, Scenario, Targets, Templates, Times};
+use crate::bench::{Checks, Event, Item, Scenario, Targets, Templates, Times};
 use crate::message::{Index, Method, Reply, Transport, write_response};
 
 const HOME: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
@@ -36,6 +36,7 @@ fn counted(scenario: Scenario, server: SocketAddr, callee: Option<SocketAddr>) -
         },
         checks: Checks::ALL,
         domain: "127.0.0.1".to_owned(),
+        event: Event::default(),
         credentials: None,
         seed: 77,
         thread: 0,
