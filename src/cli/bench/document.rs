@@ -29,6 +29,8 @@ pub(super) struct Document {
     pub interval_s: f64,
     /// Calls that ended well in the interval, a second.
     pub calls_per_s: f64,
+    /// NOTIFYs of changes, a second.
+    pub notifications_per_s: f64,
     pub failed_percent: f64,
     pub failed: u64,
     pub scenarios: Vec<Played>,
@@ -166,6 +168,7 @@ impl Document {
             load: Load::of(run),
             interval_s,
             calls_per_s: per_s(counts.completed),
+            notifications_per_s: per_s(counts.notifications),
             failed_percent: tally.failed_share() * 100.0,
             failed: tally.failed(),
             scenarios: played(run, tally, per_s),
@@ -242,6 +245,7 @@ fn latencies(tally: &Tally) -> BTreeMap<String, Latency> {
         ("added", &tally.added_ns),
         ("ringing", &tally.ringing_ns),
         ("bye", &tally.bye_ns),
+        ("notified", &tally.notified_ns),
     ];
     all.into_iter()
         .filter(|(_, times)| times.count() > 0)

@@ -47,7 +47,16 @@ pub(super) fn page(runs: &[Document]) -> String {
         "Due to INVITE at the callee: added latency",
         &percentiles(runs, "added"),
     );
-    section(&mut html, "BYE to its 200", &percentiles(runs, "bye"));
+    section(
+        &mut html,
+        "Due to first NOTIFY",
+        &percentiles(runs, "notified"),
+    );
+    section(
+        &mut html,
+        "BYE or last SUBSCRIBE to its 200",
+        &percentiles(runs, "bye"),
+    );
     section(&mut html, "Server CPU per call (user, system)", &cpu(runs));
     section(
         &mut html,
@@ -309,6 +318,13 @@ fn counts_table(runs: &[Document], html: &mut String) {
             };
             let count = counts.get(entry).copied().unwrap_or_default();
             let _ = write!(html, "<td>{}</td>", grouped(count as f64));
+        }
+        html.push_str("</tr>");
+    }
+    if runs.iter().any(|run| run.notifications_per_s > 0.0) {
+        html.push_str("<tr><td>notifications a second</td>");
+        for run in runs {
+            let _ = write!(html, "<td>{}</td>", grouped(run.notifications_per_s));
         }
         html.push_str("</tr>");
     }

@@ -62,7 +62,8 @@ pub(super) fn tables(document: &Document) -> Outcome {
         ("final", "due to final answer"),
         ("added", "due to INVITE at the callee"),
         ("ringing", "due to 180"),
-        ("bye", "BYE to its 200"),
+        ("notified", "due to first NOTIFY"),
+        ("bye", "BYE or last SUBSCRIBE to its 200"),
     ] {
         if let Some(latency) = document.latency_us.get(name) {
             times.add_row(latency_row(text, latency));
@@ -121,6 +122,10 @@ fn facts(document: &Document) -> comfy_table::Table {
             row(&name.replace('_', " "), grouped(count as f64), text);
         }
     }
+    if document.notifications_per_s > 0.0 {
+        let per_s = grouped(document.notifications_per_s);
+        row("notifications/s", per_s, "NOTIFYs of changes, a second");
+    }
     for (name, count) in &document.wrong {
         let text = Wrong::from_name(name).map_or("", Wrong::text);
         row(&format!("wrong: {name}"), grouped(*count as f64), text);
@@ -129,7 +134,7 @@ fn facts(document: &Document) -> comfy_table::Table {
         row(
             status,
             grouped(*count as f64),
-            "final answers to INVITE or REGISTER",
+            "final answers to INVITE, REGISTER or SUBSCRIBE",
         );
     }
     if let Some(server) = &document.server_process {
@@ -220,7 +225,7 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
     let has_refused = document.count("refused_byes") > 0 && document.count("challenged") > 0;
     if has_refused || document.statuses.iter().any(is_challenge) {
         warnings.push(
-            "the server asked for credentials: --credentials USER:PASSWORD for calls, --password or \
+            "the server asked for credentials: --credentials USER:PASSWORD for calls and subscriptions, --password or \
              passwords in --subscribers for registrations"
                 .to_owned(),
         );
