@@ -4,10 +4,11 @@
 
 mod network;
 
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use network::Network;
 use serde_json::Value;
@@ -55,6 +56,7 @@ struct Server {
     directory: tempfile::TempDir,
     child: Child,
     sip: SocketAddr,
+    api: String,
     callee: SocketAddr,
     voicemail: SocketAddr,
     _network: Network,
@@ -67,14 +69,28 @@ impl Server {
 
     /// With more lines in its configuration.
     fn start_with(more: &str) -> Self {
+        Self::start_as(true, more)
+    }
+
+    /// The registrar of its users: nobody stands behind it.
+    fn registrar() -> Self {
+        Self::start_as(false, "[auth]\nmethods = []\n")
+    }
+
+    /// Before a next hop, or without one.
+    fn start_as(has_next_hop: bool, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let network = Network::claim();
         let [sip, callee, voicemail] = [1, 2, 3].map(|n| SocketAddr::new(network.host(n), 5060));
         let config = directory.path().join("pointsman.toml");
+        let next_hop = match has_next_hop {
+            true => format!("next_hop = \"sip:{callee}\"\n"),
+            false => String::new(),
+        };
         let text = format!(
             "[store]\npath = {:?}\n[api]\nlisten = \"127.0.0.1:0\"\n[sip]\n\
              listen = [\"udp:{sip}\", \"tcp:{sip}\"]\nshards = 1\ndomains = [\"127.0.0.1\"]\n\
-             next_hop = \"sip:{callee}\"\nvoicemail = \"sip:vm-{{subscriber}}@{voicemail}\"\n\
+             {next_hop}voicemail = \"sip:vm-{{subscriber}}@{voicemail}\"\n\
              forwarding = \"redirect\"\nvoicemail_forwarding = \"retarget\"\n{more}",
             directory.path().join("store"),
         );
@@ -93,10 +109,12 @@ impl Server {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut ready).unwrap();
         assert!(ready.starts_with("READY "), "{ready:?}");
+        let api = ready.split_once("api=").unwrap().1.trim().to_owned();
         Self {
             directory,
             child,
             sip,
+            api,
             callee,
             voicemail,
             _network: network,
@@ -105,6 +123,28 @@ impl Server {
 
     fn users(&self) -> PathBuf {
         self.directory.path().join("users.jsonl")
+    }
+
+    /// How many subscriptions it has open.
+    fn subscriptions(&self) -> u64 {
+        let mut stream = TcpStream::connect(self.api.trim_start_matches("http://")).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let mut lines = answer.lines();
+        let open = lines.find_map(|line| line.strip_prefix("pointsman_subscriptions_open"));
+        let value = open.unwrap().split_whitespace().next_back();
+        value.unwrap().parse().unwrap()
+    }
+
+    /// Waits until it has so many open.
+    fn until_subscriptions(&self, count: u64) {
+        let start = Instant::now();
+        while self.subscriptions() != count {
+            assert!(start.elapsed() < Duration::from_secs(10), "{count}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Plays so many calls of a mix, two at a time.
@@ -231,6 +271,73 @@ fn challenged_calls_are_placed_again_with_credentials() {
 }
 
 #[test]
+fn subscriptions_at_the_real_server_are_right_over_udp_and_tcp() {
+    let server = Server::registrar();
+    for (transport, event) in [("udp", "dialog"), ("tcp", "dialog"), ("udp", "presence")] {
+        let more = ["--count", "20", "--transport", transport, "--event", event];
+        let more = [&more[..], &["--from", "sip:anna@{domain}"]].concat();
+        let played = document(&server.bench("subscribe", &more), 0);
+        assert_eq!(played["counts"]["right"], 20, "{played:#}");
+        assert_eq!(played["counts"]["unexpected"], 0, "{played:#}");
+        assert_eq!(played["statuses"]["200"], 20, "{played:#}");
+        assert_eq!(played["latency_us"]["notified"]["count"], 20);
+        assert_eq!(played["latency_us"]["bye"]["count"], 20);
+        assert_eq!(server.subscriptions(), 0);
+    }
+    let guarded = Server::start_as(false, "");
+    let more = ["--count", "4", "--from", "sip:anna@{domain}"];
+    let more = [&more[..], &["--credentials", "anna:correct horse"]].concat();
+    let paid = document(&guarded.bench("subscribe", &more), 0);
+    assert_eq!(paid["counts"]["right"], 4, "{paid:#}");
+    assert!(paid["counts"]["challenged"].as_u64().unwrap() >= 4);
+}
+
+#[test]
+fn changes_are_counted_and_an_interrupted_run_leaves_no_subscription() {
+    let server = Server::registrar();
+    let sip = server.sip.to_string();
+    let arguments = [
+        ["--server", &sip],
+        ["--scenario", "subscribe"],
+        ["--event", "presence"],
+        ["--users", "bert"],
+        ["--domain", "127.0.0.1"],
+        ["--from", "sip:anna@{domain}"],
+        ["--window", "30"],
+        ["--hold", "60s"],
+        ["--warm-up", "200ms"],
+        ["--duration", "60s"],
+    ];
+    let running = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+        .args(["bench", "--json"])
+        .args(arguments.concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    server.until_subscriptions(30);
+    std::thread::sleep(Duration::from_millis(500));
+    for status in ["away", "dnd"] {
+        let set = pointsman(&["--api", &server.api, "status", "set", "bert", status]);
+        assert!(set.status.success(), "{set:?}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let id = running.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let told = document(&running.wait_with_output().unwrap(), 0);
+    assert_eq!(told["counts"]["notifications"], 60, "{told:#}");
+    assert!(told["notifications_per_s"].as_f64().unwrap() > 0.0);
+    assert_eq!(told["counts"]["left_open"], 0, "{told:#}");
+    server.until_subscriptions(0);
+}
+
+#[test]
 fn calls_that_nobody_answers_are_cancelled_and_an_open_loop_keeps_its_rate() {
     let server = Server::start();
     let output = server.bench(
@@ -283,7 +390,7 @@ fn a_server_that_ends_during_a_run_leaves_what_was_measured() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    std::thread::sleep(Duration::from_millis(1_500));
     assert_eq!(running.try_wait().unwrap(), None);
     server.child.kill().unwrap();
     server.child.wait().unwrap();
