@@ -124,7 +124,7 @@ fn facts(document: &Document) -> comfy_table::Table {
     }
     if document.notifications_per_s > 0.0 {
         let per_s = grouped(document.notifications_per_s);
-        row("notifications/s", per_s, "NOTIFYs of changes, a second");
+        row("notifications/s", per_s, &notifications(document));
     }
     for (name, count) in &document.wrong {
         let text = Wrong::from_name(name).map_or("", Wrong::text);
@@ -160,6 +160,18 @@ fn us_per_call(document: &Document, us: f64) -> String {
     match document.count("completed") {
         0 => "–".to_owned(),
         _ => format!("{us:.2} µs/call"),
+    }
+}
+
+/// What notifications cost; nothing where calls have cost something, too.
+fn notifications(document: &Document) -> String {
+    let server = document.server_process.as_ref();
+    match server.filter(|_| document.count("completed") == 0) {
+        None => "NOTIFYs of changes, a second".to_owned(),
+        Some(server) => format!(
+            "NOTIFYs of changes, a second; {:.2} µs of the server's CPU each",
+            server.cpu_percent * 1e4 / document.notifications_per_s
+        ),
     }
 }
 
