@@ -103,7 +103,7 @@ fn told(sent: &[Sent]) -> Sent {
 
 /// Ends what is left, and sees that nothing is.
 fn drained(mut world: World) {
-    world.advance(4_000_000);
+    world.advance(7_300_000);
     world.assert_drained();
     assert!(world.shared.ledger.is_empty());
 }
@@ -592,5 +592,60 @@ fn notifications_go_by_the_proxies_that_the_subscription_came_by() {
         "never to where only a Contact points"
     );
     world.receive("192.0.2.9:5060", respond(&notify, "200 OK", ""));
+    drained(world);
+}
+
+#[test]
+fn what_hostile_watchers_send_does_no_harm() {
+    let mut world = world();
+    let accepts = "Accept: text/x-nothing\r\n".repeat(200) + "Accept: application/pidf+xml\r\n";
+    let longest = "Expires: 4294967295\r\n";
+    let quoted = "\"\"\"<&'".repeat(20);
+    let cases = [
+        (accepts.as_str(), "presence", 200),
+        (longest, "dialog", 200),
+        ("Expires: -1\r\n", "dialog", 200),
+        ("Contact: <sip:x@198.51.100.1>\r\n", "dialog", 400),
+        (
+            "Record-Route: <sip:h;lr>\r\n".repeat(60).as_str(),
+            "dialog",
+            513,
+        ),
+        (
+            "Content-Type: application/simple-filter+xml\r\n",
+            "presence",
+            200,
+        ),
+    ]
+    .map(|(lines, package, status)| (lines.to_owned(), package, status));
+    for (number, (lines, package, status)) in cases.into_iter().enumerate() {
+        let call = format!("h{number}");
+        let request = subscribe((&call, 1), package, None, &lines)
+            .replace("\"Anna\"", &format!("\"{}\"", "a".repeat(200)))
+            .replace(
+                "sip:bob@example.com SIP",
+                "sip:bob@example.com;q=%22%3C%26 SIP",
+            );
+        let sent = world.receive(PHONE, request);
+        let first = sent.first().and_then(Sent::status);
+        assert_eq!(first, Some(status), "{lines:.60} {sent:#?}");
+        if status == 200 {
+            let notify = told(&sent);
+            assert_eq!(notify.to, address(PHONE));
+            assert!(body(&notify).contains("entity=\"sip:bob@example.com\""));
+            take(&mut world, &notify);
+        }
+    }
+    let id = format!("dialog;id={}", "i".repeat(900));
+    let sent = world.receive(PHONE, subscribe(("i", 1), &id, None, ""));
+    assert_eq!(statuses(&sent, PHONE), [513]);
+    let note = format!(
+        "{{\"id\":\"bob\",\"status\":\"away\",\"status_message\":{:?}}}",
+        quoted
+    );
+    world.put(&note);
+    let away = world.advance(0).into_iter().map(|sent| body(&sent));
+    let away: Vec<String> = away.filter(|body| body.contains("rpid:away")).collect();
+    assert!(away[0].contains("&quot;&lt;&amp;&apos;") && !away[0].contains("\"<&"));
     drained(world);
 }
