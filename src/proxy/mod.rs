@@ -281,7 +281,7 @@ impl Proxy {
     pub fn end(&mut self, out: &mut Outbox) {
         self.tell_upstream(self.out_before);
         if self.has_news() {
-            self.tell_watchers();
+            self.tell_watchers(tell::WITH_A_MESSAGE);
         }
         std::mem::swap(&mut self.out, out);
     }

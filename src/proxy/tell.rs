@@ -15,8 +15,11 @@ use crate::message::{Method, NameAddr};
 use crate::presence::Stirred;
 use crate::transaction::{BranchId, BranchKind, Due, Ms, NonInviteClient};
 
-/// So many watchers are told at once; calls go on before the next.
-const AT_ONCE: usize = 256;
+/// So many watchers are told at once, with the timers: no more than a shard receives at once, so that
+/// answers do not pile up. Calls go on before the next.
+pub(super) const AT_ONCE: usize = 64;
+/// So many are told at once with the message that has changed something.
+pub(super) const WITH_A_MESSAGE: usize = 16;
 /// When a NOTIFY is tried again that a watcher could not take for now, and how often.
 const RETRY_MS: Ms = 5_000;
 const RETRIES: u8 = 5;
@@ -67,17 +70,17 @@ impl Proxy {
         !self.watches.is_empty() && (self.watches.has_due() || watched.has_stirred(self.shard))
     }
 
-    /// Tells watchers what has changed, as many as go at once.
-    pub(super) fn tell_watchers(&mut self) {
+    /// Tells so many watchers what has changed.
+    pub(super) fn tell_watchers(&mut self, at_once: usize) {
         let shared = Arc::clone(&self.shared);
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once {
             match shared.directory.watched().stirred(self.shard) {
                 None => break,
                 Some(Stirred::One(presentity)) => self.watches.make_due_of(presentity),
                 Some(Stirred::Anybody) => self.watches.make_all_due(),
             }
         }
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once {
             match self.watches.next_due() {
                 None => break,
                 Some(key) => self.tell_watcher(key),

@@ -6,7 +6,7 @@ use super::health::{Heard, heard};
 use super::hop::Unreachable;
 use super::invite::{Cancel, InviteDue};
 use super::response::Failed;
-use super::{InviteKey, Owner, Proxy, RelayKey};
+use super::{InviteKey, Owner, Proxy, RelayKey, tell};
 use crate::transaction::{InviteServer, Ms, Wheel};
 
 impl Proxy {
@@ -40,6 +40,9 @@ impl Proxy {
                 Owner::Code(call_key) => self.wake_code(call_key),
                 Owner::Watch(key) => self.wake_watch(key, at),
             }
+        }
+        if self.has_news() {
+            self.tell_watchers(tell::AT_ONCE);
         }
     }
 
