@@ -206,6 +206,7 @@ impl Proxy {
             client,
             check,
             sent,
+            is_last: watch.end.is_some(),
         };
         self.watches.wait(key, pending);
         self.count(|c| &c.notifies_sent);
@@ -233,8 +234,8 @@ impl Proxy {
             self.settle_watch(key);
             return true;
         }
+        let is_over = pending.is_last;
         let failed_before = watch.retry.take().map_or(0, |(_, failures)| failures);
-        let is_over = watch.end.is_some();
         if (500..600).contains(&status) && failed_before < RETRIES {
             watch.retry = Some((now_ms + RETRY_MS, failed_before + 1));
         }

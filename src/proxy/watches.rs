@@ -38,6 +38,8 @@ pub(super) struct Pending {
     pub check: u32,
     /// All of it, to send it again.
     pub sent: Box<[u8]>,
+    /// Whether it said that the subscription is over.
+    pub is_last: bool,
 }
 
 impl Watch {

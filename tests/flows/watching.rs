@@ -257,6 +257,30 @@ fn a_subscription_is_refreshed_and_ended() {
 }
 
 #[test]
+fn who_ends_a_subscription_before_they_have_answered_hears_of_its_end() {
+    let mut world = world();
+    let sent = world.receive(PHONE, subscribe(("a", 1), "dialog", None, ""));
+    let (accepted, first) = (answer(&sent, PHONE, 200), told(&sent));
+    let end = subscribe(("a", 2), "dialog", Some(&accepted), "Expires: 0\r\n");
+    let sent = world.receive(PHONE, end);
+    assert_eq!(statuses(&sent, PHONE), [200]);
+    assert_eq!(sent.len(), 1, "one NOTIFY at a time");
+    let last = told(&take(&mut world, &first));
+    assert_eq!(state(&last), "terminated;reason=timeout");
+    take(&mut world, &last);
+    let sent = world.receive(
+        PHONE,
+        subscribe(("b", 1), "dialog", None, "Expires: 60\r\n"),
+    );
+    let first = told(&sent);
+    world.now_ms += 60_000;
+    let sent = world.receive(PHONE, respond(&first, "503 Service Unavailable", ""));
+    assert!(sent.is_empty());
+    assert_eq!(state(&told(&world.advance(0))), "terminated;reason=timeout");
+    drained(world);
+}
+
+#[test]
 fn who_asks_once_is_told_once() {
     let mut world = world();
     let sent = world.receive(
