@@ -21,7 +21,7 @@
 //!    (`proxy::failover`); then the call is decided again by [`routing::decide_after`].
 //! 6. The 2xx opens a [`call`] record: it marks both parties as in a call, and a copy of it stands in
 //!    the [`store`] before the 2xx goes on. The BYE closes it. The journal, the events and the
-//!    metrics come from the same record.
+//!    metrics come from the same record; phones that watch either of them are told (`proxy::tell`).
 //! 7. What is to be sent waits in the [`engine::Outbox`], each message with its hop: listener,
 //!    address and connection. The host sends the batch.
 //!

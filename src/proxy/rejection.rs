@@ -45,7 +45,7 @@ pub enum Rejection {
     NotFound,
     /// Nothing configured that could take the call.
     NowhereToGo,
-    /// A publication, and no event package is served here (RFC 3903 §6): a subscriber's phones, to
+    /// A publication, and none is kept here (RFC 3903 §6): a subscriber's phones, to
     /// whom all else for them goes, are not who keeps their state.
     BadEvent,
     /// A CANCEL or in-dialog request that matches nothing (§9.2).
