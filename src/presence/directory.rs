@@ -210,8 +210,9 @@ impl Directory {
         if let (Some(handle), Some(former)) = (present, &former)
             && former.has_keys_of(&profile)
         {
+            let has_moved = former.teams() != profile.teams();
             self.records.publish(handle, profile);
-            self.watched.stir(handle);
+            self.stir(handle, has_moved);
             return Ok(handle);
         }
         let keys: SmallVec<[Cow<'_, str>; 4]> = profile.keys().collect();
@@ -239,8 +240,17 @@ impl Directory {
         if present.is_none() {
             self.count.fetch_add(1, Ordering::Relaxed);
         }
-        self.watched.stir(handle);
+        let has_moved = former.is_some_and(|former| former.teams() != profile.teams());
+        self.stir(handle, has_moved);
         Ok(handle)
+    }
+
+    /// Tells watchers of somebody who has changed; all of them where what that person sees has.
+    fn stir(&self, handle: Handle, has_moved: bool) {
+        match has_moved {
+            true => self.watched.stir_all(),
+            false => self.watched.stir(handle),
+        }
     }
 
     /// Removes the subscriber of that id. Calls that mark the record keep it from being used again.
@@ -253,7 +263,7 @@ impl Directory {
             drop_key(&index, &key, handle, &mut writer);
         }
         self.records.vacate(handle);
-        self.watched.stir(handle);
+        self.watched.stir_all();
         writer.free.push_back(handle);
         self.count.fetch_sub(1, Ordering::Relaxed);
         Some(former)

@@ -115,6 +115,16 @@ impl Watched {
         }
     }
 
+    /// Somebody is no more, or belongs to other teams: what they see of others has changed.
+    pub(super) fn stir_all(&self) {
+        for (shard, queue) in self.queues.iter().enumerate() {
+            if let Some(queue) = queue.get() {
+                queue.is_full.store(true, Ordering::Release);
+                self.wake(queue, shard);
+            }
+        }
+    }
+
     #[cold]
     fn tell(&self, handle: Handle, mut shards: u64) {
         while shards != 0 {
@@ -124,11 +134,15 @@ impl Watched {
                 if queue.changed.push(handle).is_err() {
                     queue.is_full.store(true, Ordering::Release);
                 }
-                let is_first = !queue.is_woken.swap(true, Ordering::SeqCst);
-                if let Some(wake) = self.wake.get().filter(|_| is_first) {
-                    wake(shard);
-                }
+                self.wake(queue, shard);
             }
+        }
+    }
+
+    fn wake(&self, queue: &Queue, shard: usize) {
+        let is_first = !queue.is_woken.swap(true, Ordering::SeqCst);
+        if let Some(wake) = self.wake.get().filter(|_| is_first) {
+            wake(shard);
         }
     }
 

@@ -414,6 +414,29 @@ fn who_shows_whether_they_are_free_shows_no_more() {
 }
 
 #[test]
+fn who_joins_a_team_sees_at_once_what_it_sees() {
+    let bob = BOB.replace(
+        "\"aliases\"",
+        "\"status\":\"dnd\",\"teams\":[\"Sales\"],\"aliases\"",
+    );
+    let policy = Policy {
+        visibility: Visibility {
+            team: None,
+            others: Some(Level::FreeBusy),
+        },
+        ..watching()
+    };
+    let mut world = World::new(policy, &[ANNA, &bob]);
+    let (_, first) = subscribed(&mut world, "a", "presence");
+    assert!(!body(&first).contains("Do not disturb"));
+    world.put(&ANNA.replace("\"aliases\"", "\"teams\":[\"Sales\"],\"aliases\""));
+    let now = told(&world.advance(0));
+    assert!(body(&now).contains("Do not disturb"));
+    take(&mut world, &now);
+    drained(world);
+}
+
+#[test]
 fn who_is_removed_is_watched_no_more() {
     let mut world = world();
     subscribed(&mut world, "a", "dialog");
@@ -424,7 +447,6 @@ fn who_is_removed_is_watched_no_more() {
     world.put(BOB);
     subscribed(&mut world, "b", "dialog");
     world.shared.directory.remove("anna");
-    world.put(&BOB.replace("\"aliases\"", "\"status\":\"dnd\",\"aliases\""));
     assert_eq!(
         state(&told(&world.advance(0))),
         "terminated;reason=rejected"

@@ -186,7 +186,7 @@ impl Watcher {
 
     fn on_response(&mut self, net: &mut Network, status: u16, m: &Sip) {
         let waits = self.waiting.as_ref();
-        if !waits.is_some_and(|(request, _)| request.branch(0) == m.branch(0)) {
+        if waits.is_none_or(|(request, _)| request.branch(0) != m.branch(0)) {
             return;
         }
         self.waiting = None;

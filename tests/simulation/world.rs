@@ -282,25 +282,7 @@ impl World {
 
     fn step(&mut self) -> Verdict {
         match self.net.take() {
-            Some(Event::Arrives { to, .. }) if to == self.proxy && self.is_down => Ok(()),
-            Some(Event::Arrives { from, to, message }) if to == self.proxy => {
-                self.checker.on_input(self.net.now, from, &message);
-                let input = Input::Message {
-                    source: Source::datagram(from, 0),
-                    bytes: message.text.as_bytes(),
-                };
-                self.engine.handle(self.now(), input, &mut self.out);
-                self.flush(Some(&message))
-            }
-            Some(Event::Arrives { from, to, message }) if self.watchers.find(to).is_some() => {
-                let number = self.watchers.find(to).unwrap_or_default();
-                self.watchers.receive(&mut self.net, number, from, &message);
-                Ok(())
-            }
-            Some(Event::Arrives { from, to, message }) => {
-                self.phones.receive(&mut self.net, from, to, &message);
-                Ok(())
-            }
+            Some(Event::Arrives { from, to, message }) => self.arrive(from, to, &message),
             Some(Event::Unreachable(_)) if self.is_down => Ok(()),
             Some(Event::Unreachable(to)) => {
                 let failure = Unreachable {
@@ -340,17 +322,7 @@ impl World {
                 put.unwrap_or_else(|fault| panic!("{fault}"));
                 Ok(())
             }
-            Some(Event::Watch(number)) => {
-                self.watchers.tick(&mut self.net, number);
-                // Whose NOTIFY got lost eleven times has no subscription and does not know it yet.
-                let all_known = self.engine.load().watches >= self.watchers.believing();
-                match all_known && !self.is_down {
-                    true => self
-                        .watchers
-                        .check(self.net.now, &self.marks, &self.changed),
-                    false => Ok(()),
-                }
-            }
+            Some(Event::Watch(number)) => self.look_at_lamps(number),
             Some(Event::Drain) => {
                 self.shared.draining.store(true, Ordering::Relaxed);
                 Ok(())
@@ -365,6 +337,40 @@ impl World {
                 Ok(())
             }
             None => Ok(()),
+        }
+    }
+
+    /// A datagram arrives: at the engine, at a watcher, at another phone.
+    fn arrive(&mut self, from: SocketAddr, to: SocketAddr, message: &Rc<Sip>) -> Verdict {
+        if to != self.proxy {
+            match self.watchers.find(to) {
+                Some(number) => self.watchers.receive(&mut self.net, number, from, message),
+                None => self.phones.receive(&mut self.net, from, to, message),
+            }
+            return Ok(());
+        }
+        if self.is_down {
+            return Ok(());
+        }
+        self.checker.on_input(self.net.now, from, message);
+        let input = Input::Message {
+            source: Source::datagram(from, 0),
+            bytes: message.text.as_bytes(),
+        };
+        self.engine.handle(self.now(), input, &mut self.out);
+        self.flush(Some(message))
+    }
+
+    /// A watcher does what is due; whether all lamps are right.
+    fn look_at_lamps(&mut self, number: usize) -> Verdict {
+        self.watchers.tick(&mut self.net, number);
+        // Whose NOTIFY got lost eleven times has no subscription and does not know it yet.
+        let all_known = self.engine.load().watches >= self.watchers.believing();
+        match all_known && !self.is_down {
+            true => self
+                .watchers
+                .check(self.net.now, &self.marks, &self.changed),
+            false => Ok(()),
         }
     }
 
