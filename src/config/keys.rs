@@ -321,7 +321,8 @@ pub(super) const KEYS: &[Key<Config>] = &[
         "Which requests from strangers to a domain of ours must be authenticated: any of these three, \
          `INVITE`, `MESSAGE`, `OPTIONS`, `REFER` and `NOTIFY`, or `\"*\"` for every method that can be; \
          `[]` switches digest off. Peers and requests within our dialogs are never challenged. Where the \
-         PBX is the registrar, REGISTER, PUBLISH and SUBSCRIBE are its to challenge."),
+         PBX is the registrar, REGISTER, PUBLISH and SUBSCRIBE are its to challenge. Who subscribes to what is \
+         answered here (`[events]`) must always prove who they are, unless the list is empty."),
     key!("auth.realm", "text", Words("the first of `sip.domains`, else the host of the first listener"), true,
         c.auth.realm = v => Some(v.parsed(realm)?),
         "The realm that phones are asked with. Digests belong to a realm: when it changes, every \

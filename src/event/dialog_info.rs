@@ -4,38 +4,45 @@
 //! Call-IDs are in the document.
 
 use std::io::Write as _;
+use std::ops::Range;
 
 use super::seen::Seen;
 use super::xml::escape;
 use crate::presence::{Level, Status};
 
-/// Appends the document, which is the whole state (§3.2).
+/// Appends the document, which is the whole state (§3.2); where in it the version stands.
 pub(super) fn write(
     seen: &Seen<'_>,
     (entity, version): (&str, u32),
     shows_dnd: bool,
     out: &mut Vec<u8>,
-) {
-    let _ = write!(
-        out,
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"{version}\" \
-         state=\"full\" entity=\""
+) -> Range<usize> {
+    out.extend_from_slice(
+        b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+          <dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"",
     );
+    let start = out.len();
+    let _ = write!(out, "{version}");
+    let version = start..out.len();
+    out.extend_from_slice(b"\" state=\"full\" entity=\"");
     escape(entity, out);
     out.extend_from_slice(b"\">");
     let is_lit = is_lit(seen, shows_dnd);
-    if is_lit || !seen.is_ringing {
-        // Some phones keep a lamp lit until they see a dialog end; an empty list leaves it so.
-        let state = if is_lit { "confirmed" } else { "terminated" };
-        let _ = write!(out, "<dialog id=\"call\"><state>{state}</state></dialog>");
-    }
-    if seen.is_ringing {
+    // Some phones keep a lamp as it is until they see its dialog change: so there is always one.
+    out.extend_from_slice(match (is_lit, seen.is_ringing) {
+        (true, _) => b"<dialog id=\"call\"><state>confirmed</state></dialog>",
+        (false, true) => {
+            b"<dialog id=\"call\" direction=\"recipient\"><state>early</state></dialog>"
+        }
+        (false, false) => b"<dialog id=\"call\"><state>terminated</state></dialog>".as_slice(),
+    });
+    if is_lit && seen.is_ringing {
         out.extend_from_slice(
-            b"<dialog id=\"ring\" direction=\"recipient\"><state>early</state></dialog>",
+            b"<dialog id=\"second\" direction=\"recipient\"><state>early</state></dialog>",
         );
     }
     out.extend_from_slice(b"</dialog-info>\n");
+    version
 }
 
 fn is_lit(seen: &Seen<'_>, shows_dnd: bool) -> bool {

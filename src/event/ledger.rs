@@ -52,8 +52,8 @@ impl Ledger {
                     self.lock().write(&[SlotWrite::free(*slot)]);
                     false
                 }
-                Some(subscription) if is_mine(&subscription.dialog.call_id) => {
-                    self.count_in(&subscription);
+                Some(mut subscription) if is_mine(&subscription.dialog.call_id) => {
+                    self.count_in(&mut subscription);
                     taken.push(subscription);
                     false
                 }
@@ -63,11 +63,16 @@ impl Ledger {
         taken
     }
 
-    /// Keeps a new subscription.
+    /// Counts a new subscription, and keeps it where it is not over at once.
     ///
     /// # Errors
     /// There are too many, or the store did not take it; nothing has changed.
-    pub fn add(&self, subscription: &mut Subscription, rules: &Rules) -> Result<(), Refusal> {
+    pub fn add(
+        &self,
+        subscription: &mut Subscription,
+        rules: &Rules,
+        is_kept: bool,
+    ) -> Result<(), Refusal> {
         if self.len() >= rules.limit {
             return Err(Refusal::Full);
         }
@@ -80,17 +85,21 @@ impl Ledger {
         if record.len() > SLOT_RECORD_MAX {
             return Err(Refusal::TooLong);
         }
+        if is_kept {
+            subscription.slot = Some(self.keep(&record)?);
+        }
+        self.count_in(subscription);
+        Ok(())
+    }
+
+    fn keep(&self, record: &[u8]) -> Result<u32, Refusal> {
         let mut records = self.lock();
         let slot = records.reserve().ok_or(Refusal::Full)?;
-        let record = &record;
         if !records.write(&[SlotWrite { slot, record }]) {
             records.release(slot);
             return Err(Refusal::NotStored);
         }
-        drop(records);
-        subscription.slot = Some(slot);
-        self.count_in(subscription);
-        Ok(())
+        Ok(slot)
     }
 
     /// Keeps what has changed of a subscription.
@@ -111,12 +120,19 @@ impl Ledger {
         }
     }
 
+    /// Keeps a subscription that is over no longer; it counts until it is removed.
+    pub fn erase(&self, subscription: &mut Subscription) {
+        if let Some(slot) = subscription.slot.take() {
+            self.lock().write(&[SlotWrite::free(slot)]);
+        }
+    }
+
     /// Forgets a subscription that was added.
     pub fn remove(&self, subscription: &mut Subscription) {
-        let Some(slot) = subscription.slot.take() else {
+        self.erase(subscription);
+        if !std::mem::take(&mut subscription.is_counted) {
             return;
-        };
-        self.lock().write(&[SlotWrite::free(slot)]);
+        }
         self.count.fetch_sub(1, Relaxed);
         let watcher = &subscription.watcher_id;
         if let Some(mut count) = self.by_watcher.get_mut(watcher) {
@@ -135,10 +151,10 @@ impl Ledger {
         self.len() == 0
     }
 
-    fn count_in(&self, subscription: &Subscription) {
+    fn count_in(&self, subscription: &mut Subscription) {
+        subscription.is_counted = true;
         self.count.fetch_add(1, Relaxed);
-        let is_counted = !subscription.watcher_id.is_empty();
-        if is_counted {
+        if !subscription.watcher_id.is_empty() {
             *self
                 .by_watcher
                 .entry(subscription.watcher_id.clone())

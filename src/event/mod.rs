@@ -29,6 +29,8 @@ pub use refusal::Refusal;
 pub use seen::{Seen, Sight, see};
 pub use subscription::{Dialog, End, RESERVED_CSEQ, Subscription, WayBack};
 
+use std::ops::Range;
+
 /// What the administrator allows watchers (`[events]`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
@@ -57,16 +59,20 @@ impl Default for Rules {
 }
 
 /// Appends the document of a package: what a watcher sees of `entity`. `version` counts the dialog
-/// documents of a subscription (RFC 4235 §4.1).
+/// documents of a subscription (RFC 4235 §4.1); where it stands comes back, as two documents that differ
+/// in it only say the same.
 pub fn write_document(
     package: Package,
     seen: &Seen<'_>,
     (entity, version): (&str, u32),
     rules: &Rules,
     out: &mut Vec<u8>,
-) {
+) -> Range<usize> {
     match package {
-        Package::Presence => pidf::write(seen, entity, out),
+        Package::Presence => {
+            pidf::write(seen, entity, out);
+            0..0
+        }
         Package::Dialog => dialog_info::write(seen, (entity, version), rules.lamp_shows_dnd, out),
     }
 }

@@ -86,6 +86,7 @@ pub(super) fn decode(record: &[u8], slot: u32, directory: &Directory) -> Option<
         cseq: reserved_cseq,
         reserved_cseq,
         slot: Some(slot),
+        is_counted: false,
     };
     Some(subscription)
 }
@@ -158,6 +159,7 @@ mod tests {
                 cseq: numbers.1,
                 reserved_cseq: numbers.1,
                 slot: Some(7),
+                is_counted: false,
             };
             let mut record = Vec::new();
             encode(&subscription, &mut record);

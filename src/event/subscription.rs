@@ -48,6 +48,8 @@ pub enum End {
     Rejected,
     /// The person is no more.
     NoResource,
+    /// Its address is somebody else's now: the watcher should subscribe anew.
+    Deactivated,
 }
 
 impl End {
@@ -57,6 +59,7 @@ impl End {
             Self::Timeout => "timeout",
             Self::Rejected => "rejected",
             Self::NoResource => "noresource",
+            Self::Deactivated => "deactivated",
         }
     }
 }
@@ -88,6 +91,8 @@ pub struct Subscription {
     pub reserved_cseq: u32,
     /// Its place in the store; `None` while it has none.
     pub slot: Option<u32>,
+    /// Whether it counts among those that there are.
+    pub is_counted: bool,
 }
 
 impl Subscription {

@@ -164,6 +164,12 @@ impl InForce {
         })
     }
 
+    /// What watchers see may be another under it: they are told at once.
+    fn put(&self, policy: Policy) {
+        self.shared.policy.store(Arc::new(policy));
+        self.shared.directory.watched().stir_all();
+    }
+
     /// Puts a configuration in force; hands back the keys that need a restart, and it. `prepare`
     /// may still refuse it.
     ///
@@ -186,7 +192,7 @@ impl InForce {
         prepare(&config)?;
         warn(&config, &policy);
         surveyed.publish(names, now_ms);
-        self.shared.policy.store(Arc::new(policy));
+        self.put(policy);
         let config = Arc::new(config);
         self.config.store(Arc::clone(&config));
         Ok((needs_restart, config))
@@ -199,7 +205,7 @@ impl InForce {
         if policy.holidays != holidays {
             self.holidays.store(Arc::new(holidays.clone()));
             let observing = (*policy).clone().observing(holidays);
-            self.shared.policy.store(Arc::new(observing));
+            self.put(observing);
         }
     }
 
@@ -217,7 +223,7 @@ impl InForce {
                     listeners,
                     ..policy
                 };
-                self.shared.policy.store(Arc::new(policy));
+                self.put(policy);
             }
             Err(errors) => tracing::warn!(%errors, "the new addresses of a name cannot be used"),
         }

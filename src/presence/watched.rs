@@ -61,6 +61,7 @@ impl Watched {
     /// the host.
     pub fn wake_by(&self, wake: impl Fn(usize) + Send + Sync + 'static) {
         let _ = self.wake.set(Box::new(wake));
+        self.stir_all();
     }
 
     /// From now on the shard is told when a subscriber changes. What it reads after this is told
@@ -90,7 +91,7 @@ impl Watched {
     pub fn stirred(&self, shard: usize) -> Option<Stirred> {
         let queue = self.queue(shard)?;
         queue.is_woken.store(false, Ordering::SeqCst);
-        if queue.is_full.load(Ordering::Relaxed) && queue.is_full.swap(false, Ordering::AcqRel) {
+        if queue.is_full.load(Ordering::SeqCst) && queue.is_full.swap(false, Ordering::SeqCst) {
             while queue.changed.pop().is_some() {}
             return Some(Stirred::Anybody);
         }
@@ -115,11 +116,12 @@ impl Watched {
         }
     }
 
-    /// Somebody is no more, or belongs to other teams: what they see of others has changed.
-    pub(super) fn stir_all(&self) {
+    /// What anybody sees may have changed: somebody is no more, or belongs to other teams, or the
+    /// configuration is another.
+    pub fn stir_all(&self) {
         for (shard, queue) in self.queues.iter().enumerate() {
             if let Some(queue) = queue.get() {
-                queue.is_full.store(true, Ordering::Release);
+                queue.is_full.store(true, Ordering::SeqCst);
                 self.wake(queue, shard);
             }
         }
@@ -132,7 +134,7 @@ impl Watched {
             shards &= shards - 1;
             if let Some(queue) = self.queue(shard) {
                 if queue.changed.push(handle).is_err() {
-                    queue.is_full.store(true, Ordering::Release);
+                    queue.is_full.store(true, Ordering::SeqCst);
                 }
                 self.wake(queue, shard);
             }
@@ -140,8 +142,9 @@ impl Watched {
     }
 
     fn wake(&self, queue: &Queue, shard: usize) {
-        let is_first = !queue.is_woken.swap(true, Ordering::SeqCst);
-        if let Some(wake) = self.wake.get().filter(|_| is_first) {
+        if let Some(wake) = self.wake.get()
+            && !queue.is_woken.swap(true, Ordering::SeqCst)
+        {
             wake(shard);
         }
     }

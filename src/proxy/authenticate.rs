@@ -112,9 +112,11 @@ impl Proxy {
         let is_new = !is_known && !routed.is_ours;
         let is_served = !matches!(way, Err(Rejection::RelayDenied));
         let auth = &self.policy.auth;
-        let is_named = match way {
-            Ok(Way::Notifier) => auth.methods.holds(request.method),
-            _ => auth.challenges(request.method),
+        let is_event = self.served_event(request).is_some();
+        let is_watching = is_event && (auth.registrar_is_local || matches!(way, Ok(Way::Notifier)));
+        let is_named = match is_watching {
+            true => !auth.methods.is_empty(),
+            false => auth.challenges(request.method),
         };
         if !(is_new && is_served && is_named) {
             return None;
@@ -122,7 +124,7 @@ impl Proxy {
         let is_ours = matches!(
             way,
             Ok(Way::Ourselves | Way::Notifier) | Err(Rejection::BadEvent)
-        ) || self.served_event(request).is_some()
+        ) || is_event
             || request.method == Method::Register;
         Some(if is_ours { Side::Server } else { Side::Proxy })
     }

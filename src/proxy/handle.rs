@@ -161,7 +161,10 @@ impl Proxy {
             Ok(Way::Ourselves) => request.uri.user.is_empty(),
             _ => false,
         };
-        if request.is_at_its_end() && !is_for_us && request.method != Method::Ack {
+        let is_at_its_end = request.is_at_its_end() && !is_for_us && request.method != Method::Ack;
+        // Whether a SUBSCRIBE would go on depends on whom it names, which strangers do not learn.
+        let is_event = self.served_event(&request).is_some();
+        if is_at_its_end && !is_event {
             return Err(Rejection::MaxForwardsExhausted);
         }
         extensions::check(&request)?;
@@ -169,6 +172,9 @@ impl Proxy {
         if let Some(side) = side.or_else(|| self.proof_of_code(&request, is_known, &way)) {
             self.authenticate(arrival, &mut request, side, key)?;
             self.assert_identity(&request, &mut routed);
+        }
+        if is_at_its_end {
+            return Err(Rejection::MaxForwardsExhausted);
         }
         let way = way.map_err(|rejection| self.discreet(arrival, &request, rejection));
         let (way, request) = (way?, &request);

@@ -142,6 +142,10 @@ impl Proxy {
         match present {
             None if is_new => self.begin_watch(arrival, request, (key, asked, watcher)),
             None => Err(Refusal::Gone),
+            Some(present) if is_new && self.watches.is_over(present) => {
+                self.forget_watch(present);
+                self.begin_watch(arrival, request, (key, asked, watcher))
+            }
             Some(present) => self.refresh_watch(arrival, request, (present, asked, watcher)),
         }
     }
@@ -162,7 +166,7 @@ impl Proxy {
         let (peer, is_known) = self.peer_of(policy, arrival);
         let is_believed = match is_known {
             true => peer.trust_identity && !peer.external,
-            false => !policy.auth.methods.holds(Method::Subscribe),
+            false => policy.auth.methods.is_empty(),
         };
         let believed = || {
             let identity = identify(request, peer, policy, &self.shared.directory);
@@ -186,9 +190,6 @@ impl Proxy {
         let profile = directory.profile(presentity).ok_or(Refusal::Gone)?;
         let watching = watcher.and_then(|watcher| directory.profile(watcher));
         see(self.sight(), (presentity, &profile), watching.as_deref()).ok_or(Refusal::NotShown)?;
-        if self.watches.len() >= policy.events.limit {
-            return Err(Refusal::Full);
-        }
         let uri = String::from_utf8_lossy(entity_of(request.uri_bytes));
         let mut subscription = Subscription {
             package: asked.package,
@@ -203,11 +204,11 @@ impl Proxy {
             cseq: 0,
             reserved_cseq: RESERVED_CSEQ,
             slot: None,
+            is_counted: false,
         };
         let is_once = asked.expires_s == 0;
-        if !is_once {
-            self.shared.ledger.add(&mut subscription, &policy.events)?;
-        }
+        let ledger = &self.shared.ledger;
+        ledger.add(&mut subscription, &policy.events, !is_once)?;
         let hop = arrival.reply_hop(&request.via);
         let mut watch = Watch::new(key, subscription, hop);
         watch.end = is_once.then_some(End::Timeout);
@@ -249,7 +250,7 @@ impl Proxy {
         if asked.expires_s > 0 {
             ledger.update(&refreshed)?;
         } else {
-            ledger.remove(&mut refreshed);
+            ledger.erase(&mut refreshed);
             watch.end = Some(End::Timeout);
         }
         watch.subscription = refreshed;

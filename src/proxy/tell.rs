@@ -6,13 +6,15 @@
 use std::sync::Arc;
 
 use super::branch::ffi;
-use super::hop::{Flow, Hop, Unreachable};
-use super::keys::shard_of;
+use super::hop::{ConnectionId, Flow, Hop, Unreachable};
+use super::keys::{mix, shard_of};
+use super::setup::Neighbourhood;
 use super::watches::{Pending, Watch};
 use super::{Owner, Proxy, WatchKey};
-use crate::event::{End, Notify, Package, Sight, see, write_document};
-use crate::message::{Method, NameAddr};
+use crate::event::{End, Notify, Sight, see, write_document};
+use crate::message::{Method, NameAddr, Uri};
 use crate::presence::Stirred;
+use crate::registrar::Binding;
 use crate::transaction::{BranchId, BranchKind, Due, Ms, NonInviteClient};
 
 /// So many watchers are told at once, with the timers: no more than a shard receives at once, so that
@@ -23,6 +25,8 @@ pub(super) const WITH_A_MESSAGE: usize = 16;
 /// When a NOTIFY is tried again that a watcher could not take for now, and how often.
 const RETRY_MS: Ms = 5_000;
 const RETRIES: u8 = 5;
+/// The wait for a stream's other side doubles so often: up to five minutes.
+const LONGEST_DOUBLED: u8 = 6;
 
 impl Proxy {
     /// Takes over the subscriptions that an earlier run left: their watchers are told how things
@@ -91,43 +95,42 @@ impl Proxy {
     /// Sends a watcher what they see, unless they know it or owe an answer: then once it has come.
     pub(super) fn tell_watcher(&mut self, key: WatchKey) {
         let mut body = std::mem::take(&mut self.scratch.tail);
-        if self.may_be_told(key) {
-            self.compose(key, 0, &mut body);
-            let fingerprint = self.keys.tag(&body);
-            if self.is_news(key, fingerprint) {
-                self.notify(key, fingerprint, &mut body);
+        let watch = self.watches.get_mut(key);
+        if watch.is_some_and(|watch| watch.pending().is_none()) {
+            let fingerprint = self.compose(key, &mut body);
+            let watch = self.watches.get_mut(key);
+            if watch.is_some_and(|watch| watch.end.is_some() || watch.told != Some(fingerprint)) {
+                self.notify(key, fingerprint, &body);
             }
         }
         self.scratch.tail = body;
         self.settle_watch(key);
     }
 
-    fn may_be_told(&mut self, key: WatchKey) -> bool {
-        let watch = self.watches.get_mut(key);
-        watch.is_some_and(|watch| watch.pending().is_none())
-    }
-
-    fn is_news(&mut self, key: WatchKey, fingerprint: u64) -> bool {
-        let watch = self.watches.get_mut(key);
-        watch.is_some_and(|watch| watch.end.is_some() || watch.told != Some(fingerprint))
-    }
-
     /// Writes the document of a subscription; nothing where its watcher may see nothing any more,
-    /// which ends it.
-    fn compose(&mut self, key: WatchKey, version: u32, out: &mut Vec<u8>) {
+    /// which ends it. What comes back stands for what it says.
+    fn compose(&mut self, key: WatchKey, out: &mut Vec<u8>) -> u64 {
         out.clear();
         let (policy, shared) = (Arc::clone(&self.policy), Arc::clone(&self.shared));
         let directory = &shared.directory;
-        let sight = Sight {
-            directory,
-            statuses: &policy.house.statuses,
-            visibility: policy.visibility,
-            now_unix_s: self.now.unix_ms.div_euclid(1_000),
-        };
+        let (around, sight) = (
+            Neighbourhood {
+                directory,
+                policy: &policy,
+            },
+            Sight {
+                directory,
+                statuses: &policy.house.statuses,
+                visibility: policy.visibility,
+                now_unix_s: self.now.unix_ms.div_euclid(1_000),
+            },
+        );
         let Some(watch) = self.watches.get_mut(key) else {
-            return;
+            return 0;
         };
         let subscription = &mut watch.subscription;
+        let named = Uri::parse(subscription.entity.as_bytes()).ok();
+        let named = named.and_then(|uri| around.resolve_uri(&uri));
         let profile = directory.profile(subscription.presentity);
         let profile = profile.filter(|p| p.id().eq_ignore_ascii_case(&subscription.presentity_id));
         let watcher = match &*subscription.watcher_id {
@@ -135,8 +138,13 @@ impl Proxy {
             id => directory.get(id).map(Some),
         };
         let is_served = policy.events.packages.has(subscription.package);
+        let mut version = 0..0;
         let end = match (&profile, watcher) {
+            (Some(_), _) if named.is_some_and(|named| named != subscription.presentity) => {
+                Some(End::Deactivated)
+            }
             (None, _) => Some(End::NoResource),
+            (Some(_), _) if named.is_none() => Some(End::NoResource),
             (Some(profile), Some(watcher)) if is_served => {
                 let seen = see(
                     sight,
@@ -144,8 +152,9 @@ impl Proxy {
                     watcher.as_deref(),
                 );
                 if let Some(seen) = &seen {
-                    let about = (&*subscription.entity, version);
-                    write_document(subscription.package, seen, about, &policy.events, out);
+                    let about = (&*subscription.entity, subscription.cseq);
+                    version =
+                        write_document(subscription.package, seen, about, &policy.events, out);
                 }
                 seen.is_none().then_some(End::Rejected)
             }
@@ -153,13 +162,23 @@ impl Proxy {
         };
         if let Some(end) = end {
             watch.end.get_or_insert(end);
-            shared.ledger.remove(&mut watch.subscription);
+            shared.ledger.erase(&mut watch.subscription);
         }
+        let (before, after) = (out.get(..version.start), out.get(version.end..));
+        let [before, after] = [before, after].map(|part| self.keys.tag(part.unwrap_or_default()));
+        mix(before, after)
     }
 
-    fn notify(&mut self, key: WatchKey, fingerprint: u64, body: &mut Vec<u8>) {
+    fn notify(&mut self, key: WatchKey, fingerprint: u64, body: &[u8]) {
         let (policy, shared) = (Arc::clone(&self.policy), Arc::clone(&self.shared));
+        let other_hop = self.other_hop(key);
         let Some(watch) = self.watches.get_mut(key) else {
+            return;
+        };
+        if let Some(hop) = other_hop {
+            watch.hop = hop;
+        }
+        let Some(listener) = policy.listeners.get(usize::from(watch.hop.listener)) else {
             return;
         };
         let (cseq, is_beyond) = watch.subscription.count_notify();
@@ -167,15 +186,6 @@ impl Proxy {
             // Where the store does not take it, a restart may repeat numbers.
             let _ = shared.ledger.update(&watch.subscription);
         }
-        if !body.is_empty() && watch.subscription.package == Package::Dialog {
-            self.compose(key, cseq.wrapping_sub(1), body);
-        }
-        let Some(watch) = self.watches.get_mut(key) else {
-            return;
-        };
-        let Some(listener) = policy.listeners.get(usize::from(watch.hop.listener)) else {
-            return;
-        };
         let call_key = self.keys.call(&watch.subscription.dialog.call_id);
         let check = self.keys.check(call_key, b"notify", cseq);
         let mut branch = Vec::with_capacity(48);
@@ -210,6 +220,35 @@ impl Proxy {
         };
         self.watches.wait(key, pending);
         self.count(|c| &c.notifies_sent);
+    }
+
+    /// Where a watcher's phone is reached now, whose connection is gone: over the one it has
+    /// registered by since.
+    fn other_hop(&mut self, key: WatchKey) -> Option<Hop> {
+        let (policy, shared) = (Arc::clone(&self.policy), Arc::clone(&self.shared));
+        let is_open = |id: ConnectionId| shared.flows.get(id).is_some();
+        let watch = self.watches.get_mut(key)?;
+        let subscription = &watch.subscription;
+        let is_gone = !watch.hop.flow.connection().is_some_and(is_open);
+        if !policy.transport(watch.hop.listener).is_reliable() || !is_gone {
+            return None;
+        }
+        let watcher = shared.directory.handle_of_id(&subscription.watcher_id)?;
+        let bindings = shared.locations.of(watcher, &subscription.watcher_id)?;
+        let is_same = |binding: &&Binding| *binding.uri() == *subscription.dialog.target;
+        let mut flows = bindings.list.iter().filter(is_same);
+        let flow =
+            flows.find_map(|binding| binding.reach.flow().filter(|f| f.connection.is_some()))?;
+        let connection = flow
+            .connection
+            .map(ConnectionId)
+            .filter(|id| is_open(*id))?;
+        Some(Hop {
+            to: flow.peer,
+            listener: flow.listener,
+            flow: Flow::Only(connection),
+            name: None,
+        })
     }
 
     /// A response to a NOTIFY. Says whether it was one of ours.
@@ -255,14 +294,14 @@ impl Proxy {
         if !self.watches.is_armed(key, at) {
             return;
         }
-        self.watches.disarm(key);
+        self.watches.disarm(key, at);
         let (now, ledger) = (self.now, &self.shared.ledger);
         let Some(watch) = self.watches.get_mut(key) else {
             return;
         };
         if watch.end.is_none() && watch.subscription.is_expired(now.unix_ms) {
             watch.end = Some(End::Timeout);
-            ledger.remove(&mut watch.subscription);
+            ledger.erase(&mut watch.subscription);
             self.watches.make_due(key);
         }
         if let Some(watch) = self.watches.get_mut(key)
@@ -305,8 +344,27 @@ impl Proxy {
             return;
         }
         for key in self.watches.hit_by(failure) {
-            self.fail_watch(key);
+            self.lose_watch(key);
         }
+    }
+
+    /// A NOTIFY did not get through. Over a stream that may be until the phone has opened another
+    /// connection: it is tried again, ever more seldom, for as long as the subscription lives.
+    fn lose_watch(&mut self, key: WatchKey) {
+        let (policy, now_ms) = (Arc::clone(&self.policy), self.now.ms);
+        let Some(watch) = self.watches.get_mut(key) else {
+            return;
+        };
+        let is_stream = policy.transport(watch.hop.listener).is_reliable();
+        if !is_stream || watch.end.is_some() {
+            return self.fail_watch(key);
+        }
+        let failures = watch.retry.map_or(0, |(_, failures)| failures);
+        let wait_ms = RETRY_MS << failures.min(LONGEST_DOUBLED);
+        watch.told = None;
+        watch.retry = Some((now_ms.saturating_add(wait_ms), failures.saturating_add(1)));
+        self.watches.answered(key);
+        self.settle_watch(key);
     }
 
     /// A watcher does not take what they asked for: that is over (RFC 6665 §4.2.2).
@@ -315,7 +373,7 @@ impl Proxy {
         self.forget_watch(key);
     }
 
-    fn forget_watch(&mut self, key: WatchKey) {
+    pub(super) fn forget_watch(&mut self, key: WatchKey) {
         let Some((mut watch, is_last)) = self.watches.remove(key) else {
             return;
         };
@@ -334,8 +392,8 @@ impl Proxy {
         };
         let left_ms = watch.subscription.expires_unix_ms - now.unix_ms;
         let expires = now.ms.saturating_add(left_ms.max(0).unsigned_abs());
-        if let Some(deadline) = self.watches.arm(key, expires) {
-            self.wheel.insert(deadline.max(now.ms), Owner::Watch(key));
+        for deadline in self.watches.arm(key, expires).into_iter().flatten() {
+            self.wheel.insert(deadline, Owner::Watch(key));
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::event::{End, Subscription};
 use crate::presence::Handle;
 use crate::transaction::{Ms, NonInviteClient, soonest};
 
+/// By so much an end that is worked out anew may differ.
+const OFF_BY_MS: Ms = 1_000;
+
 /// One watcher of one person.
 pub(super) struct Watch {
     /// What finds it: the dialog, the package and the id.
@@ -28,7 +31,10 @@ pub(super) struct Watch {
     /// Why it is over, but for its last NOTIFY.
     pub end: Option<End>,
     is_due: bool,
+    /// What the timer wheel holds for its NOTIFY, and for its end: the end's entry stays while those
+    /// of NOTIFYs come and go.
     armed: Ms,
+    end_armed: Ms,
 }
 
 /// A NOTIFY that was sent.
@@ -54,6 +60,7 @@ impl Watch {
             end: None,
             is_due: false,
             armed: Ms::MAX,
+            end_armed: Ms::MAX,
         }
     }
 
@@ -62,13 +69,12 @@ impl Watch {
         self.pending.as_mut()
     }
 
-    /// When it must be looked at; `expires` is its end on the clock of the wheel.
-    fn deadline(&self, expires: Ms) -> Option<Ms> {
+    /// When its NOTIFY must be looked at.
+    fn deadline(&self) -> Option<Ms> {
         let pending = self.pending.as_ref();
         soonest([
             pending.and_then(|pending| pending.client.deadline()),
             self.retry.map(|(at, _)| at).filter(|at| *at < Ms::MAX),
-            self.end.is_none().then_some(expires),
         ])
     }
 }
@@ -104,6 +110,11 @@ impl Watches {
 
     pub(super) fn get_mut(&mut self, key: WatchKey) -> Option<&mut Watch> {
         self.open.get_mut(key).map(|watch| &mut **watch)
+    }
+
+    /// Whether nothing is left of it but its last NOTIFY.
+    pub(super) fn is_over(&self, key: WatchKey) -> bool {
+        self.open.get(key).is_some_and(|watch| watch.end.is_some())
     }
 
     /// Takes one in, which is due at once. Whether it is the first of its presentity.
@@ -196,22 +207,34 @@ impl Watches {
 
     /// Whether the timer wheel is to wake it at `at`.
     pub(super) fn is_armed(&self, key: WatchKey, at: Ms) -> bool {
-        self.open.get(key).is_some_and(|watch| watch.armed == at)
+        let watch = self.open.get(key);
+        watch.is_some_and(|watch| watch.armed == at || watch.end_armed == at)
     }
 
     /// The wheel has woken it.
-    pub(super) fn disarm(&mut self, key: WatchKey) {
-        if let Some(watch) = self.open.get_mut(key) {
-            watch.armed = Ms::MAX;
+    pub(super) fn disarm(&mut self, key: WatchKey, at: Ms) {
+        let Some(watch) = self.open.get_mut(key) else {
+            return;
+        };
+        for armed in [&mut watch.armed, &mut watch.end_armed] {
+            if *armed == at {
+                *armed = Ms::MAX;
+            }
         }
     }
 
-    /// When the wheel has to wake it, where that is sooner than what it holds.
-    pub(super) fn arm(&mut self, key: WatchKey, expires: Ms) -> Option<Ms> {
-        let watch = self.open.get_mut(key)?;
-        let deadline = watch.deadline(expires).filter(|at| *at < watch.armed)?;
-        watch.armed = deadline;
-        Some(deadline)
+    /// When the wheel has to wake it, where that is sooner than what it holds; `expires` is its end on
+    /// the clock of the wheel, which may be off by a little each time it is worked out.
+    pub(super) fn arm(&mut self, key: WatchKey, expires: Ms) -> [Option<Ms>; 2] {
+        let Some(watch) = self.open.get_mut(key) else {
+            return [None; 2];
+        };
+        let deadline = watch.deadline().filter(|at| *at < watch.armed);
+        watch.armed = deadline.unwrap_or(watch.armed);
+        let is_sooner = expires.saturating_add(OFF_BY_MS) < watch.end_armed;
+        let end = (watch.end.is_none() && is_sooner).then_some(expires);
+        watch.end_armed = end.unwrap_or(watch.end_armed);
+        [deadline, end]
     }
 
     /// Those whose NOTIFY waits for an answer from where nothing can be delivered.

@@ -1,9 +1,13 @@
 //! SUBSCRIBE and NOTIFY (RFC 6665): lamps (RFC 4235) and presence (RFC 3856) of our subscribers.
 
+use std::num::NonZeroU64;
+
+use pointsman::engine::ConnectionId;
 use pointsman::event::{Package, Packages, Rules};
+use pointsman::message::Transport;
 use pointsman::presence::{Level, Visibility};
-use pointsman::proxy::Policy;
-use pointsman::store::Memory;
+use pointsman::proxy::{FlowView, Policy};
+use pointsman::store::{Memory, Records};
 
 use crate::authenticating::{guarded, sign};
 use crate::harness::*;
@@ -248,8 +252,17 @@ fn a_subscription_is_refreshed_and_ended() {
     let last = told(&sent);
     assert_eq!(state(&last), "terminated;reason=timeout");
     assert_eq!(lamp(&last), ["terminated"]);
-    assert!(world.shared.ledger.is_empty());
-    take(&mut world, &last);
+    let kept = world.store.slot_records(Records::Subscriptions).len();
+    assert_eq!((kept, world.shared.ledger.len()), (0, 1));
+    let anew = subscribe(("a", 9), "dialog", None, "");
+    let begun = told(&world.receive(PHONE, anew));
+    assert_eq!(
+        state(&begun),
+        "active;expires=3600",
+        "whoever begins anew is not refused"
+    );
+    assert_eq!(world.shared.ledger.len(), 1);
+    world.receive(PHONE, respond(&begun, "481 Gone", ""));
     assert_eq!(world.engine.load().watches, 0);
     let gone = subscribe(("a", 4), "dialog", Some(&first), "");
     assert_eq!(statuses(&world.receive(PHONE, gone), PHONE), [481]);
@@ -414,6 +427,110 @@ fn who_shows_whether_they_are_free_shows_no_more() {
 }
 
 #[test]
+fn a_lamp_for_a_number_follows_the_number() {
+    let mut world = world();
+    let by_number = subscribe(("n", 1), "dialog", None, "").replace("sip:bob@", "sip:102@");
+    let first = told(&world.receive(PHONE, by_number));
+    assert!(body(&first).contains("entity=\"sip:102@example.com\""));
+    take(&mut world, &first);
+    world.put(r#"{"id":"bob"}"#);
+    let last = told(&world.advance(0));
+    assert_eq!(state(&last), "terminated;reason=noresource");
+    take(&mut world, &last);
+    world.put(BOB);
+    let by_number = subscribe(("m", 1), "dialog", None, "").replace("sip:bob@", "sip:102@");
+    let first = told(&world.receive(PHONE, by_number));
+    world.put(r#"{"id":"bob"}"#);
+    world.put(r#"{"id":"carla","aliases":["102"]}"#);
+    let last = told(&take(&mut world, &first));
+    assert_eq!(
+        state(&last),
+        "terminated;reason=deactivated",
+        "Carla has it now"
+    );
+    take(&mut world, &last);
+    drained(world);
+}
+
+#[test]
+fn a_phone_that_opens_another_connection_is_told_over_that() {
+    const OVER: (u64, u8) = (7, 1);
+    const AGAIN: (u64, u8) = (8, 1);
+    let mut policy = Policy {
+        events: rules(),
+        ..registering()
+    };
+    policy.listeners.push(listener(Transport::Tcp, PROXY));
+    let mut world = World::new(policy, &[ANNA, BOB]);
+    let open = |world: &World, (id, listener): (u64, u8)| {
+        let id = ConnectionId(NonZeroU64::new(id).unwrap());
+        let view = FlowView {
+            listener,
+            peer: address("198.51.100.7:40001"),
+            identities: Vec::new(),
+            is_outgoing: false,
+            since_unix_ms: 0,
+        };
+        world.shared.flows.insert(id, view);
+    };
+    let from = "198.51.100.7:40001";
+    let tcp = |text: String| text.replace("SIP/2.0/UDP", "SIP/2.0/TCP");
+    open(&world, OVER);
+    let request = tcp(subscribe(("t", 1), "presence", None, ""));
+    let sent = world.receive_over(OVER, from, request);
+    let first = told(&sent);
+    assert_eq!(first.hop.flow.connection().unwrap().0.get(), OVER.0);
+    world.receive_over(OVER, from, tcp(respond(&first, "200 OK", "")));
+    world
+        .shared
+        .flows
+        .remove(ConnectionId(NonZeroU64::new(OVER.0).unwrap()));
+    world.put(&BOB.replace("\"aliases\"", "\"status\":\"dnd\",\"aliases\""));
+    let lost = told(&world.advance(0));
+    world.unreachable(&lost.to.to_string());
+    assert_eq!(world.engine.load().watches, 1, "the phone may come back");
+    let lost = told(&world.advance(5_100));
+    world.unreachable(&lost.to.to_string());
+    open(&world, AGAIN);
+    let register = format!(
+        "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/TCP {PHONE};branch=z9hG4bKr\r\n\
+         Max-Forwards: 70\r\nFrom: <sip:anna@example.com>;tag=1\r\nTo: <sip:anna@example.com>\r\n\
+         Call-ID: r\r\nCSeq: 1 REGISTER\r\nContact: <sip:anna@{PHONE};x=1>\r\n\
+         Content-Length: 0\r\n\r\n"
+    );
+    let sent = world.receive_over(AGAIN, "198.51.100.7:40002", register);
+    assert_eq!(sent[0].status(), Some(200), "{sent:#?}");
+    let again = told(&world.advance(10_100));
+    assert_eq!(again.hop.flow.connection().unwrap().0.get(), AGAIN.0);
+    assert!(body(&again).contains("<rpid:busy/>"));
+    world.receive_over(
+        AGAIN,
+        "198.51.100.7:40002",
+        tcp(respond(&again, "200 OK", "")),
+    );
+    drained(world);
+}
+
+#[test]
+fn timers_do_not_grow_with_what_is_told() {
+    let mut world = world();
+    subscribed(&mut world, "a", "presence");
+    for change in 0..50 {
+        let status = if change % 2 == 0 { "dnd" } else { "away" };
+        world.put(&BOB.replace(
+            "\"aliases\"",
+            &format!("\"status\":\"{status}\",\"aliases\""),
+        ));
+        let notify = told(&world.advance(0));
+        world.advance(700);
+        take(&mut world, &notify);
+    }
+    world.advance(40_000);
+    assert!(world.engine.load().timers <= 2, "{:?}", world.engine.load());
+    drained(world);
+}
+
+#[test]
 fn who_joins_a_team_sees_at_once_what_it_sees() {
     let bob = BOB.replace(
         "\"aliases\"",
@@ -520,6 +637,17 @@ fn strangers_prove_who_they_are_and_nobody_takes_over_a_subscription() {
         sent[0].text().replace(&nonce(&sent[0].text()), "N"),
         "who scans learns nothing"
     );
+    for (name, branch) in [("bob", "bKa8"), ("nil", "bKa9")] {
+        let last_hop = subscribe(("a", 1), "dialog", None, "")
+            .replace("sip:bob@", &format!("sip:{name}@"))
+            .replace("bKa1", branch)
+            .replace("Max-Forwards: 70", "Max-Forwards: 0");
+        assert_eq!(
+            statuses(&world.receive(PHONE, last_hop), PHONE),
+            [401],
+            "{name}"
+        );
+    }
     let uri = "sip:bob@example.com";
     let signed = sign(&sent[0], ("anna", "correct horse"), ("SUBSCRIBE", uri));
     let sent = world.receive(PHONE, subscribe(("a", 2), "dialog", None, &signed));
@@ -615,6 +743,12 @@ fn subscriptions_are_bounded_for_each_watcher_and_in_all() {
     let sent = world.receive(PHONE, carla("e"));
     assert_eq!(statuses(&sent, PHONE), [503]);
     assert!(sent[0].header("Retry-After").is_some());
+    let once = subscribe(("f", 1), "dialog", None, "Expires: 0\r\n");
+    assert_eq!(
+        statuses(&world.receive(PHONE, once), PHONE),
+        [503],
+        "asking once counts as well"
+    );
     drained(world);
 }
 

@@ -23,8 +23,15 @@ const PASSWORD: &str = "correct horse";
 const EVENT: &str = "Event: presence\r\n";
 
 fn office() -> Stage {
+    office_with("")
+}
+
+fn office_with(more: &str) -> Stage {
     let subscriber = |id: &str| format!(r#"{{"id":"{id}","password":"{PASSWORD}"}}"#);
-    Stage::new(KEYS, &["anna", "bob", "carol"].map(subscriber))
+    Stage::new(
+        &format!("{KEYS}\n{more}"),
+        &["anna", "bob", "carol"].map(subscriber),
+    )
 }
 
 /// Anna's page on a plain WebSocket.
@@ -130,11 +137,37 @@ fn a_browser_and_a_phone_on_udp_exchange_messages() {
 }
 
 #[test]
-fn a_browser_watches_a_phone() {
+fn a_browser_watches_a_colleague() {
     if !are_peers_wanted() || !browser::is_there() {
         return;
     }
     let stage = office();
+    let (anna, carol) = (annas(&stage), carols(&stage));
+    anna.wait_for("registered");
+    anna.tell(&json!({"what": "subscribe", "to": "sip:carol@example.com"}));
+    anna.wait_for("accepted");
+    let told = |what: &str| {
+        let body = anna.wait_for("notify")["body"].as_str().unwrap().to_owned();
+        assert!(body.contains(what), "{body}");
+    };
+    told("<basic>open</basic>");
+    let status = json!({"status": "dnd", "message": "Schöne Grüße"});
+    stage.server.put("subscribers/carol/status", &status);
+    told("Schöne Grüße");
+    anna.tell(&json!({"what": "unsubscribe"}));
+    anna.wait_for("terminated");
+    until_true("no subscription", || {
+        stage.server.metric("pointsman_subscriptions_open") == 0
+    });
+    leave(stage, anna, &carol);
+}
+
+#[test]
+fn a_browser_watches_a_phone_that_tells_by_itself() {
+    if !are_peers_wanted() || !browser::is_there() {
+        return;
+    }
+    let stage = office_with("[events]\npackages = []\n");
     let (anna, carol) = (annas(&stage), carols(&stage));
     anna.wait_for("registered");
     anna.tell(&json!({"what": "subscribe", "to": "sip:carol@example.com"}));
