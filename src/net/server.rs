@@ -86,10 +86,7 @@ impl Server {
         let bound = bind(&config)?;
         let addresses = bound.addresses;
         let policy = policy.bound(&addresses);
-        let locations = restore_locations(&*store, &directory, &policy)?;
-        let shared = Shared::new(policy, directory, store.secret(), config.shards());
-        let shared = shared.with_locations(locations);
-        let shared = Arc::new(shared.with_ledger(restore_ledger(&*store)?));
+        let shared = share(&*store, directory, policy, config.shards())?;
         keep_passwords_for(&roster, &shared);
         tell_of_missing(&shared);
         surveyed.publish(&shared.names, clock.now().ms);
@@ -359,6 +356,21 @@ fn start_roster(
     let house = HouseRules::clone(&policy.house);
     let roster = Roster::start_under(house, store, around, clock);
     roster.map(Arc::new).map_err(StartError::Load)
+}
+
+/// What the shards share, with the bindings and subscriptions that an earlier run left.
+fn share(
+    store: &dyn Store,
+    directory: Arc<Directory>,
+    policy: Policy,
+    shards: usize,
+) -> Result<Arc<Shared>, StartError> {
+    let locations = restore_locations(store, &directory, &policy)?;
+    let ledger = restore_ledger(store)?;
+    let shared = Shared::new(policy, directory, store.secret(), shards);
+    Ok(Arc::new(
+        shared.with_locations(locations).with_ledger(ledger),
+    ))
 }
 
 /// The bindings that an earlier run left, each flow with the listener that has its transport now.

@@ -7,7 +7,9 @@
 
 use super::hop::Hop;
 use super::relay::RelayBranch;
-use super::{AnswerKey, Owner, Proxy, RelayKey};
+use super::request::ProxyRequest;
+use super::{AnswerKey, Arrival, Owner, Proxy, RelayKey};
+use crate::message::{Reply, write_response};
 use crate::transaction::{Ms, NonInviteServer};
 
 /// How many answers of its own a shard keeps: at 32 s each, those of a thousand registrations a
@@ -25,14 +27,29 @@ pub(super) struct Answered {
 }
 
 impl Proxy {
-    /// Keeps an answer of ours for retransmissions.
-    pub(super) fn keep_answer(
+    /// Answers a request ourselves, and keeps the answer for retransmissions. `reply` says what and
+    /// why; to whom and from whom is filled in.
+    pub(super) fn answer_and_keep(
         &mut self,
+        arrival: &Arrival,
+        request: &ProxyRequest<'_>,
         server_key: u64,
-        upstream: Hop,
-        response: Box<[u8]>,
-        status: u16,
+        reply: Reply<'_>,
     ) {
+        let tag = self.stateless_tag(arrival);
+        let reply = Reply {
+            source: Some(arrival.from),
+            to_tag: Some(&tag),
+            ..reply
+        };
+        let upstream = arrival.reply_hop(&request.via);
+        let write = |out: &mut Vec<u8>| write_response(&request.message, &reply, out);
+        let response: Box<[u8]> = self.out.send(&upstream, write).into();
+        self.keep_answer(server_key, upstream, response, reply.status);
+    }
+
+    /// Keeps an answer of ours for retransmissions.
+    fn keep_answer(&mut self, server_key: u64, upstream: Hop, response: Box<[u8]>, status: u16) {
         let base = self.policy.base(upstream.listener);
         if base.reliable || self.own_answers >= OWN_LIMIT {
             return;

@@ -13,7 +13,7 @@ use super::setup::{Identifiers, Neighbourhood};
 use super::target::{Target, Targets};
 use super::{Arrival, Proxy};
 use crate::call::{Entry, EntryKind};
-use crate::message::{Reply, write_response};
+use crate::message::Reply;
 use crate::presence::Handle;
 use crate::routing::{
     Caller, Decision, Destination, Divert, History, Plan, Question, Reason, Rejection as Refused,
@@ -137,21 +137,13 @@ impl Proxy {
         server_key: u64,
     ) {
         let status = refused.status(self.policy.dnd_status);
-        let tag = self.stateless_tag(arrival);
         let reply = Reply {
             status,
             reason: refused.reason_phrase().as_bytes(),
-            source: Some(arrival.from),
-            to_tag: Some(&tag),
             ..Reply::default()
         };
-        let upstream = arrival.reply_hop(&request.via);
-        let response = self.out.send(&upstream, |out| {
-            write_response(&request.message, &reply, out);
-        });
-        let response = response.into();
         self.count_response(status);
-        self.keep_answer(server_key, upstream, response, status);
+        self.answer_and_keep(arrival, request, server_key, reply);
     }
 
     fn note_message(

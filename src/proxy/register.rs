@@ -9,7 +9,7 @@ use super::hop::ConnectionId;
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::{Arrival, Proxy};
-use crate::message::{Reply, Scheme, write_response};
+use crate::message::{Reply, Scheme};
 use crate::registrar::{
     Arrived, Flow, Refusal, Registration, Rules, check_extensions, write_headers,
 };
@@ -43,24 +43,14 @@ impl Proxy {
             };
             counters.registrations.inc(result, label);
         }
-        let tag = self.stateless_tag(arrival);
         let reply = Reply {
             status,
             reason: reason.as_bytes(),
-            source: Some(arrival.from),
-            to_tag: Some(&tag),
             headers: &headers,
-            body: None,
+            ..Reply::default()
         };
-        let upstream = arrival.reply_hop(&request.via);
-        let response: Box<[u8]> = self
-            .out
-            .send(&upstream, |out| {
-                write_response(&request.message, &reply, out)
-            })
-            .into();
+        self.answer_and_keep(arrival, request, server_key, reply);
         self.scratch.lines = headers;
-        self.keep_answer(server_key, upstream, response, status);
         Ok(())
     }
 

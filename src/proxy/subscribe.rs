@@ -10,12 +10,12 @@ use super::keys::mix;
 use super::rejection::Rejection;
 use super::request::ProxyRequest;
 use super::watches::Watch;
-use super::{Arrival, Proxy, WatchKey};
+use super::{Arrival, Now, Policy, Proxy, Shared, WatchKey};
 use crate::event::{
     Asked, Dialog, End, Package, RESERVED_CSEQ, Refusal, Rules, Sight, Subscription, WayBack,
     event_of, see, unfolded, write_contact,
 };
-use crate::message::{Message, Method, Name, Reply, write_response};
+use crate::message::{Message, Method, Name, Reply};
 use crate::presence::{Handle, Profile};
 
 /// The package of a SUBSCRIBE, and which of several subscriptions in one dialog it is.
@@ -73,24 +73,14 @@ impl Proxy {
             }
         };
         self.count_subscribe(outcome.err());
-        let tag = self.stateless_tag(arrival);
         let reply = Reply {
             status,
             reason: reason.as_bytes(),
-            source: Some(arrival.from),
-            to_tag: Some(&tag),
             headers: &headers,
-            body: None,
+            ..Reply::default()
         };
-        let upstream = arrival.reply_hop(&request.via);
-        let response: Box<[u8]> = self
-            .out
-            .send(&upstream, |out| {
-                write_response(&request.message, &reply, out)
-            })
-            .into();
+        self.answer_and_keep(arrival, request, server_key, reply);
         self.scratch.lines = headers;
-        self.keep_answer(server_key, upstream, response, status);
         if let Ok((key, _)) = outcome {
             self.tell_watcher(key);
         }
@@ -189,7 +179,8 @@ impl Proxy {
         let presentity = presentity.ok_or(Refusal::Gone)?;
         let profile = directory.profile(presentity).ok_or(Refusal::Gone)?;
         let watching = watcher.and_then(|watcher| directory.profile(watcher));
-        see(self.sight(), (presentity, &profile), watching.as_deref()).ok_or(Refusal::NotShown)?;
+        let sight = sight(&self.shared, &policy, self.now);
+        see(sight, (presentity, &profile), watching.as_deref()).ok_or(Refusal::NotShown)?;
         let uri = String::from_utf8_lossy(entity_of(request.uri_bytes));
         let mut subscription = Subscription {
             package: asked.package,
@@ -295,15 +286,15 @@ impl Proxy {
         let lasts_ms = i64::from(expires_s) * 1_000;
         self.now.unix_ms.saturating_add(lasts_ms)
     }
+}
 
-    /// What watchers are shown is seen by this.
-    pub(super) fn sight(&self) -> Sight<'_> {
-        Sight {
-            directory: &self.shared.directory,
-            statuses: &self.policy.house.statuses,
-            visibility: self.policy.visibility,
-            now_unix_s: self.now.unix_ms.div_euclid(1_000),
-        }
+/// What watchers are shown is seen by this.
+pub(super) fn sight<'a>(shared: &'a Shared, policy: &'a Policy, now: Now) -> Sight<'a> {
+    Sight {
+        directory: &shared.directory,
+        statuses: &policy.house.statuses,
+        visibility: policy.visibility,
+        now_unix_s: now.unix_ms.div_euclid(1_000),
     }
 }
 

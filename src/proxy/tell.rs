@@ -9,9 +9,10 @@ use super::branch::ffi;
 use super::hop::{ConnectionId, Flow, Hop, Unreachable};
 use super::keys::{mix, shard_of};
 use super::setup::Neighbourhood;
+use super::subscribe::sight;
 use super::watches::{Pending, Watch};
 use super::{Owner, Proxy, WatchKey};
-use crate::event::{End, Notify, Sight, see, write_document};
+use crate::event::{End, Notify, see, write_document};
 use crate::message::{Method, NameAddr, Uri};
 use crate::presence::Stirred;
 use crate::registrar::Binding;
@@ -113,18 +114,11 @@ impl Proxy {
         out.clear();
         let (policy, shared) = (Arc::clone(&self.policy), Arc::clone(&self.shared));
         let directory = &shared.directory;
-        let (around, sight) = (
-            Neighbourhood {
-                directory,
-                policy: &policy,
-            },
-            Sight {
-                directory,
-                statuses: &policy.house.statuses,
-                visibility: policy.visibility,
-                now_unix_s: self.now.unix_ms.div_euclid(1_000),
-            },
-        );
+        let sight = sight(&shared, &policy, self.now);
+        let around = Neighbourhood {
+            directory,
+            policy: &policy,
+        };
         let Some(watch) = self.watches.get_mut(key) else {
             return 0;
         };
