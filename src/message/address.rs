@@ -5,6 +5,7 @@ use super::lexeme::{Params, closing_quote, is_space, is_token, part, skip_space,
 use super::remembered::{Field, Place};
 use super::scan::{find, find2, find3};
 use super::uri::Uri;
+use super::usual;
 
 /// `"Display" <uri>;params` or `uri;params`; every part is as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,14 +20,48 @@ pub struct NameAddr<'a> {
     pub params: &'a [u8],
     /// Written as the grammar has it.
     strict: bool,
+    /// Its URI is known to be one, and no byte of URI and tags is illegal there.
+    pub(super) sound: bool,
     /// How many `tag` parameters there are, with and without a value.
     pub(super) tags: u8,
 }
 
 impl<'a> NameAddr<'a> {
-    /// Reads one address; the URI itself is not looked into.
+    /// Reads one address.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        Self::parse_with_uri(bytes).map(|(address, _)| address)
+    }
+
+    /// Reads one address, and its URI where it is written as most are.
+    pub(super) fn parse_with_uri(bytes: &'a [u8]) -> Result<(Self, Option<Uri<'a>>), Fault> {
         let bytes = trimmed(bytes);
+        match usual::address(bytes) {
+            Some((address, uri)) => Ok((address, Some(uri))),
+            None => Self::parse_any(bytes).map(|address| (address, None)),
+        }
+    }
+
+    /// What was read of one whose form is the usual one.
+    #[inline]
+    pub(super) fn usual(
+        display: &'a [u8],
+        uri: &'a [u8],
+        params: &'a [u8],
+        (tag, tags): (Option<&'a [u8]>, u8),
+    ) -> Self {
+        Self {
+            display,
+            uri,
+            tag,
+            params,
+            strict: true,
+            sound: true,
+            tags,
+        }
+    }
+
+    /// Reads one without white space around it; the URI itself is not looked into.
+    pub(super) fn parse_any(bytes: &'a [u8]) -> Result<Self, Fault> {
         let (display, uri, params, strict) = match form(bytes)? {
             Form::Bracketed { display_end, open } => bracketed(bytes, display_end, open)?,
             Form::Bare => bare(bytes)?,
@@ -41,6 +76,7 @@ impl<'a> NameAddr<'a> {
             tag,
             params,
             strict,
+            sound: false,
             tags,
         })
     }
@@ -76,6 +112,7 @@ pub(super) struct AddressPlaces {
     tag: Option<Place>,
     params: Place,
     strict: bool,
+    sound: bool,
     tags: u8,
 }
 
@@ -97,6 +134,7 @@ impl<'a> Field<'a> for NameAddr<'a> {
             tag: self.tag.map(place),
             params: place(self.params),
             strict: self.strict,
+            sound: self.sound,
             tags: self.tags,
         }
     }
@@ -108,6 +146,7 @@ impl<'a> Field<'a> for NameAddr<'a> {
             tag: places.tag.map(|place| place.within(message)),
             params: places.params.within(message),
             strict: places.strict,
+            sound: places.sound,
             tags: places.tags,
         }
     }

@@ -7,8 +7,8 @@ use super::limits;
 use super::name::{Method, Name};
 use super::scan;
 use super::start::Start;
-use super::uri::{Scheme, Uri, has_illegal_byte};
-use super::via::MAGIC_COOKIE;
+use super::uri::{Scheme, has_illegal_byte};
+use super::via::{Branch, MAGIC_COOKIE};
 use super::view::Message;
 
 /// Checks the parts a proxy needs, and no others: RFC 3261 §16.3(1) forbids to refuse a message for
@@ -129,55 +129,50 @@ fn vias(message: &Message<'_>) -> Result<(), Fault> {
         None => (limits::VIAS + 1, 2),
     };
     let mut count = 0;
-    let is_top_alone = message.is_top_via_alone();
+    let mut judge = |branch: Branch<'_>| {
+        count += 1;
+        if count > limit {
+            return Err(Fault::TooManyVias);
+        }
+        if branch.bytes.len() > limits::BRANCH_BYTES {
+            return Err(Fault::BranchTooLong);
+        }
+        let is_bare = branch.bytes == MAGIC_COOKIE || branch.is_unclear;
+        if count <= telling && is_bare || has_illegal_byte(branch.bytes) {
+            return Err(Fault::MalformedVia);
+        }
+        Ok(())
+    };
     for header in message.headers(Name::Via) {
-        let is_alone = count == 0 && is_top_alone;
-        for element in elements(header.value, is_alone) {
-            count += 1;
-            if count > limit {
-                return Err(Fault::TooManyVias);
-            }
+        if let Some(branch) = message.lone_branch_of(&header) {
+            judge(branch)?;
+            continue;
+        }
+        for element in Elements::new(header.value) {
             let offset = header.value_span.start + element.start;
-            let via = message.via_at(part(header.value, element), offset)?;
-            if via.branch.len() > limits::BRANCH_BYTES {
-                return Err(Fault::BranchTooLong);
-            }
-            let is_bare = via.branch == MAGIC_COOKIE || via.has_unclear_branch;
-            if count <= telling && is_bare || has_illegal_byte(via.branch) {
-                return Err(Fault::MalformedVia);
-            }
+            judge(message.via_at(part(header.value, element), offset)?.told())?;
         }
     }
     Ok(())
 }
 
-/// The elements of a header line, which is not looked through where it is known to have one.
-fn elements(value: &[u8], is_alone: bool) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let one = is_alone.then_some(0..value.len());
-    let rest = (!is_alone).then(|| Elements::new(value));
-    one.into_iter().chain(rest.into_iter().flatten())
-}
-
 fn parties(message: &Message<'_>) -> Result<(), Fault> {
-    let (from, has_uri) = (message.from_()?, message.from_uri().is_ok());
-    party(&from, has_uri, (Fault::MalformedFrom, Fault::TwoFromTags))?;
-    let to = message.to()?;
-    let has_uri = Uri::parse(to.uri).is_ok();
-    party(&to, has_uri, (Fault::MalformedTo, Fault::TwoToTags))
+    party(&message.from_()?, Fault::MalformedFrom, Fault::TwoFromTags)?;
+    party(&message.to()?, Fault::MalformedTo, Fault::TwoToTags)
 }
 
-fn party(
-    address: &NameAddr<'_>,
-    has_uri: bool,
-    (malformed, two_tags): (Fault, Fault),
-) -> Result<(), Fault> {
-    if !address.is_strict() || has_illegal_byte(address.uri) || !has_uri {
+fn party(address: &NameAddr<'_>, malformed: Fault, two_tags: Fault) -> Result<(), Fault> {
+    let is_sound = address.sound
+        || address.is_strict() && !has_illegal_byte(address.uri) && address.parsed_uri().is_ok();
+    if !is_sound {
         return Err(malformed);
     }
     match (address.tag, address.tags) {
         (None, 0) => Ok(()),
         (None, _) => Err(malformed),
-        (Some(tag), _) if !tag.is_ascii() || has_illegal_byte(tag) => Err(malformed),
+        (Some(tag), _) if !address.sound && (!tag.is_ascii() || has_illegal_byte(tag)) => {
+            Err(malformed)
+        }
         (_, 2..) => Err(two_tags),
         (Some(tag), _) if tag.len() > limits::TAG_BYTES => Err(Fault::TagTooLong),
         _ => Ok(()),

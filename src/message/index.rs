@@ -1,7 +1,7 @@
 //! The index of a received message: where each header line is, found in one pass.
 
 use super::fault::{Fault, Malformed};
-use super::lexeme::{is_space, is_token, number, part, tail, trim};
+use super::lexeme::{is_token, number, part, tail, trim};
 use super::line_ends::LineEnds;
 use super::name::Name;
 use super::remembered::Remembered;
@@ -127,29 +127,30 @@ impl Index {
             }
         };
         (self.headers_end, self.body_at) = (at, at + blank);
-        self.has_bare_return = ends.has_bare_return;
+        self.has_bare_return = ends.has_bare_return(at);
     }
 
     /// Reads the line at `start`; returns the offset of the next.
     #[inline]
     fn read_line(&mut self, bytes: &[u8], start: usize, ends: &mut LineEnds<'_>) -> usize {
-        if let Some((name, colon)) = Name::before_colon(tail(bytes, start)) {
-            let name_end = start + colon;
-            let end = ends.next_unfolded();
-            let after = name_end + 1..end;
-            let value = usual_value(bytes, &after).unwrap_or_else(|| trim(bytes, after));
-            self.push(Line {
-                name,
-                ..Line::new(start, name_end, value, end)
-            });
-            return end;
-        }
+        let known = Name::before_colon(tail(bytes, start));
         let end = ends.next_unfolded();
+        if let Some((name, colon)) = known {
+            let name_end = start + colon;
+            if let Some(value) = usual_value(bytes, name_end + 1..end) {
+                self.push(Line {
+                    name,
+                    ..Line::new(start, name_end, value, end)
+                });
+                return end;
+            }
+        }
         self.read_odd_line(bytes, start..end);
         end
     }
 
     /// Reads a line with any name. Without a colon it has no name and its whole text as value.
+    #[inline(never)]
     fn read_odd_line(&mut self, bytes: &[u8], span: Range<usize>) {
         let line = part(bytes, span.clone());
         let colon = find(b':', line).unwrap_or(0);
@@ -175,10 +176,12 @@ impl Index {
     #[inline]
     fn push(&mut self, line: Line) {
         if let Some(slot) = self.slots.get_mut(line.name as usize) {
-            if slot.count == 0 {
-                slot.first = narrow(self.lines.len()) as u16;
-            }
-            slot.count += 1;
+            let first = match slot.count {
+                0 => narrow(self.lines.len()) as u16,
+                _ => slot.first,
+            };
+            let count = slot.count + 1;
+            *slot = Slot { first, count };
         }
         self.lines.push(line);
     }
@@ -255,11 +258,12 @@ fn without_leading_line_ends(datagram: &[u8]) -> Result<&[u8], Malformed> {
     }
 }
 
-/// The value that most lines have after their colon: a blank before it, CRLF behind it.
+/// The value that most lines have after their colon: a blank before it, CRLF behind it, no control
+/// byte at its ends.
 #[inline]
-fn usual_value(bytes: &[u8], after: &Range<usize>) -> Option<Range<usize>> {
-    match part(bytes, after.clone()) {
-        [b' ', first, .., last, b'\r', b'\n'] if !is_space(*first) && !is_space(*last) => {
+fn usual_value(bytes: &[u8], after: Range<usize>) -> Option<Range<usize>> {
+    match bytes.get(after.clone())? {
+        [b' ', b'!'..=0xff, .., b'!'..=0xff, b'\r', b'\n'] | [b' ', b'!'..=0xff, b'\r', b'\n'] => {
             Some(after.start + 1..after.end - 2)
         }
         _ => None,

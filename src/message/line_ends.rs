@@ -12,58 +12,47 @@ pub(super) struct LineEnds<'a> {
     newlines: u64,
     /// The CRs of the block that no LF follows.
     bare: u64,
-    /// Whether a CR that ends no line stood before an end that was given.
-    pub(super) has_bare_return: bool,
+    /// Such CRs of earlier blocks, wherever in them.
+    bare_before: u64,
 }
 
 impl<'a> LineEnds<'a> {
     #[inline]
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        let mut ends = Self {
+        let (newlines, bare) = block(bytes, 0);
+        Self {
             bytes,
             block_at: 0,
-            newlines: 0,
-            bare: 0,
-            has_bare_return: false,
-        };
-        ends.read_block();
-        ends
-    }
-
-    #[inline]
-    fn read_block(&mut self) {
-        let rest = tail(self.bytes, self.block_at);
-        let wanted = |block: Block| [block.is(b'\n'), block.is(b'\r')];
-        let ([newlines, returns], length) = match rest.first_chunk::<MARKED>() {
-            Some(block) => (marks(block, wanted), MARKED),
-            None => (marks(rest, wanted), rest.len()),
-        };
-        // A last CR of all bytes may be half of a line end; what is within the block is seen there.
-        let is_followed = rest.get(length).is_some_and(|next| *next != b'\n');
-        let last = u64::from(!is_followed) << (length.max(1) - 1);
-        self.newlines = newlines;
-        self.bare = returns & !(newlines >> 1 | last);
+            newlines,
+            bare,
+            bare_before: 0,
+        }
     }
 
     /// The offset after the next line end; the length where there is none.
     #[inline]
     pub(super) fn next(&mut self) -> usize {
-        loop {
-            if self.newlines != 0 {
-                let at = self.newlines.trailing_zeros();
-                let before = self.newlines ^ (self.newlines - 1);
-                self.has_bare_return |= self.bare & before != 0;
-                self.newlines &= self.newlines - 1;
-                return self.block_at + at as usize + 1;
-            }
-            self.has_bare_return |= self.bare != 0;
-            self.bare = 0;
-            if self.bytes.len() - self.block_at <= MARKED {
+        while self.newlines == 0 {
+            if self.bytes.len() <= self.block_at + MARKED {
                 return self.bytes.len();
             }
+            self.bare_before |= self.bare;
             self.block_at += MARKED;
-            self.read_block();
+            (self.newlines, self.bare) = block(self.bytes, self.block_at);
         }
+        let at = self.block_at + self.newlines.trailing_zeros() as usize;
+        self.newlines &= self.newlines - 1;
+        at + 1
+    }
+
+    /// Whether a CR that ends no line stands before the last end that was given, which was this one.
+    pub(super) fn has_bare_return(&self, end: usize) -> bool {
+        let within = end - self.block_at;
+        let before = match within < MARKED {
+            true => (1 << within) - 1,
+            false => u64::MAX,
+        };
+        self.bare_before != 0 || self.bare & before != 0
     }
 
     /// The same for a line with its continuations (RFC 3261 §7.3.1).
@@ -77,6 +66,21 @@ impl<'a> LineEnds<'a> {
     }
 }
 
+/// The LFs of the bytes from `at` on, and the CRs that no LF follows: a bit for each of a block.
+#[inline(never)]
+fn block(bytes: &[u8], at: usize) -> (u64, u64) {
+    let rest = tail(bytes, at);
+    let wanted = |block: Block| [block.is(b'\n'), block.is(b'\r')];
+    let ([newlines, returns], length) = match rest.first_chunk::<MARKED>() {
+        Some(block) => (marks(block, wanted), MARKED),
+        None => (marks(rest, wanted), rest.len()),
+    };
+    // A last CR of all bytes may be half of a line end; what is within the block is seen there.
+    let is_followed = rest.get(length).is_some_and(|next| *next != b'\n');
+    let last = u64::from(!is_followed) << (length.max(1) - 1);
+    (newlines, returns & !(newlines >> 1 | last))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,7 +91,7 @@ mod tests {
         while found.last() != Some(&bytes.len()) {
             found.push(ends.next());
         }
-        (found, ends.has_bare_return)
+        (found, ends.has_bare_return(bytes.len()))
     }
 
     #[test]
@@ -124,8 +128,8 @@ mod tests {
     #[test]
     fn a_return_after_the_last_end_that_was_given_is_not_looked_at() {
         let mut ends = LineEnds::new(b"a\r\nb\rc\r\n");
-        assert_eq!((ends.next(), ends.has_bare_return), (3, false));
-        assert_eq!((ends.next(), ends.has_bare_return), (8, true));
+        assert_eq!((ends.next(), ends.has_bare_return(3)), (3, false));
+        assert_eq!((ends.next(), ends.has_bare_return(8)), (8, true));
     }
 
     #[test]

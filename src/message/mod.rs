@@ -27,6 +27,7 @@ pub(crate) mod scan;
 mod start;
 mod transport;
 mod uri;
+mod usual;
 mod via;
 mod view;
 

@@ -209,17 +209,17 @@ impl Name {
     /// after it, and the colon's offset. Most lines are such; `None` says nothing about the others.
     #[inline]
     pub(super) fn before_colon(line: &[u8]) -> Option<(Self, usize)> {
-        let window = line.first_chunk::<WINDOW>()?;
-        let words = words(window);
-        let colon = colon(words)?;
-        let (first, middle) = (window.first()?, window.get(colon / 2)?);
-        let last = window.get(colon.checked_sub(1)?)?;
-        let name = *SLOTS.get(slot(*first, *middle, *last, colon))?;
-        let spelling = WORDS.get(name as usize)?;
-        let mask = MASKS.get(colon)?;
-        let differs = |at: usize| Some((words.get(at)? & mask.get(at)?) ^ spelling.get(at)?);
-        let same = differs(0)? | differs(1)? | differs(2)? == 0;
-        same.then_some((name, colon))
+        let both = u128::from_le_bytes(*line.first_chunk()?);
+        let (first, second) = (both as u64, (both >> 64) as u64);
+        if let Some((first, colon)) = up_to_colon(first) {
+            return Some((known([first])?, colon));
+        }
+        if let Some((second, colon)) = up_to_colon(second) {
+            return Some((known([first, second])?, 8 + colon));
+        }
+        let third = u64::from_le_bytes(*line.get(16..)?.first_chunk()?);
+        let (third, colon) = up_to_colon(third)?;
+        Some((known([first, second, third])?, 16 + colon))
     }
 
     /// The registered spelling; empty for `Other`.
@@ -243,77 +243,84 @@ const fn slot(first: u8, middle: u8, last: u8, length: usize) -> usize {
 
 static SLOTS: [Name; 256] = slots();
 
-/// As many bytes as the longest known name has, in whole words.
-const WINDOW: usize = 24;
+/// As many words as the longest known name needs.
+const WORDS: usize = 3;
 
-type Words = [u64; WINDOW / 8];
+/// The spellings with their colons as words, filled up with zeros; `Other` has what no line has.
+static SPELLED: [[u64; WORDS]; Name::COUNT] = spelled();
 
-/// The spellings as words, filled up with zeros.
-static WORDS: [Words; Name::COUNT] = spellings();
-
-/// For each length, ones over so many bytes.
-static MASKS: [Words; WINDOW] = masks();
-
+/// What of a word stands up to its first colon, and where that is.
 #[inline]
-const fn words(window: &[u8; WINDOW]) -> Words {
-    let (words, _) = window.as_chunks::<8>();
-    match words {
-        [a, b, c] => [
-            u64::from_le_bytes(*a),
-            u64::from_le_bytes(*b),
-            u64::from_le_bytes(*c),
-        ],
-        _ => [0; 3],
-    }
-}
-
-/// The offset of the first colon: in each word the lowest byte that is zero after the exclusive or.
-#[inline]
-fn colon(words: Words) -> Option<usize> {
+fn up_to_colon(word: u64) -> Option<(u64, usize)> {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    for (at, word) in words.into_iter().enumerate() {
-        let zeroed = word ^ (ONES * b':' as u64);
-        let found = zeroed.wrapping_sub(ONES) & !zeroed & (ONES << 7);
-        if found != 0 {
-            return Some(at * 8 + found.trailing_zeros() as usize / 8);
-        }
-    }
-    None
+    // The lowest byte that is zero after the exclusive or.
+    let others = word ^ (ONES * b':' as u64);
+    let found = others.wrapping_sub(ONES) & !others & (ONES << 7);
+    let colon = found & found.wrapping_neg();
+    let up_to = (colon << 1).wrapping_sub(1);
+    (found != 0).then(|| (word & up_to, colon.trailing_zeros() as usize / 8))
 }
+
+/// The name whose spelling is in these words, up to its colon.
+#[inline]
+fn known<const N: usize>(words: [u64; N]) -> Option<Name> {
+    let name = *EXACT.get(exact(words))?;
+    let spelled = SPELLED.get(name as usize)?.first_chunk::<N>()?;
+    (*spelled == words).then_some(name)
+}
+
+/// A spelling's place in `EXACT`: no two known ones share one, which `exact_slots` proves at compile
+/// time.
+#[inline]
+const fn exact<const N: usize>(words: [u64; N]) -> usize {
+    let mut mixed = 0;
+    let mut at = 0;
+    #[expect(clippy::indexing_slicing, reason = "at is less than N")]
+    while at < N {
+        mixed ^= words[at].rotate_left(24 * at as u32);
+        at += 1;
+    }
+    (mixed.wrapping_mul(0x565e_c609_9343_a065) >> 56) as usize
+}
+
+static EXACT: [Name; 256] = exact_slots();
 
 #[expect(clippy::indexing_slicing, reason = "runs at compile time only")]
-const fn spellings() -> [Words; Name::COUNT] {
-    let mut spellings = [[0; WINDOW / 8]; Name::COUNT];
+const fn spelled() -> [[u64; WORDS]; Name::COUNT] {
+    let mut spelled = [[u64::MAX; WORDS]; Name::COUNT];
     let mut name = 0;
-    while name < Name::COUNT {
+    while name + 1 < Name::COUNT {
         let text = SPELLINGS[name].as_bytes();
-        let mut window = [0; WINDOW];
+        let mut words = [0; WORDS];
         let mut at = 0;
-        while at < text.len() {
-            window[at] = text[at];
+        while at <= text.len() {
+            let byte = if at < text.len() { text[at] } else { b':' };
+            words[at / 8] |= (byte as u64) << (8 * (at % 8));
             at += 1;
         }
-        spellings[name] = words(&window);
+        spelled[name] = words;
         name += 1;
     }
-    spellings
+    spelled
 }
 
-#[expect(clippy::indexing_slicing, reason = "runs at compile time only")]
-const fn masks() -> [Words; WINDOW] {
-    let mut masks = [[0; WINDOW / 8]; WINDOW];
-    let mut length = 0;
-    while length < WINDOW {
-        let mut window = [0; WINDOW];
-        let mut at = 0;
-        while at < length {
-            window[at] = 0xff;
-            at += 1;
+#[expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "runs at compile time only"
+)]
+const fn exact_slots() -> [Name; 256] {
+    let mut slots = [Name::Other; 256];
+    let mut at = 0;
+    while at + 1 < Name::COUNT {
+        let slot = exact(SPELLED[at]);
+        if !matches!(slots[slot], Name::Other) {
+            panic!("two spellings share a slot: choose another multiplier");
         }
-        masks[length] = words(&window);
-        length += 1;
+        slots[slot] = ALL[at];
+        at += 1;
     }
-    masks
+    slots
 }
 
 #[expect(
@@ -357,7 +364,7 @@ mod tests {
 
     #[test]
     fn the_usual_spelling_before_a_colon_is_found() {
-        let filler = "x".repeat(WINDOW);
+        let filler = "x".repeat(16);
         for name in Name::all().filter(|&name| name != Name::Other) {
             let text = name.as_str();
             let found = |line: String| Name::before_colon(line.as_bytes());
@@ -366,19 +373,24 @@ mod tests {
             assert_eq!(found(format!("{text} :{filler}")), None);
             assert_eq!(found(format!("{}:{filler}", text.to_lowercase())), None);
         }
-        let altered = |text: &str, at: usize| {
+        let altered = |text: &str, at: usize, byte: u8| {
             let mut line = format!("{text}:{filler}").into_bytes();
-            line[at] = b'_';
+            line[at] = byte;
             Name::before_colon(&line)
         };
         for name in Name::all() {
             let text = name.as_str();
-            assert!(
-                (0..text.len()).all(|at| altered(text, at).is_none()),
-                "{text}"
-            );
+            for byte in [b'_', 0, 0xff] {
+                let is_none = |at: usize| altered(text, at, byte).is_none();
+                assert!((0..text.len()).all(is_none), "{text}");
+            }
+            let line = format!("{text}\0:{filler}");
+            assert_eq!(Name::before_colon(line.as_bytes()), None);
         }
         assert_eq!(Name::before_colon(b":xxxxxxxxxxxxxxxxxxxxxxxx"), None);
+        assert_eq!(Name::before_colon(&[0xff; 24]), None);
+        let last_line = Name::before_colon(b"Content-Length: 0\r\n");
+        assert_eq!(last_line, Some((Name::ContentLength, 14)));
         assert_eq!(Name::before_colon(b"Via: short"), None);
     }
 

@@ -8,6 +8,7 @@ use super::address::NameAddr;
 use super::fault::Fault;
 use super::uri::Uri;
 use super::via::Via;
+use super::view::CSeq;
 
 /// A piece of a message. All empty pieces are the same.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,6 +63,7 @@ pub(super) struct Remembered {
     pub(super) from: Slot<<NameAddr<'static> as Field<'static>>::Places>,
     pub(super) to: Slot<<NameAddr<'static> as Field<'static>>::Places>,
     pub(super) from_uri: Slot<<Uri<'static> as Field<'static>>::Places>,
+    pub(super) cseq: Slot<<CSeq<'static> as Field<'static>>::Places>,
     pub(super) uri: Slot<<Uri<'static> as Field<'static>>::Places>,
     /// What the check found.
     pub(super) checked: Cell<Option<Result<(), Fault>>>,
@@ -77,6 +79,7 @@ impl Remembered {
         self.from.set(None);
         self.to.set(None);
         self.from_uri.set(None);
+        self.cseq.set(None);
         self.uri.set(None);
         self.checked.set(None);
         self.names_control.set(false);
@@ -108,7 +111,7 @@ mod tests {
 
     const TEXT: &[u8] = b"INVITE sips:a:p@[2001:db8::1]:5061;lr;x=1?h=1 SIP/2.0\r\n\
         Via: SIP/2.0/UDP [2001:db8::9]:99;maddr=m;rport=7;branch=z9hG4bK1;received=::1, b\r\n\
-        From: \"A \\\" B\" <sip:a@b>;tag=1;x=y\r\nTo: sip:b@c;tag\r\n\r\n";
+        From: \"A \\\" B\" <sip:a@b>;tag=1;x=y\r\nTo: sip:b@c;tag\r\nCSeq: 7 \t INVITE\r\n\r\n";
 
     #[test]
     fn what_is_remembered_is_what_was_read() {
@@ -119,6 +122,8 @@ mod tests {
         assert_eq!((message.top_via(), message.from_(), message.to()), read);
         let uri = message.parsed_uri();
         assert_eq!(message.parsed_uri(), uri);
+        let cseq = message.cseq();
+        assert!(cseq.is_ok() && message.cseq() == cseq);
         assert_eq!(Uri::parse(message.uri()), uri);
         let via = read.0.unwrap();
         assert_eq!(via.params().count(), 4);

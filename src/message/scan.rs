@@ -143,8 +143,8 @@ fn in_few(bytes: &[u8], wanted: impl Fn(Block) -> Block) -> Option<usize> {
 )]
 mod block {
     use std::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_max_epu8, _mm_min_epu8, _mm_movemask_epi8,
-        _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+        __m128i, _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
+        _mm_set1_epi8, _mm_setzero_si128, _mm_sub_epi8,
     };
 
     #[derive(Clone, Copy)]
@@ -182,16 +182,22 @@ mod block {
             })
         }
 
-        /// Marks the bytes that are more than this one, which is below 255.
+        /// Marks the bytes from one to another, both included.
         #[inline(always)]
-        pub(crate) fn is_above(self, byte: u8) -> Self {
+        pub(crate) fn is_within(self, low: u8, high: u8) -> Self {
             // SAFETY: x86-64 has SSE2.
-            Self(unsafe {
-                _mm_cmpeq_epi8(
-                    self.0,
-                    _mm_max_epu8(self.0, _mm_set1_epi8((byte + 1).cast_signed())),
-                )
-            })
+            unsafe {
+                let above = _mm_sub_epi8(self.0, _mm_set1_epi8(low.cast_signed()));
+                let width = _mm_set1_epi8((high - low).cast_signed());
+                Self(_mm_cmpeq_epi8(above, _mm_min_epu8(above, width)))
+            }
+        }
+
+        /// The same bytes, letters in lower case; others may become others that are no letters.
+        #[inline(always)]
+        pub(crate) fn lowered(self) -> Self {
+            // SAFETY: x86-64 has SSE2.
+            Self(unsafe { _mm_or_si128(self.0, _mm_set1_epi8(0x20)) })
         }
 
         /// What either marks.
@@ -201,11 +207,11 @@ mod block {
             Self(unsafe { _mm_or_si128(self.0, other.0) })
         }
 
-        /// What both mark.
+        /// What is not marked.
         #[inline(always)]
-        pub(crate) fn and(self, other: Self) -> Self {
+        pub(crate) fn others(self) -> Self {
             // SAFETY: x86-64 has SSE2.
-            Self(unsafe { _mm_and_si128(self.0, other.0) })
+            Self(unsafe { _mm_cmpeq_epi8(self.0, _mm_setzero_si128()) })
         }
 
         /// The place of the first mark from a place on, counted from there.
@@ -255,14 +261,23 @@ mod words {
         /// Marks the bytes that are this one, which is below 128, or less.
         #[inline]
         pub(crate) fn is_at_most(self, byte: u8) -> Self {
-            Self(!self.is_above(byte).0 & TOPS)
+            let above = (self.0 & !TOPS) + ONES * u128::from(0x7f - byte);
+            Self(!(above | self.0) & TOPS)
         }
 
-        /// Marks the bytes that are more than this one, which is below 128.
+        /// Marks the bytes from one to another, both included and below 128.
         #[inline]
-        pub(crate) fn is_above(self, byte: u8) -> Self {
-            let above = (self.0 & !TOPS) + ONES * u128::from(0x7f - byte);
-            Self((above | self.0) & TOPS)
+        pub(crate) fn is_within(self, low: u8, high: u8) -> Self {
+            let below = low
+                .checked_sub(1)
+                .map_or(0, |below| self.is_at_most(below).0);
+            Self(self.is_at_most(high).0 & !below)
+        }
+
+        /// The same bytes, letters in lower case; others may become others that are no letters.
+        #[inline]
+        pub(crate) fn lowered(self) -> Self {
+            Self(self.0 | (ONES * 0x20))
         }
 
         /// What either marks.
@@ -271,10 +286,10 @@ mod words {
             Self(self.0 | other.0)
         }
 
-        /// What both mark.
+        /// What is not marked.
         #[inline]
-        pub(crate) fn and(self, other: Self) -> Self {
-            Self(self.0 & other.0)
+        pub(crate) fn others(self) -> Self {
+            Self(!self.0 & TOPS)
         }
 
         /// The place of the first mark from a place on, counted from there.
@@ -362,12 +377,14 @@ mod tests {
             for byte in 0..128 {
                 assert_eq!(block.is(byte).bits(), words.is(byte).bits());
                 assert_eq!(block.is_at_most(byte).bits(), words.is_at_most(byte).bits());
-                assert_eq!(block.is_above(byte).bits(), words.is_above(byte).bits());
-                let (above, most) = (block.is_above(byte), words.is_above(byte));
-                assert_eq!(
-                    above.and(block.is_at_most((byte + 3) & 0x7f)).bits(),
-                    most.and(words.is_at_most((byte + 3) & 0x7f)).bits()
-                );
+                let high = (byte + 3) & 0x7f;
+                let low = byte.min(high);
+                let within = (block.is_within(low, high), words.is_within(low, high));
+                assert_eq!(within.0.bits(), within.1.bits(), "{low} to {high}");
+                let others = (within.0.others(), within.1.others());
+                assert_eq!(others.0.bits(), others.1.bits(), "{low} to {high}");
+                let lowered = (block.lowered().is(byte), words.lowered().is(byte));
+                assert_eq!(lowered.0.bits(), lowered.1.bits(), "{byte}");
                 for from in 0..WIDTH {
                     let first = block.is_at_most(byte).first(from);
                     assert_eq!(

@@ -125,7 +125,7 @@ fn request_line(line: &[u8], space: usize) -> Result<StartLine, Malformed> {
     let tidy = end == line.len() && text == written && !text.is_empty();
     let fault = (!tidy).then_some(Fault::MalformedRequestLine);
     let kind = Kind::Request {
-        method: Method::from_bytes(method_bytes),
+        method,
         method_end: space,
     };
     Ok(StartLine {

@@ -4,6 +4,7 @@ use super::fault::Fault;
 use super::lexeme::{Params, part, port, tail, trimmed};
 use super::remembered::{Field, Place};
 use super::scan::{self, find, find2};
+use super::usual;
 use memchr::memmem;
 use smallvec::SmallVec;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -48,9 +49,10 @@ pub struct Uri<'a> {
 impl<'a> Uri<'a> {
     /// Reads a URI that stands alone in `bytes`, without brackets.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
-        if let Some(rest) = bytes.strip_prefix(b"sip:") {
-            return sip(Scheme::Sip, rest);
-        }
+        usual::uri(bytes).map_or_else(|| Self::parse_any(bytes), Ok)
+    }
+
+    pub(super) fn parse_any(bytes: &'a [u8]) -> Result<Self, Fault> {
         let colon = find(b':', bytes).ok_or(Fault::MalformedUri)?;
         let scheme = scheme(part(bytes, 0..colon)).ok_or(Fault::MalformedUri)?;
         let rest = tail(bytes, colon + 1);
@@ -279,13 +281,11 @@ fn is_host_byte(byte: u8) -> bool {
 
 /// Marks the bytes that are no host's.
 #[inline]
-fn ends_host(block: scan::Block) -> scan::Block {
-    let between = |low: u8, high: u8| block.is_above(low).and(block.is_at_most(high));
-    let low = block.is_at_most(b',').or(block.is(b'/'));
-    let high = between(b'Z', b'^')
-        .or(block.is(b'`'))
-        .or(block.is_above(b'z'));
-    low.or(between(b'9', b'@')).or(high)
+pub(super) fn ends_host(block: scan::Block) -> scan::Block {
+    let letters = block.lowered().is_within(b'a', b'z');
+    let digits = block.is_within(b'0', b'9');
+    let others = block.is_within(b'-', b'.').or(block.is(b'_'));
+    letters.or(digits).or(others).others()
 }
 
 /// A byte between the brackets of an IPv6 reference; `%` begins a zone.

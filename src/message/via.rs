@@ -1,10 +1,11 @@
 //! One Via element: who sent the request, and where the response goes (RFC 3261 §18.2, §20.42).
 
 use super::fault::Fault;
-use super::lexeme::{Params, is_token, part, port, skip_space, tail, trimmed};
+use super::lexeme::{Params, is_same, is_token, part, port, skip_space, tail, trimmed};
 use super::remembered::{Field, Place};
 use super::scan::find;
 use super::uri;
+use super::usual;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
@@ -33,7 +34,7 @@ pub struct Via<'a> {
     pub span: Range<usize>,
     params_at: usize,
     /// Whether the branch has no value, or there are two: others may read another one.
-    pub(super) has_unclear_branch: bool,
+    has_unclear_branch: bool,
 }
 
 /// What every branch of an RFC 3261 element begins with (§8.1.1.7).
@@ -42,6 +43,10 @@ pub const MAGIC_COOKIE: &[u8] = b"z9hG4bK";
 impl<'a> Via<'a> {
     /// Reads one element without white space at its ends; `offset` is its place in the message.
     pub fn parse(bytes: &'a [u8], offset: usize) -> Result<Self, Fault> {
+        usual::via(bytes, offset).map_or_else(|| Self::parse_any(bytes, offset), Ok)
+    }
+
+    pub(super) fn parse_any(bytes: &'a [u8], offset: usize) -> Result<Self, Fault> {
         let transport_at = transport_offset(bytes).ok_or(Fault::MalformedVia)?;
         let rest = tail(bytes, transport_at);
         let transport_end = rest.iter().position(|&byte| !is_token(byte));
@@ -53,22 +58,46 @@ impl<'a> Via<'a> {
         let sent_by = tail(bytes, sent_by_at);
         let params_at = sent_by_at + find(b';', sent_by).unwrap_or(sent_by.len());
         let (host, port) = sent_by_parts(part(bytes, sent_by_at..params_at))?;
-        let mut via = Self {
-            transport: part(bytes, transport_at..transport_end),
+        let mut known = Known::default();
+        for param in Params::from_offset(bytes, params_at) {
+            known.take(param.name, param.value);
+        }
+        let sender = (part(bytes, transport_at..transport_end), host, port);
+        Ok(Self::of(bytes, offset, sender, params_at, known))
+    }
+
+    /// Puts together what was read; the sender is transport, host and port.
+    #[inline]
+    pub(super) fn of(
+        bytes: &'a [u8],
+        offset: usize,
+        (transport, host, port): (&'a [u8], &'a [u8], Option<u16>),
+        params_at: usize,
+        known: Known<'a>,
+    ) -> Self {
+        Self {
+            transport,
             host,
             port,
-            branch: part(bytes, 0..0),
-            received: None,
-            rport: None,
-            maddr: None,
-            oc: None,
+            branch: known.branch.unwrap_or_default(),
+            received: known.received,
+            rport: known.rport,
+            maddr: known.maddr,
+            oc: known.oc,
             bytes,
             span: offset..offset + bytes.len(),
             params_at,
-            has_unclear_branch: false,
-        };
-        via.read_params();
-        Ok(via)
+            has_unclear_branch: known.has_unclear_branch,
+        }
+    }
+
+    /// Its branch alone.
+    #[inline]
+    pub(super) fn told(&self) -> Branch<'a> {
+        Branch {
+            bytes: self.branch,
+            is_unclear: self.has_unclear_branch,
+        }
     }
 
     /// The parameters in order; spans count from the element's first byte.
@@ -118,32 +147,50 @@ impl<'a> Via<'a> {
             None => self.host_ip().map(|ip| SocketAddr::new(ip, port)),
         }
     }
+}
 
-    fn read_params(&mut self) {
-        let mut branch = None;
-        for param in self.params() {
-            let value = param.value.unwrap_or_default();
-            match param.name.len() {
-                6 if param.is(b"branch") => {
-                    self.has_unclear_branch |= branch.is_some() || value.is_empty();
-                    branch.get_or_insert(value);
-                }
-                5 if param.is(b"rport") => {
-                    self.rport.get_or_insert_with(|| param.value.and_then(port));
-                }
-                8 if param.is(b"received") => {
-                    self.received.get_or_insert(value);
-                }
-                5 if param.is(b"maddr") => {
-                    self.maddr.get_or_insert(value);
-                }
-                2 if param.is(b"oc") => {
-                    self.oc.get_or_insert(param.value);
-                }
-                _ => {}
+/// What tells the transactions of a Via apart.
+pub(super) struct Branch<'a> {
+    pub(super) bytes: &'a [u8],
+    /// It has no value, or there are two.
+    pub(super) is_unclear: bool,
+}
+
+/// The parameters of a Via that somebody asks for.
+#[derive(Default)]
+pub(super) struct Known<'a> {
+    branch: Option<&'a [u8]>,
+    received: Option<&'a [u8]>,
+    rport: Option<Option<u16>>,
+    maddr: Option<&'a [u8]>,
+    oc: Option<Option<&'a [u8]>>,
+    has_unclear_branch: bool,
+}
+
+impl<'a> Known<'a> {
+    /// The next parameter in order; of two with the same name the first counts.
+    #[inline]
+    pub(super) fn take(&mut self, name: &'a [u8], written: Option<&'a [u8]>) {
+        let value = written.unwrap_or_default();
+        match name.len() {
+            6 if is_same(name, b"branch") => {
+                self.has_unclear_branch |= self.branch.is_some() || value.is_empty();
+                self.branch.get_or_insert(value);
             }
+            5 if is_same(name, b"rport") => {
+                self.rport.get_or_insert_with(|| written.and_then(port));
+            }
+            8 if is_same(name, b"received") => {
+                self.received.get_or_insert(value);
+            }
+            5 if is_same(name, b"maddr") => {
+                self.maddr.get_or_insert(value);
+            }
+            2 if is_same(name, b"oc") => {
+                self.oc.get_or_insert(written);
+            }
+            _ => {}
         }
-        self.branch = branch.unwrap_or_default();
     }
 }
 
@@ -168,6 +215,15 @@ impl ViaPlaces {
     #[inline]
     pub(super) fn span(&self) -> Range<usize> {
         self.bytes.span()
+    }
+
+    /// Its branch alone: less to ask for than all parts.
+    #[inline]
+    pub(super) fn branch<'a>(&self, message: &'a [u8]) -> Branch<'a> {
+        Branch {
+            bytes: self.branch.within(message),
+            is_unclear: self.has_unclear_branch,
+        }
     }
 }
 

@@ -5,10 +5,11 @@ use super::fault::Fault;
 use super::index::{Index, Line};
 use super::lexeme::{Elements, number, part, skip_space, tail, trimmed};
 use super::name::{Method, Name};
-use super::remembered::{Slot, once};
+use super::remembered::{Field, Place, Slot, once};
 use super::start::{Kind, Start};
 use super::uri::Uri;
-use super::via::Via;
+use super::usual;
+use super::via::{Branch, Via};
 use std::ops::Range;
 
 /// A message that was framed. Nothing in it is copied; typed fields are read when asked for.
@@ -182,6 +183,10 @@ impl<'a> Message<'a> {
 
     fn read_top_via(&self) -> Result<Via<'a>, Fault> {
         let header = self.header(Name::Via).ok_or(Fault::MissingVia)?;
+        if let Some(via) = usual::via(header.value, header.value_span.start) {
+            self.note_control(&via);
+            return Ok(via);
+        }
         let element = Elements::new(header.value).find(|element| !element.is_empty());
         let element = element.ok_or(Fault::MalformedVia)?;
         let offset = header.value_span.start + element.start;
@@ -189,15 +194,30 @@ impl<'a> Message<'a> {
     }
 
     fn parse_via(&self, element: &'a [u8], offset: usize) -> Result<Via<'a>, Fault> {
-        let via = Via::parse(element, offset);
-        if via.as_ref().is_ok_and(|via| via.oc.is_some()) {
-            let is_top =
-                self.header(Name::Via).map(|header| header.value_span.start) == Some(offset);
-            if !is_top || self.status().is_none() {
+        let via = Via::parse(element, offset)?;
+        self.note_control(&via);
+        Ok(via)
+    }
+
+    #[inline]
+    fn note_control(&self, via: &Via<'a>) {
+        if via.oc.is_some() {
+            let top = self.header(Name::Via).map(|header| header.value_span.start);
+            if top != Some(via.span.start) || self.status().is_none() {
                 self.index.remembered.names_control.set(true);
             }
         }
-        via
+    }
+
+    /// The branch of the Via that fills this header line, where it is written as most are.
+    pub(super) fn lone_branch_of(&self, header: &Header<'a>) -> Option<Branch<'a>> {
+        let top = self.index.remembered.via.get().and_then(Result::ok);
+        if let Some(top) = top.filter(|top| top.span() == header.value_span) {
+            return Some(top.branch(self.bytes));
+        }
+        let via = usual::via(header.value, header.value_span.start)?;
+        self.note_control(&via);
+        Some(via.told())
     }
 
     /// Where the top Via stands: less to ask for than all its parts.
@@ -254,7 +274,13 @@ impl<'a> Message<'a> {
     pub fn from_(&self) -> Result<NameAddr<'a>, Fault> {
         once(&self.index.remembered.from, self.bytes, || {
             let header = self.header(Name::From).ok_or(Fault::MissingFrom)?;
-            NameAddr::parse(header.value).map_err(|_| Fault::MalformedFrom)
+            let (from, uri) =
+                NameAddr::parse_with_uri(header.value).map_err(|_| Fault::MalformedFrom)?;
+            if let Some(uri) = uri {
+                let places = uri.places(self.bytes);
+                self.index.remembered.from_uri.set(Some(Ok(places)));
+            }
+            Ok(from)
         })
     }
 
@@ -308,7 +334,9 @@ impl<'a> Message<'a> {
 
     /// The CSeq header.
     pub fn cseq(&self) -> Result<CSeq<'a>, Fault> {
-        CSeq::parse(self.header(Name::CSeq).ok_or(Fault::MissingCSeq)?.value)
+        once(&self.index.remembered.cseq, self.bytes, || {
+            CSeq::parse(self.header(Name::CSeq).ok_or(Fault::MissingCSeq)?.value)
+        })
     }
 
     /// The hops that are left, where the header is there.
@@ -400,10 +428,8 @@ impl<'a> Message<'a> {
 impl<'a> CSeq<'a> {
     /// Reads `number method`, with any white space between.
     pub fn parse(value: &'a [u8]) -> Result<Self, Fault> {
-        let digits = value
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let is_digit = |byte: &&u8| byte.is_ascii_digit();
+        let digits = value.iter().take_while(is_digit).count();
         let method_at = skip_space(value, digits);
         let method_bytes = trimmed(tail(value, method_at));
         if digits == 0 || method_at == digits || method_bytes.is_empty() {
@@ -418,6 +444,34 @@ impl<'a> CSeq<'a> {
             method: Method::from_bytes(method_bytes),
             method_bytes,
         })
+    }
+}
+
+/// A [`CSeq`] as places in its message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CSeqPlaces {
+    number: u32,
+    method: Method,
+    method_bytes: Place,
+}
+
+impl<'a> Field<'a> for CSeq<'a> {
+    type Places = CSeqPlaces;
+
+    fn places(&self, message: &'a [u8]) -> CSeqPlaces {
+        CSeqPlaces {
+            number: self.number,
+            method: self.method,
+            method_bytes: Place::of(self.method_bytes, message),
+        }
+    }
+
+    fn at(places: &CSeqPlaces, message: &'a [u8]) -> Self {
+        Self {
+            number: places.number,
+            method: places.method,
+            method_bytes: places.method_bytes.within(message),
+        }
     }
 }
 
