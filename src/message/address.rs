@@ -27,13 +27,19 @@ pub struct NameAddr<'a> {
 }
 
 impl<'a> NameAddr<'a> {
-    /// Reads one address.
+    /// Reads one address; its URI may be none that can be read.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
-        Self::parse_with_uri(bytes).map(|(address, _)| address)
+        Self::parse_usual(bytes).map(|(address, _)| address)
     }
 
-    /// Reads one address, and its URI where it is written as most are.
-    pub(super) fn parse_with_uri(bytes: &'a [u8]) -> Result<(Self, Option<Uri<'a>>), Fault> {
+    /// Reads one address, and its URI.
+    pub fn parse_with_uri(bytes: &'a [u8]) -> Result<(Self, Uri<'a>), Fault> {
+        let (address, uri) = Self::parse_usual(bytes)?;
+        Ok((address, uri.map_or_else(|| address.parsed_uri(), Ok)?))
+    }
+
+    /// Reads one address, and its URI where both are written as most are.
+    pub(super) fn parse_usual(bytes: &'a [u8]) -> Result<(Self, Option<Uri<'a>>), Fault> {
         let bytes = trimmed(bytes);
         match usual::address(bytes) {
             Some((address, uri)) => Ok((address, Some(uri))),

@@ -92,7 +92,7 @@ impl Index {
         let line = part(bytes, 0..self.first_header_at);
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         self.start = StartLine::parse(line.strip_suffix(b"\r").unwrap_or(line))?;
-        self.read_headers(bytes, ends);
+        self.read_headers(ends);
         let end = self.end(bytes);
         Ok(Message::new(part(bytes, 0..end), self))
     }
@@ -105,12 +105,13 @@ impl Index {
     ) -> impl Iterator<Item = &'a [u8]> {
         let mut ends = LineEnds::new(head);
         self.first_header_at = ends.next();
-        self.read_headers(head, ends);
+        self.read_headers(ends);
         let lines = self.lines.iter().filter(move |line| line.name == name);
         lines.map(|line| part(head, line.value_start as usize..line.value_end as usize))
     }
 
-    fn read_headers(&mut self, bytes: &[u8], mut ends: LineEnds<'_>) {
+    fn read_headers(&mut self, ends: LineEnds<'_>) {
+        let (mut ends, bytes) = (ends, ends.bytes());
         self.lines.clear();
         self.slots.fill(Slot { first: 0, count: 0 });
         self.fault = None;

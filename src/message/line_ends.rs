@@ -4,6 +4,7 @@ use super::lexeme::tail;
 use super::scan::{Block, MARKED, marks};
 
 /// The line ends of a message from its beginning on, one after the other: CRLF, or LF alone.
+#[derive(Clone, Copy)]
 pub(super) struct LineEnds<'a> {
     bytes: &'a [u8],
     /// Where the block begins that `newlines` and `bare` are of.
@@ -27,6 +28,12 @@ impl<'a> LineEnds<'a> {
             bare,
             bare_before: 0,
         }
+    }
+
+    /// What they are the line ends of.
+    #[inline]
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The offset after the next line end; the length where there is none.

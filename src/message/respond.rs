@@ -112,6 +112,10 @@ fn write_to(request: &Message<'_>, header: &Header<'_>, tag: Option<&[u8]>, out:
 /// have none.
 fn copy(request: &Message<'_>, line: Range<usize>, out: &mut Vec<u8>) {
     let text = part(request.bytes(), line);
+    if let [.., b'\r', b'\n'] = text {
+        out.extend_from_slice(text);
+        return;
+    }
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     out.extend_from_slice(text.strip_suffix(b"\r").unwrap_or(text));
     out.extend_from_slice(b"\r\n");

@@ -51,6 +51,9 @@ impl StartLine {
 
     /// Reads the line without its line end.
     pub(super) fn parse(line: &[u8]) -> Result<Self, Malformed> {
+        if let Some(usual) = usual_request_line(line) {
+            return Ok(usual);
+        }
         let space = find(b' ', line).ok_or(Malformed::NotSip)?;
         let first = part(line, 0..space);
         if is_version(first) {
@@ -99,6 +102,25 @@ fn status_line(line: &[u8], space: usize) -> Result<StartLine, Malformed> {
         kind: Kind::Response { status },
         text,
         fault,
+    })
+}
+
+/// `INVITE sip:user@host SIP/2.0`, with a method that we know and one blank where there is one.
+#[inline]
+fn usual_request_line(line: &[u8]) -> Option<StartLine> {
+    let (rest, b" SIP/2.0") = line.split_last_chunk()? else {
+        return None;
+    };
+    let method_end = find(b' ', rest)?;
+    let method = Method::from_bytes(part(rest, 0..method_end));
+    let is_tidy = match tail(rest, method_end + 1) {
+        [first, .., last] => *first > b' ' && *last > b' ',
+        _ => false,
+    };
+    (is_tidy && method != Method::Other).then_some(StartLine {
+        kind: Kind::Request { method, method_end },
+        text: method_end + 1..rest.len(),
+        fault: None,
     })
 }
 

@@ -64,7 +64,10 @@ impl<'a> Uri<'a> {
 
     /// The value of a parameter, in any case: `Some(None)` when it stands there without one.
     pub fn param(&self, name: &[u8]) -> Option<Option<&'a [u8]>> {
-        Params::new(self.params).value(name)
+        match self.params {
+            [] => None,
+            params => Params::new(params).value(name),
+        }
     }
 
     /// Whether the URI asks for loose routing (RFC 3261 §19.1.1).

@@ -8,7 +8,7 @@ use super::scan::{self, MARKED};
 use super::uri::{Scheme, Uri, ends_host};
 use super::via::{self, Via};
 
-/// `sip:user@host:port;params`, without the port or the parameters too; nothing else around it.
+/// `sip:user@host:port;params`, without user, port or parameters too; nothing else around it.
 /// No byte of it is one that no URI has.
 #[inline]
 pub(super) fn uri(bytes: &[u8]) -> Option<Uri<'_>> {
@@ -39,7 +39,7 @@ pub(super) fn address(bytes: &[u8]) -> Option<(NameAddr<'_>, Uri<'_>)> {
             }
         })?;
     }
-    let written = part(bytes, open + 1..close);
+    let written = bytes.get(open + 1..close)?;
     Some((NameAddr::usual(display, written, params, (tag, tags)), uri))
 }
 
@@ -64,7 +64,7 @@ pub(super) fn via(bytes: &[u8], offset: usize) -> Option<Via<'_>> {
         Some(_) => return None,
         None => {}
     }
-    let transport = part(bytes, BEFORE.len()..transport_end);
+    let transport = bytes.get(BEFORE.len()..transport_end)?;
     let sender = (transport, sent_by.host, sent_by.port);
     Some(Via::of(bytes, offset, sender, sent_by.end, params))
 }
@@ -96,16 +96,24 @@ fn sip<'a>(
     end: Option<u8>,
 ) -> Option<(Uri<'a>, usize)> {
     let bytes = separators.bytes;
+    let beginning = *separators;
     let mut password = None;
-    let at = loop {
-        match separators.next()? {
-            (at, b'@') => break at,
-            (at, b':') => password = password.or(Some(at)),
-            (_, byte) if !is_usual(byte) => return None,
-            _ => {}
+    let user_end = loop {
+        match separators.next_or_end() {
+            (at, Some(b'@')) => break Some(at),
+            (at, Some(b':')) => password = password.or(Some(at)),
+            (_, next) if next == end => break None,
+            (_, Some(byte)) if is_usual(byte) => {}
+            _ => return None,
         }
     };
-    let host_at = at + 1;
+    let (user, host_at) = match user_end {
+        Some(at) => (user_at..password.unwrap_or(at), at + 1),
+        None => {
+            *separators = beginning;
+            (0..0, user_at)
+        }
+    };
     let sent_by = host_port(separators, host_at)?;
     let mut close = sent_by.end;
     let mut next = sent_by.next;
@@ -126,11 +134,11 @@ fn sip<'a>(
     }
     let uri = Uri {
         scheme: Scheme::Sip,
-        user: part(bytes, user_at..password.unwrap_or(at)),
+        user: bytes.get(user)?,
         host: sent_by.host,
         port: sent_by.port,
-        host_port: part(bytes, host_at..sent_by.end),
-        params: part(bytes, sent_by.end..close),
+        host_port: bytes.get(host_at..sent_by.end)?,
+        params: bytes.get(sent_by.end..close)?,
         headers: b"",
         has_question: false,
     };
@@ -149,12 +157,12 @@ struct HostPort<'a> {
 fn host_port<'a>(separators: &mut Separators<'a>, at: usize) -> Option<HostPort<'a>> {
     let bytes = separators.bytes;
     let (mut end, mut next) = separators.next_or_end();
-    let host = part(bytes, at..end);
+    let host = bytes.get(at..end)?;
     let mut number = None;
     if next == Some(b':') {
         let digits_at = end + 1;
         (end, next) = separators.next_or_end();
-        number = Some(port(part(bytes, digits_at..end))?);
+        number = Some(port(bytes.get(digits_at..end)?)?);
     }
     (!host.is_empty()).then_some(HostPort {
         host,
@@ -165,7 +173,7 @@ fn host_port<'a>(separators: &mut Separators<'a>, at: usize) -> Option<HostPort<
 }
 
 /// Calls `found` for each parameter from the one on whose semicolon stands at `semicolon` and was the
-/// last separator. A value may be quoted.
+/// last separator. Their names are words; a value may be quoted.
 #[inline(always)]
 fn each_param<'a>(
     separators: &mut Separators<'a>,
@@ -174,27 +182,32 @@ fn each_param<'a>(
 ) -> Option<()> {
     let bytes = separators.bytes;
     loop {
-        let mut equals = None;
-        let (end, is_last) = loop {
-            match separators.next() {
-                None => break (bytes.len(), true),
-                Some((at, b';')) => break (at, false),
-                Some((at, b'=')) => equals = equals.or(Some(at)),
-                Some((at, b'"')) if equals.is_some_and(|equals| equals + 1 == at) => {
-                    separators.close_quote()?;
-                }
-                Some((_, byte)) if byte == b',' || !is_usual(byte) => return None,
-                Some(_) => {}
+        let (mut end, mut next) = separators.next_or_end();
+        let name = bytes.get(semicolon + 1..end)?;
+        let mut value = None;
+        if next == Some(b'=') {
+            let value_at = end + 1;
+            (end, next) = separators.next_or_end();
+            if next == Some(b'"') && end == value_at {
+                separators.close_quote()?;
+                (end, next) = separators.next_or_end();
             }
-        };
+            while let Some(byte) = next.filter(|byte| *byte != b';') {
+                if byte == b',' || !is_usual(byte) {
+                    return None;
+                }
+                (end, next) = separators.next_or_end();
+            }
+            value = Some(bytes.get(value_at..end)?);
+        }
         if semicolon + 1 != end {
-            let name = part(bytes, semicolon + 1..equals.unwrap_or(end));
-            found(name, equals.map(|equals| part(bytes, equals + 1..end)));
+            found(name, value);
         }
-        if is_last {
-            return Some(());
+        match next {
+            Some(b';') => semicolon = end,
+            Some(_) => return None,
+            None => return Some(()),
         }
-        semicolon = end;
     }
 }
 
@@ -205,6 +218,7 @@ fn is_usual(byte: u8) -> bool {
 }
 
 /// The bytes that are neither letters nor digits nor `.`, `-` or `_`, one after the other.
+#[derive(Clone, Copy)]
 struct Separators<'a> {
     bytes: &'a [u8],
     /// Those of the block from `base` on that were not given yet, a bit for each.
@@ -284,6 +298,7 @@ mod tests {
         let whole = [
             "",
             "<sip:a@h>",
+            "<sip:192.0.2.1:5060;pm=0123456789abcdef;lr>",
             "\"A <, B\" <sip:+49;x=1:pw@h.example.com:5060;lr>;tag=1",
             "sip:3000@192.0.2.1:5060;transport=udp;lr",
             "SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK1;received=192.0.2.9",
@@ -369,8 +384,15 @@ mod tests {
         let host = "pbx.a-long-name-for-a-host.example.com";
         for params in ["", ";lr", ";transport=tcp;ob"] {
             for at in ["192.0.2.1", "192.0.2.1:5060", host] {
-                for user in ["3000", "+49301234", "alice.b_c-d", "%23*", "a;x=y:pw"] {
-                    let text = format!("sip:{user}@{at}{params}");
+                for user in [
+                    "",
+                    "3000@",
+                    "+49301234@",
+                    "alice.b_c-d@",
+                    "%23*@",
+                    "a;x=y:pw@",
+                ] {
+                    let text = format!("sip:{user}{at}{params}");
                     assert!(uri(text.as_bytes()).is_some(), "{text}");
                     for name in ["", "\"Alice\" ", "\"A; <b>\""] {
                         for tag in ["", ";tag=1", ";x;tag=a+b~;y=\"a;b\""] {

@@ -113,7 +113,7 @@ impl<'a> Via<'a> {
     /// Whether the branch is unique as RFC 3261 §8.1.1.7 promises, and not only a prefix.
     pub fn has_rfc3261_branch(&self) -> bool {
         let cookie = self.branch.get(..MAGIC_COOKIE.len());
-        cookie.is_some_and(|cookie| cookie.eq_ignore_ascii_case(MAGIC_COOKIE))
+        cookie.is_some_and(|cookie| is_same(cookie, MAGIC_COOKIE))
             && self.branch.len() > MAGIC_COOKIE.len()
     }
 
@@ -169,7 +169,7 @@ pub(super) struct Known<'a> {
 
 impl<'a> Known<'a> {
     /// The next parameter in order; of two with the same name the first counts.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, name: &'a [u8], written: Option<&'a [u8]>) {
         let value = written.unwrap_or_default();
         match name.len() {

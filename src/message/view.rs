@@ -275,7 +275,7 @@ impl<'a> Message<'a> {
         once(&self.index.remembered.from, self.bytes, || {
             let header = self.header(Name::From).ok_or(Fault::MissingFrom)?;
             let (from, uri) =
-                NameAddr::parse_with_uri(header.value).map_err(|_| Fault::MalformedFrom)?;
+                NameAddr::parse_usual(header.value).map_err(|_| Fault::MalformedFrom)?;
             if let Some(uri) = uri {
                 let places = uri.places(self.bytes);
                 self.index.remembered.from_uri.set(Some(Ok(places)));

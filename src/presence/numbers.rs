@@ -288,6 +288,11 @@ impl SmallBuf {
 
     /// Resolves `%` escapes up to the first parameter and lowers the case; false when too long.
     fn decode(&mut self, user: &[u8]) -> bool {
+        if user.len() <= KEY_LIMIT_BYTES && !user.iter().any(|byte| matches!(byte, b'%' | b';')) {
+            self.extend(user);
+            self.bytes.make_ascii_lowercase();
+            return true;
+        }
         let mut rest = user;
         while let [byte, after @ ..] = rest {
             let (byte, after) = match (byte, after) {

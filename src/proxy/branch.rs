@@ -140,19 +140,30 @@ impl Proxy {
             offers_control: policy.overload.control,
             listener: sender,
             has_alias: has_alias(sender, hop),
-            record_route: upstream.map(|upstream| RecordRoute {
-                keys: &self.keys,
-                token: self.keys.token(invite.call_key),
-                is_secure: source.message.uri().starts_with(b"sips:"),
-                upstream,
-                upstream_flow: invite.flow,
-                downstream_flow: target.flow,
+            record_route: upstream.map(|upstream| {
+                let flows = (invite.flow, target.flow);
+                RecordRoute::of(
+                    &self.keys,
+                    invite.call_key,
+                    &source.message,
+                    upstream,
+                    flows,
+                )
             }),
             path: &target.path,
             lines: &self.scratch.lines,
             tail: &self.scratch.tail,
             breadth: target.breadth,
-            passage: self.passage(&policy, (source.origin, &invite.upstream), hop),
+            policy: &policy,
+            passage: self.passage(
+                &policy,
+                (
+                    &source.message,
+                    routed.asserted.is_some() || !self.scratch.tail.is_empty(),
+                ),
+                (source.origin, &invite.upstream),
+                hop,
+            ),
         };
         let edits = &mut self.scratch.edits;
         let Ok(own_bytes) = edit(&source.message, &copy, edits) else {

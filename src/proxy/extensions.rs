@@ -36,7 +36,8 @@ pub(super) fn check_recipient(request: &ProxyRequest<'_>) -> Result<(), Rejectio
 
 fn refuse_unknown(request: &ProxyRequest<'_>, name: Name) -> Result<(), Rejection> {
     let is_exempt = matches!(request.method, Method::Ack | Method::Cancel);
-    match is_exempt || unknown(&request.message, name).next().is_none() {
+    let demands_none = request.message.count(name) == 0;
+    match is_exempt || demands_none || unknown(&request.message, name).next().is_none() {
         true => Ok(()),
         false => Err(Rejection::BadExtension(name)),
     }

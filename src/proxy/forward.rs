@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::hop::{Flow, Hop};
 use super::keys::Keys;
-use super::policy::Listener;
+use super::policy::{Listener, Policy};
 use super::privacy::Passage;
 use super::rejection::Rejection;
 use super::route::{Routed, TOKEN_PARAM};
@@ -56,24 +56,25 @@ pub(super) struct Copy<'a> {
     pub tail: &'a [u8],
     /// How many branches the copy may have at once (RFC 5393 §5).
     pub breadth: u32,
-    /// Between whom it passes.
-    pub passage: Passage<'a>,
+    pub policy: &'a Policy,
+    /// Between whom it passes, where that matters: `tail` and what is asserted must pass somebody.
+    pub passage: Option<Passage<'a>>,
 }
 
 /// What is written into our Record-Route: one value, or one for each side where these differ
 /// (RFC 3261 §16.6(4), RFC 5658).
 pub(super) struct RecordRoute<'a> {
-    pub keys: &'a Keys,
+    keys: &'a Keys,
     /// Our token for the call.
-    pub token: u64,
+    token: u64,
     /// Whether the request was for a `sips` URI.
-    pub is_secure: bool,
+    is_secure: bool,
     /// The listener towards upstream.
-    pub upstream: &'a Listener,
+    upstream: &'a Listener,
     /// How the side of the caller is reached, where its Contact does not say it.
-    pub upstream_flow: Option<FlowToken>,
+    upstream_flow: Option<FlowToken>,
     /// The same for the callee's.
-    pub downstream_flow: Option<FlowToken>,
+    downstream_flow: Option<FlowToken>,
 }
 
 /// Collects the edits that make the copy of `message`. Returns how many bytes at the top of its
@@ -93,16 +94,18 @@ pub(super) fn edit(
         out.extend_from_slice(copy.lines);
     });
     breadth::edit(message, copy.breadth, edits);
-    copy.passage.edit(message, edits);
+    if let Some(passage) = &copy.passage {
+        passage.edit(message, edits);
+    }
     if let Origin::Received(from) = copy.origin {
         stamp_top_via(message, edits, from)?;
         count_hop(message, edits)?;
-        session::edit(message, copy.passage.policy, edits);
+        session::edit(message, copy.policy, edits);
         if let Some(line) = copy
             .routed
             .asserted
             .as_deref()
-            .filter(|_| copy.passage.is_to_trusted)
+            .filter(|_| copy.passage.is_some_and(|passage| passage.is_to_trusted))
         {
             edits.insert(message.headers_end(), |out| out.extend_from_slice(line));
         }
@@ -114,9 +117,9 @@ pub(super) fn edit(
     if copy.routed.append_uri {
         append_route(message, edits);
     }
-    if !copy.tail.is_empty() {
+    if let Some(passage) = copy.passage.filter(|_| !copy.tail.is_empty()) {
         edits.insert(message.headers_end(), |out| {
-            copy.passage.write_tail(message, copy.tail, out);
+            passage.write_tail(message, copy.tail, out);
         });
     }
     Ok(own)
@@ -170,7 +173,25 @@ fn write_top(copy: &Copy<'_>, out: &mut Vec<u8>) {
     }
 }
 
-impl RecordRoute<'_> {
+impl<'a> RecordRoute<'a> {
+    /// For a request of this call that goes on; flows are those of upstream and downstream.
+    pub(super) fn of(
+        keys: &'a Keys,
+        call_key: u64,
+        message: &Message<'_>,
+        upstream: &'a Listener,
+        (upstream_flow, downstream_flow): (Option<FlowToken>, Option<FlowToken>),
+    ) -> Self {
+        Self {
+            keys,
+            token: keys.token(call_key),
+            is_secure: message.uri().starts_with(b"sips:"),
+            upstream,
+            upstream_flow,
+            downstream_flow,
+        }
+    }
+
     /// The value that downstream uses stands on top.
     fn write(&self, downstream: &Listener, out: &mut Vec<u8>) {
         let flows = [self.downstream_flow, self.upstream_flow];

@@ -24,6 +24,10 @@ impl Proxy {
         let message = &request.message;
         let number = request.cseq.number;
         let check = self.keys.check(arrival.call_key, request.uri_bytes, number);
+        let mut others = ROUTING.iter().chain(&[Name::HistoryInfo]);
+        if others.all(|name| message.count(*name) == 0) {
+            return check;
+        }
         let values = ROUTING.into_iter().flat_map(|name| message.headers(name));
         let diversions = message
             .values(Name::HistoryInfo)

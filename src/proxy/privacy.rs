@@ -195,19 +195,24 @@ impl<'a> Passage<'a> {
 }
 
 impl Proxy {
-    /// A request's way to a hop. One that is stored has passed the border already.
+    /// A request's way to a hop, where it has, or gets from us (`adds`), what concerns a border. One
+    /// that is stored has passed it already.
     pub(super) fn passage<'p>(
         &self,
         policy: &'p Policy,
+        (message, adds): (&Message<'_>, bool),
         (origin, upstream): (Origin, &Hop),
         to: &Hop,
-    ) -> Passage<'p> {
+    ) -> Option<Passage<'p>> {
+        if !adds && !concerns(message) {
+            return None;
+        }
         let is_stored = matches!(origin, Origin::Stored);
-        Passage {
+        Some(Passage {
             policy,
             is_from_trusted: is_stored || peer_at(policy, &self.shared, upstream).0.trust_identity,
             is_to_trusted: is_in_trust_domain(policy, &self.shared, to),
-        }
+        })
     }
 }
 

@@ -306,19 +306,21 @@ impl Proxy {
             offers_control: policy.overload.control,
             listener: sender,
             has_alias: has_alias(sender, hop),
-            record_route: upstream.and_then(listener).map(|upstream| RecordRoute {
-                keys: &self.keys,
-                token: self.keys.token(call_key),
-                is_secure: relayed.message.uri().starts_with(b"sips:"),
-                upstream,
-                upstream_flow: flow,
-                downstream_flow: relayed.target.flow,
+            record_route: upstream.and_then(listener).map(|upstream| {
+                let flows = (flow, relayed.target.flow);
+                RecordRoute::of(&self.keys, call_key, &relayed.message, upstream, flows)
             }),
             path: &relayed.target.path,
             lines: &self.scratch.lines,
             tail: b"",
             breadth: relayed.breadth,
-            passage: self.passage(&policy, (relayed.origin, relayed.upstream), hop),
+            policy: &policy,
+            passage: self.passage(
+                &policy,
+                (&relayed.message, relayed.routed.asserted.is_some()),
+                (relayed.origin, relayed.upstream),
+                hop,
+            ),
         };
         let edits = &mut self.scratch.edits;
         let own_bytes = edit(&relayed.message, &copy, edits)?;

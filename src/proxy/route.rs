@@ -50,15 +50,19 @@ impl Routed {
         keys: &Keys,
     ) -> Result<Self, Rejection> {
         let mut routed = Self::default();
-        let mut values = request.message.values(Name::Route).peekable();
-        if values.peek().is_none() {
+        if request.message.count(Name::Route) == 0 {
+            return Ok(routed);
+        }
+        let mut values = request.message.values(Name::Route);
+        let mut next = values.next();
+        if next.is_none() {
             return Ok(routed);
         }
         if is_our_record_route(&request.uri, policy) {
             routed.repair_strict(request, call_key, policy, keys)?;
             return Ok(routed);
         }
-        for value in values {
+        while let Some(value) = next {
             let (uri, span) = uri_of(&value)?;
             let is_first = routed.own_values == 0;
             if !(policy.is_our_address(uri.host, uri.port) || is_first && is_us(&uri, policy)) {
@@ -74,6 +78,7 @@ impl Routed {
             routed.flow = FlowToken::read(uri.user, keys);
             routed.own_values = routed.own_values.saturating_add(1);
             routed.take_off(&value);
+            next = values.next();
         }
         Ok(routed)
     }
@@ -138,8 +143,8 @@ impl Routed {
 
 /// The URI of a Route value and its place in the message.
 fn uri_of<'m>(value: &Value<'m>) -> Result<(Uri<'m>, Range<usize>), Rejection> {
-    let address = NameAddr::parse(value.bytes).map_err(|_| Fault::MalformedRoute)?;
-    let uri = Uri::parse(address.uri).map_err(|_| Fault::MalformedRoute)?;
+    let read = NameAddr::parse_with_uri(value.bytes);
+    let (address, uri) = read.map_err(|_| Fault::MalformedRoute)?;
     let offset = (address.uri.as_ptr() as usize).saturating_sub(value.bytes.as_ptr() as usize);
     let start = value.span.start + offset;
     Ok((uri, start..start + address.uri.len()))

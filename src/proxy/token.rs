@@ -8,7 +8,7 @@ use super::hop::ConnectionId;
 use super::keys::Keys;
 use super::request::ProxyRequest;
 use super::{Arrival, Proxy};
-use crate::message::{Name, NameAddr, Uri};
+use crate::message::{Name, NameAddr, scan};
 use crate::transaction::branch::{read_hex, write_hex};
 
 /// A way back to a neighbour that may have no address of its own.
@@ -114,18 +114,22 @@ impl ProxyRequest<'_> {
             return false;
         }
         let contact = self.message.values(Name::Contact).next();
-        let address = contact.and_then(|value| NameAddr::parse(value.bytes).ok());
-        let uri = address.and_then(|address| Uri::parse(address.uri).ok());
-        uri.is_some_and(|uri| uri.param(b"ob").is_some())
+        let read = contact.and_then(|value| NameAddr::parse_with_uri(value.bytes).ok());
+        read.is_some_and(|(_, uri)| uri.param(b"ob").is_some())
     }
 }
 
 /// Whether a Contact may have the parameter: a look that spares reading most of them.
 fn may_hold_ob(contact: &[u8]) -> bool {
-    memchr::memchr2_iter(b'b', b'B', contact).any(|at| {
-        let before = at.checked_sub(1).and_then(|at| contact.get(at));
-        matches!(before, Some(b'o' | b'O'))
-    })
+    let mut rest = contact;
+    while let Some(at) = scan::find2(b'b', b'B', rest) {
+        if let Some([b'o' | b'O', _, ..]) = at.checked_sub(1).and_then(|before| rest.get(before..))
+        {
+            return true;
+        }
+        rest = rest.get(at + 1..).unwrap_or_default();
+    }
+    false
 }
 
 fn read_ip(is_ipv4: bool, digits: &[u8]) -> Option<IpAddr> {
