@@ -122,7 +122,8 @@ impl Proxy {
         let leg = invite.branches.len();
         let fits = leg < policy.limits.branches.min(usize::from(u8::MAX));
         let added = self.scratch.lines.len() + self.scratch.tail.len() + ADDED_BYTES;
-        let length = source.message.bytes().len() + added;
+        let message = &source.message;
+        let length = message.bytes().len() + added;
         let longer = fitting(&policy, target, length);
         let hops = longer.as_ref().unwrap_or(&target.hops);
         let hop = hops.first().filter(|_| fits);
@@ -132,6 +133,8 @@ impl Proxy {
         };
         let upstream = listener(invite.upstream.listener);
         let id = self.branch_id(key, leg as u8);
+        let adds = routed.asserted.is_some() || !self.scratch.tail.is_empty();
+        let concern = (message, adds);
         let copy = Copy {
             origin: source.origin,
             uri: target.uri.as_deref().or(attempt.uri),
@@ -142,37 +145,21 @@ impl Proxy {
             has_alias: has_alias(sender, hop),
             record_route: upstream.map(|upstream| {
                 let flows = (invite.flow, target.flow);
-                RecordRoute::of(
-                    &self.keys,
-                    invite.call_key,
-                    &source.message,
-                    upstream,
-                    flows,
-                )
+                RecordRoute::of(&self.keys, (invite.call_key, message), upstream, flows)
             }),
             path: &target.path,
             lines: &self.scratch.lines,
             tail: &self.scratch.tail,
             breadth: target.breadth,
             policy: &policy,
-            passage: self.passage(
-                &policy,
-                (
-                    &source.message,
-                    routed.asserted.is_some() || !self.scratch.tail.is_empty(),
-                ),
-                (source.origin, &invite.upstream),
-                hop,
-            ),
+            passage: self.passage(&policy, concern, (source.origin, &invite.upstream), hop),
         };
         let edits = &mut self.scratch.edits;
-        let Ok(own_bytes) = edit(&source.message, &copy, edits) else {
+        let Ok(own_bytes) = edit(message, &copy, edits) else {
             return false;
         };
-        let sent: Box<[u8]> = self
-            .out
-            .send(hop, |out| edits.apply(source.message.bytes(), out))
-            .into();
+        let sent = self.out.send(hop, |out| edits.apply(message.bytes(), out));
+        let sent: Box<[u8]> = sent.into();
         let made = Made {
             hop: hop.clone(),
             rest: hops.get(1..).unwrap_or_default(),

@@ -177,8 +177,7 @@ impl<'a> RecordRoute<'a> {
     /// For a request of this call that goes on; flows are those of upstream and downstream.
     pub(super) fn of(
         keys: &'a Keys,
-        call_key: u64,
-        message: &Message<'_>,
+        (call_key, message): (u64, &Message<'_>),
         upstream: &'a Listener,
         (upstream_flow, downstream_flow): (Option<FlowToken>, Option<FlowToken>),
     ) -> Self {

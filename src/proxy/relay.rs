@@ -308,7 +308,7 @@ impl Proxy {
             has_alias: has_alias(sender, hop),
             record_route: upstream.and_then(listener).map(|upstream| {
                 let flows = (flow, relayed.target.flow);
-                RecordRoute::of(&self.keys, call_key, &relayed.message, upstream, flows)
+                RecordRoute::of(&self.keys, (call_key, &relayed.message), upstream, flows)
             }),
             path: &relayed.target.path,
             lines: &self.scratch.lines,
