@@ -2,7 +2,7 @@
 //! (RFC 5393 §5).
 
 use super::rejection::Rejection;
-use crate::message::forward::write_number;
+use crate::message::forward::{line, write_number};
 use crate::message::{Edits, Message, Name};
 
 /// What a request without Max-Breadth gets, and the most that one may bring (RFC 5393 §5.3.3).
@@ -40,20 +40,24 @@ pub(super) fn split(
     (0..count as usize).map(move |at| share + u32::from(at < more as usize))
 }
 
-/// Puts the copy's value where the request had one, else as a line at the top: every request that
-/// is passed on has exactly one (§5.3.3).
+/// Puts the copy's value where the request had one: every request that is passed on has exactly one
+/// (§5.3.3).
 pub(super) fn edit(message: &Message<'_>, breadth: u32, edits: &mut Edits) {
     let mut lines = message.headers(Name::MaxBreadth);
-    match lines.next() {
-        Some(first) => edits.replace(first.value_span, |out| write_number(out, breadth.into())),
-        None => edits.insert(message.first_header_at(), |out| {
-            crate::message::forward::line(out, b"Max-Breadth", |out| {
-                write_number(out, breadth.into());
-            });
-        }),
+    if let Some(first) = lines.next() {
+        edits.replace(first.value_span, |out| write_number(out, breadth.into()));
     }
     for further in lines {
         edits.remove(further.line);
+    }
+}
+
+/// Appends the line of a copy whose request had none.
+pub(super) fn write_missing(message: &Message<'_>, breadth: u32, out: &mut Vec<u8>) {
+    if message.count(Name::MaxBreadth) == 0 {
+        line(out, b"Max-Breadth", |out| {
+            write_number(out, breadth.into());
+        });
     }
 }
 
@@ -90,7 +94,11 @@ mod tests {
             let text = request(lines);
             let mut index = Index::new();
             let mut edits = Edits::new();
-            edit(&index.parse(text.as_bytes()).unwrap(), 5, &mut edits);
+            let message = index.parse(text.as_bytes()).unwrap();
+            edits.insert(message.first_header_at(), |out| {
+                write_missing(&message, 5, out)
+            });
+            edit(&message, 5, &mut edits);
             let mut out = Vec::new();
             edits.apply(text.as_bytes(), &mut out);
             String::from_utf8(out).unwrap()

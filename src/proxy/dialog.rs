@@ -43,7 +43,7 @@ impl Proxy {
             self.on_refreshed(arrival, answer.message);
             return Vec::new();
         };
-        let mut lines = Vec::new();
+        let mut lines = Vec::with_capacity(64);
         let session_s = match (agreed, offered) {
             (Some(seconds), _) => seconds,
             (None, 0) => 0,
@@ -113,7 +113,7 @@ impl Proxy {
             self.wheel.insert(deadline, Owner::Call(id));
             self.count(|c| &c.calls_answered);
             if self.is_watched() {
-                let mut bytes = Vec::new();
+                let mut bytes = Vec::with_capacity(512);
                 record.encode(&mut bytes);
                 self.tell(CallEvent {
                     is_open: true,

@@ -92,6 +92,7 @@ pub(super) fn edit(
         write_top(copy, out);
         own = out.len() - start;
         out.extend_from_slice(copy.lines);
+        breadth::write_missing(message, copy.breadth, out);
     });
     breadth::edit(message, copy.breadth, edits);
     if let Some(passage) = &copy.passage {

@@ -77,9 +77,12 @@ fn least(message: &Message<'_>) -> Option<u32> {
 }
 
 fn supports_timer(message: &Message<'_>) -> bool {
-    message
-        .values(Name::Supported)
-        .any(|value| value.bytes.eq_ignore_ascii_case(TIMER))
+    // Option tags are tokens: nothing in them hides a comma.
+    let mut headers = message.headers(Name::Supported);
+    headers.any(|header| {
+        let mut tags = header.value.split(|byte| *byte == b',');
+        tags.any(|tag| tag.trim_ascii().eq_ignore_ascii_case(TIMER))
+    })
 }
 
 fn digits(value: &[u8]) -> usize {

@@ -104,18 +104,34 @@ pub fn read_hex(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 16 {
         return None;
     }
-    let (mut value, mut is_wrong) = (0_u64, false);
-    for digit in digits {
-        let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
-        is_wrong |= number > 9 && letter > 5;
-        let nibble = if number > 9 {
-            letter.wrapping_add(10)
-        } else {
-            number
-        };
-        value = value << 4 | u64::from(nibble & 15);
+    let (words, rest) = digits.as_chunks::<8>();
+    let mut value = 0_u64;
+    for word in words {
+        value = value << 32 | u64::from(read_eight(*word)?);
     }
-    (!is_wrong).then_some(value)
+    for digit in rest {
+        let nibble = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        value = value << 4 | u64::from(nibble);
+    }
+    Some(value)
+}
+
+/// Reads eight hexadecimal digits at once.
+#[inline]
+fn read_eight(digits: [u8; 8]) -> Option<u32> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let text = u64::from_be_bytes(digits);
+    // Of a letter the seventh bit is set, and its low four are its number less nine.
+    let letters = text >> 6 & ONES;
+    let nibbles = (text & (ONES * 0x0f)).wrapping_add(letters * 9);
+    let bytes = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;
+    let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
+    let value = (pairs | pairs >> 16) as u32;
+    (eight_digits(value) == text).then_some(value)
 }
 
 #[cfg(test)]
@@ -124,6 +140,14 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn digits_are_read_as_the_standard_library_does(text in "[0-9a-fA-G/:`]{0,17}") {
+            let is_ours = !text.is_empty() && text.len() <= 16;
+            let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+            let expected = u64::from_str_radix(&text, 16).ok().filter(|_| is_ours && is_lower);
+            prop_assert_eq!(read_hex(text.as_bytes()), expected);
+        }
+
         #[test]
         fn what_is_written_is_read(context: u64, leg: u8, check: u32, kind in 0..4) {
             let kinds = [
