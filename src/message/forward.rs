@@ -140,6 +140,13 @@ pub(super) fn needs_stamp(via: &Via<'_>, source: SocketAddr) -> bool {
 pub(super) fn write_stamped(via: &Via<'_>, source: SocketAddr, out: &mut Vec<u8>) {
     let mut rport = via.rport.is_some().then_some(source.port());
     let mut received = (rport.is_some() || !is_from(via, source)).then_some(source.ip());
+    if let Some(span) = via.lone_rport.clone() {
+        out.extend_from_slice(via.bytes.get(..span.start).unwrap_or_default());
+        write_rport(rport, out);
+        out.extend_from_slice(via.bytes.get(span.end..).unwrap_or_default());
+        write_received(received, out);
+        return;
+    }
     let mut copied = 0;
     for param in via.params() {
         let is_rport = match param.name.len() {
@@ -275,6 +282,18 @@ mod tests {
 
     #[test]
     fn rport_is_answered_where_it_stands_with_received_always() {
+        for (rport, answered) in [
+            ("rport", "rport=9"),
+            ("RPORT=", "rport=9"),
+            ("rport=17", "rport=9"),
+            ("rport=\"1;2\"", "rport=9"),
+            ("x;rport", "x;rport=9"),
+        ] {
+            assert_eq!(
+                stamped(&format!("SIP/2.0/UDP a:5;{rport};branch=x"), "192.0.2.1:9"),
+                format!("SIP/2.0/UDP a:5;{answered};branch=x;received=192.0.2.1")
+            );
+        }
         assert_eq!(
             stamped("SIP/2.0/UDP 192.0.2.1; rport ;branch=x", "192.0.2.1:9"),
             "SIP/2.0/UDP 192.0.2.1;rport=9 ;branch=x;received=192.0.2.1"

@@ -31,6 +31,15 @@ impl Place {
         }
     }
 
+    /// A place by its offsets, which fit.
+    #[inline]
+    pub(super) fn at(span: Range<usize>) -> Self {
+        Self {
+            start: span.start as u16,
+            end: span.end as u16,
+        }
+    }
+
     /// The piece.
     #[inline]
     pub(super) fn within(self, whole: &[u8]) -> &[u8] {

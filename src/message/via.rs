@@ -33,6 +33,9 @@ pub struct Via<'a> {
     /// The element's place in the message.
     pub span: Range<usize>,
     params_at: usize,
+    /// The place of the `rport` parameter within the element, where it is the only one that tells
+    /// where the request came from.
+    pub(super) lone_rport: Option<Range<usize>>,
     /// Whether the branch has no value, or there are two: others may read another one.
     has_unclear_branch: bool,
 }
@@ -84,6 +87,7 @@ impl<'a> Via<'a> {
             rport: known.rport,
             maddr: known.maddr,
             oc: known.oc,
+            lone_rport: known.lone_rport(bytes),
             bytes,
             span: offset..offset + bytes.len(),
             params_at,
@@ -165,9 +169,23 @@ pub(super) struct Known<'a> {
     maddr: Option<&'a [u8]>,
     oc: Option<Option<&'a [u8]>>,
     has_unclear_branch: bool,
+    /// The first `rport` as written.
+    rport_written: Option<(&'a [u8], Option<&'a [u8]>)>,
+    /// How many parameters there are that tell where a request came from.
+    sources: u8,
 }
 
 impl<'a> Known<'a> {
+    #[inline]
+    fn lone_rport(&self, element: &[u8]) -> Option<Range<usize>> {
+        let (name, value) = self.rport_written.filter(|_| self.sources == 1)?;
+        let offset =
+            |piece: &[u8]| (piece.as_ptr() as usize).wrapping_sub(element.as_ptr() as usize);
+        let last = value.unwrap_or(name);
+        let span = offset(name).wrapping_sub(1)..offset(last).wrapping_add(last.len());
+        (element.get(span.clone())?.first() == Some(&b';')).then_some(span)
+    }
+
     /// The next parameter in order; of two with the same name the first counts.
     #[inline(always)]
     pub(super) fn take(&mut self, name: &'a [u8], written: Option<&'a [u8]>) {
@@ -179,9 +197,12 @@ impl<'a> Known<'a> {
             }
             5 if is_same(name, b"rport") => {
                 self.rport.get_or_insert_with(|| written.and_then(port));
+                self.rport_written.get_or_insert((name, written));
+                self.sources = self.sources.saturating_add(1);
             }
             8 if is_same(name, b"received") => {
                 self.received.get_or_insert(value);
+                self.sources = self.sources.saturating_add(1);
             }
             5 if is_same(name, b"maddr") => {
                 self.maddr.get_or_insert(value);
@@ -207,6 +228,7 @@ pub(super) struct ViaPlaces {
     port: Option<u16>,
     rport: Option<Option<u16>>,
     params_at: u16,
+    lone_rport: Option<Place>,
     has_unclear_branch: bool,
 }
 
@@ -243,6 +265,7 @@ impl<'a> Field<'a> for Via<'a> {
             port: self.port,
             rport: self.rport,
             params_at: self.params_at as u16,
+            lone_rport: self.lone_rport.clone().map(Place::at),
             has_unclear_branch: self.has_unclear_branch,
         }
     }
@@ -262,6 +285,7 @@ impl<'a> Field<'a> for Via<'a> {
             bytes: places.bytes.within(message),
             span: places.span(),
             params_at: places.params_at.into(),
+            lone_rport: places.lone_rport.map(Place::span),
             has_unclear_branch: places.has_unclear_branch,
         }
     }
