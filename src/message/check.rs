@@ -129,31 +129,37 @@ fn vias(message: &Message<'_>) -> Result<(), Fault> {
         None => (limits::VIAS + 1, 2),
     };
     let mut count = 0;
-    let mut judge = |branch: Branch<'_>| {
+    let mut tells = || {
         count += 1;
-        if count > limit {
-            return Err(Fault::TooManyVias);
+        match count > limit {
+            true => Err(Fault::TooManyVias),
+            false => Ok(count <= telling),
         }
-        if branch.bytes.len() > limits::BRANCH_BYTES {
-            return Err(Fault::BranchTooLong);
-        }
-        let is_bare = branch.bytes == MAGIC_COOKIE || branch.is_unclear;
-        if count <= telling && is_bare || has_illegal_byte(branch.bytes) {
-            return Err(Fault::MalformedVia);
-        }
-        Ok(())
     };
     for header in message.headers(Name::Via) {
-        if let Some(branch) = message.lone_branch_of(&header) {
-            judge(branch)?;
+        if let Some(found) = message.lone_branch_of(&header) {
+            branch(&found, tells()?)?;
             continue;
         }
         for element in Elements::new(header.value) {
+            let tells = tells()?;
             let offset = header.value_span.start + element.start;
-            judge(message.via_at(part(header.value, element), offset)?.told())?;
+            let via = message.via_at(part(header.value, element), offset)?;
+            branch(&via.told(), tells)?;
         }
     }
     Ok(())
+}
+
+fn branch(branch: &Branch<'_>, tells: bool) -> Result<(), Fault> {
+    if branch.bytes.len() > limits::BRANCH_BYTES {
+        return Err(Fault::BranchTooLong);
+    }
+    let is_bare = branch.bytes == MAGIC_COOKIE || branch.is_unclear;
+    match tells && is_bare || has_illegal_byte(branch.bytes) {
+        true => Err(Fault::MalformedVia),
+        false => Ok(()),
+    }
 }
 
 fn parties(message: &Message<'_>) -> Result<(), Fault> {
@@ -426,5 +432,20 @@ mod tests {
             Err(Fault::MalformedVia)
         );
         assert_eq!(with("bK1", "bK1, SIP/2.0/TCP [::1]:5060;branch=2"), Ok(()));
+    }
+
+    #[test]
+    fn the_first_via_too_many_is_one_whatever_is_in_it() {
+        let via = "Via: SIP/2.0/UDP a.example.com;branch=z9hG4bK1\r\n";
+        let full = via.repeat(limits::VIAS);
+        assert_eq!(with(via, &full), Ok(()));
+        for more in [
+            via,
+            "Via: x\r\n",
+            "Via: SIP/2.0/UDP a;branch=z9hG4bK1, x\r\n",
+        ] {
+            let fault = Err(Fault::TooManyVias);
+            assert_eq!(with(via, &format!("{full}{more}")), fault, "{more}");
+        }
     }
 }

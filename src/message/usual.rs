@@ -119,16 +119,13 @@ fn sip<'a>(
     let mut next = sent_by.next;
     if next == Some(b';') {
         next = loop {
-            let Some((at, byte)) = separators.next() else {
-                close = bytes.len();
-                break None;
-            };
-            if Some(byte) == end {
-                close = at;
-                break end;
-            }
-            if byte == b'?' || !is_usual(byte) {
-                return None;
+            match separators.next_or_end() {
+                (at, next) if next == end => {
+                    close = at;
+                    break end;
+                }
+                (_, Some(byte)) if byte != b'?' && is_usual(byte) => {}
+                _ => return None,
             }
         };
     }

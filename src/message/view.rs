@@ -428,8 +428,10 @@ impl<'a> Message<'a> {
 impl<'a> CSeq<'a> {
     /// Reads `number method`, with any white space between.
     pub fn parse(value: &'a [u8]) -> Result<Self, Fault> {
-        let is_digit = |byte: &&u8| byte.is_ascii_digit();
-        let digits = value.iter().take_while(is_digit).count();
+        let digits = value
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         let method_at = skip_space(value, digits);
         let method_bytes = trimmed(tail(value, method_at));
         if digits == 0 || method_at == digits || method_bytes.is_empty() {

@@ -127,7 +127,7 @@ fn read_eight(digits: [u8; 8]) -> Option<u32> {
     let text = u64::from_be_bytes(digits);
     // Of a letter the seventh bit is set, and its low four are its number less nine.
     let letters = text >> 6 & ONES;
-    let nibbles = (text & (ONES * 0x0f)).wrapping_add(letters * 9);
+    let nibbles = (text & (ONES * 0x0f)) + letters * 9;
     let bytes = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;
     let pairs = (bytes | bytes >> 8) & 0x0000_ffff_0000_ffff;
     let value = (pairs | pairs >> 16) as u32;
