@@ -362,6 +362,39 @@ fn calls_that_nobody_answers_are_cancelled_and_an_open_loop_keeps_its_rate() {
 }
 
 #[test]
+fn a_generator_that_was_stopped_says_that_the_machine_was_away() {
+    let server = Server::start();
+    let sip = server.sip.to_string();
+    let mut running = Command::new(env!("CARGO_BIN_EXE_pointsman"))
+        .args(["bench", "--server", &sip, "--scenario", "reject"])
+        .args(["--users", "dora", "--domain", "127.0.0.1", "--json"])
+        .args(["--rate", "50", "--duration", "1s", "--warm-up", "0s"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let signal = |name: &str, id: u32| {
+        let sent = Command::new("kill").args([name, &id.to_string()]).status();
+        assert!(sent.unwrap().success());
+    };
+    // Again and again, so that one stop falls into the interval.
+    while running.try_wait().unwrap().is_none() {
+        signal("-STOP", running.id());
+        std::thread::sleep(Duration::from_millis(100));
+        signal("-CONT", running.id());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let output = running.wait_with_output().unwrap();
+    let generator = document(&output, 0)["generator"].clone();
+    let number = |name: &str| generator[name].as_f64().unwrap();
+    assert!(number("held_up") >= 1.0, "{generator:#}");
+    assert!(number("held_up_max_ms") >= 90.0, "{generator:#}");
+    assert!(number("held_up_percent") >= 5.0, "{generator:#}");
+    let err = text(&output.stderr);
+    assert!(err.contains("the machine was not there for"), "{err}");
+}
+
+#[test]
 fn a_server_that_ends_during_a_run_leaves_what_was_measured() {
     let mut server = Server::start();
     let (id, sip) = (server.child.id().to_string(), server.sip.to_string());

@@ -140,6 +140,7 @@ impl Group<'_> {
             grouped(self.sum(|run| run.failed) as f64),
             grouped(self.sum(again) as f64),
             format!("{:.0} %", self.median(busy)),
+            format!("{:.2} %", self.median(Document::standstill_percent)),
         ]
     }
 }
@@ -152,7 +153,7 @@ fn or_none(is_measured: bool, text: String) -> String {
     }
 }
 
-const HEADERS: [&str; 14] = [
+const HEADERS: [&str; 15] = [
     "load",
     "server",
     "runs",
@@ -167,6 +168,7 @@ const HEADERS: [&str; 14] = [
     "failed",
     "sent again",
     "generator busy",
+    "machine away",
 ];
 
 /// Prints medians by load and label, with their ratio to the first label of the same load.

@@ -40,6 +40,7 @@ pub(super) struct Document {
     pub latency_us: BTreeMap<String, Latency>,
     pub server_process: Option<ServerProcess>,
     pub generator: Own,
+    pub machine: Machine,
     pub moments: Vec<Point>,
     pub open_at_end: u64,
     pub interrupted: bool,
@@ -119,8 +120,22 @@ pub(super) struct Own {
     pub lag_p99_us: f64,
     pub lag_max_us: f64,
     pub udp_drops: u64,
+    /// How often a thread was kept from its sockets for more than a millisecond.
+    pub held_up: u64,
+    /// How long the thread that had most of that, as a share of the interval.
+    pub held_up_percent: f64,
+    pub held_up_max_ms: f64,
     /// Whether it, not the server, was the limit.
     pub was_the_limit: bool,
+}
+
+/// What the machine did beside.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Machine {
+    /// How long a hypervisor gave its processors to others, all of them together, as a share of the
+    /// interval.
+    pub stolen_percent: f64,
 }
 
 /// One point of the curves.
@@ -189,12 +204,22 @@ impl Document {
             server_process: server
                 .map(|(before, after)| ServerProcess::of(before, after, calls, interval_s)),
             generator: Own::of(run, tally, &found.threads, calls),
+            machine: Machine {
+                stolen_percent: found.measured.stolen_ms as f64 / 10.0 / interval_s,
+            },
             moments: found.measured.moments.iter().map(Point::of).collect(),
             open_at_end: found.measured.open_at_end,
             interrupted: found.is_interrupted,
             server_gone: found.measured.is_server_gone,
             ramp: Vec::new(),
         }
+    }
+
+    /// For how much of the interval the machine was not there, percent: the generator was kept from its
+    /// sockets, or processors were taken away, the server's perhaps.
+    pub(super) fn standstill_percent(&self) -> f64 {
+        let own = self.generator.held_up_percent;
+        own.max(self.machine.stolen_percent)
     }
 
     /// A count by its name.
@@ -353,6 +378,10 @@ impl Own {
         let cpu_ns: u64 = threads.iter().map(|one| one.cpu_ns).sum();
         let lag_p99_us = tally.lag_ns.quantile_ns(0.99) as f64 / 1e3;
         let is_open_loop = run.pace.window.is_none();
+        let held_up = threads.iter().map(|one| one.held_up);
+        let held_up_share = threads
+            .iter()
+            .map(|one| one.held_up.total_ns as f64 / one.measured_ns.max(1) as f64);
         let is_busy = busy_percent.iter().any(|percent| *percent >= BUSY_LIMIT);
         Self {
             threads: threads.len(),
@@ -362,6 +391,9 @@ impl Own {
             lag_p99_us,
             lag_max_us: tally.lag_ns.max_ns() as f64 / 1e3,
             udp_drops: threads.iter().map(|one| one.drops).sum(),
+            held_up: held_up.clone().map(|held_up| held_up.times).sum(),
+            held_up_percent: held_up_share.fold(0.0, f64::max) * 100.0,
+            held_up_max_ms: held_up.map(|one| one.longest_ns).max().unwrap_or(0) as f64 / 1e6,
         }
     }
 }

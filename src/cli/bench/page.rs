@@ -112,7 +112,7 @@ fn summary(runs: &[Document], html: &mut String) {
     html.push_str(
         "<div class=\"scroll\"><table><tr><th>run</th><th>load</th><th>calls/s</th><th>failed</th>\
          <th>CPU µs/call</th><th>user + system</th><th>p50 µs</th><th>p99 µs</th><th>RSS MB</th>\
-         <th>generator busy</th></tr>",
+         <th>generator busy</th><th>machine away</th></tr>",
     );
     for (index, run) in runs.iter().enumerate() {
         let server = run.server_process.as_ref();
@@ -127,7 +127,7 @@ fn summary(runs: &[Document], html: &mut String) {
         let _ = write!(
             html,
             "<tr><td>{}<br><span class=\"dim\">{} · {}</span></td><td>{}</td><td>{}</td>\
-             <td>{:.3} %</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td{}>{busiest:.0} %</td></tr>",
+             <td>{:.3} %</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td{}>{busiest:.0} %</td><td>{:.2} %</td></tr>",
             key(run, index),
             escaped(&run.server),
             escaped(&run.started),
@@ -147,6 +147,7 @@ fn summary(runs: &[Document], html: &mut String) {
             } else {
                 ""
             },
+            run.standstill_percent(),
         );
     }
     html.push_str("</table></div>");

@@ -13,6 +13,8 @@ use crate::net::bench::Glance;
 
 /// How much of a wrong message is shown.
 const SHOWN_BYTES: usize = 4_000;
+/// How much of the time may be missing before it is said, percent: half of what a 99th percentile is read from.
+const STANDSTILL_PERCENT: f64 = 0.5;
 
 /// A line that lives while a run does; hidden where nobody watches.
 pub(super) fn live_line() -> ProgressBar {
@@ -152,6 +154,22 @@ fn facts(document: &Document) -> comfy_table::Table {
             own.lag_p99_us, own.lag_max_us, own.udp_drops
         ),
     );
+    if own.held_up > 0 {
+        let text = format!(
+            "times the generator was kept from its sockets for more than 1 ms; {:.2} % of the interval, {:.1} ms at \
+             the longest",
+            own.held_up_percent, own.held_up_max_ms
+        );
+        row("held up", grouped(own.held_up as f64), &text);
+    }
+    if document.machine.stolen_percent > 0.0 {
+        let stolen = format!("{:.2} %", document.machine.stolen_percent);
+        row(
+            "stolen",
+            stolen,
+            "of a core's time, which a hypervisor gave to others",
+        );
+    }
     facts
 }
 
@@ -221,6 +239,13 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
              more --threads, or a lower --rate; judge by CPU per call only"
                 .to_owned(),
         );
+    }
+    let standstill = document.standstill_percent();
+    if standstill > STANDSTILL_PERCENT {
+        warnings.push(format!(
+            "the machine was not there for {standstill:.1} % of the time (held up, stolen): the slowest \
+             {standstill:.1} % of the times are not the server's alone; compare medians of several runs"
+        ));
     }
     if own.udp_drops > 0 {
         warnings.push(format!(

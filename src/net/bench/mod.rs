@@ -6,6 +6,7 @@
 //!
 //! Entry point: [`run()`].
 
+mod account;
 mod datagrams;
 mod error;
 mod os;
@@ -27,13 +28,13 @@ use std::time::Duration;
 
 use super::clock::stopwatch;
 use crate::bench::{Generator, Pace, Plan, Schedule, Tally};
+pub use account::{Busy, HeldUp};
 pub use error::BenchError;
 pub use processes::{Processes, Used};
 pub use reflect::{Reflecting, free_port};
 use seats::Seated;
 pub use watch::{Glance, Measured, Moment};
 use wires::Inboxes;
-pub use worker::Busy;
 use worker::{Phase, Shared, Worked, Worker};
 
 /// What is to be run.

@@ -10,6 +10,8 @@ use std::ptr;
 
 /// How many descriptors are waited for together.
 const MOST_WAITED: usize = 64;
+/// What the kernel tells times to programs in, milliseconds.
+const TICK_MS: u64 = 10;
 
 /// Keeps the calling thread on one core.
 ///
@@ -74,6 +76,19 @@ pub(super) fn wait<'fd>(sockets: impl Iterator<Item = BorrowedFd<'fd>>, timeout_
     };
 }
 
+/// How long a hypervisor has given this machine's processors to others, all of them together,
+/// milliseconds since the machine started; 0 where it does not tell.
+pub(super) fn stolen_ms() -> u64 {
+    stolen_ms_of(&std::fs::read_to_string("/proc/stat").unwrap_or_default())
+}
+
+/// The eighth number of the first line, in ticks of 10 ms (proc_stat(5)).
+fn stolen_ms_of(stat: &str) -> u64 {
+    let mut fields = stat.split_whitespace();
+    let ticks = fields.nth(8).and_then(|ticks| ticks.parse::<u64>().ok());
+    ticks.unwrap_or_default() * TICK_MS
+}
+
 fn checked(result: libc::c_int) -> io::Result<()> {
     match result {
         0 => Ok(()),
@@ -89,6 +104,14 @@ mod tests {
     fn a_core_that_does_not_exist_is_refused() {
         assert!(pin(1_023).is_err());
         assert!(pin(100_000).is_err());
+    }
+
+    #[test]
+    fn what_a_hypervisor_took_is_the_eighth_number_of_all_processors() {
+        let stat = "cpu  10 11 12 13 14 15 16 17 18 19\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(stolen_ms_of(stat), 170);
+        assert_eq!(stolen_ms_of("cpu 1 2 3 4"), 0);
+        assert_eq!(stolen_ms_of(""), 0);
     }
 
     #[test]

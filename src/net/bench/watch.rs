@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Run;
 use super::error::BenchError;
+use super::os;
 use super::processes::Used;
 use super::worker::{Phase, Shared, Worked};
 use crate::bench::Seat;
@@ -67,6 +68,8 @@ pub struct Measured {
     pub interval_s: f64,
     /// The server's accounts at both edges.
     pub server: Option<(Used, Used)>,
+    /// How long in the interval a hypervisor gave the processors to others, all of them together.
+    pub stolen_ms: u64,
     /// The curves.
     pub moments: Vec<Moment>,
     /// Calls still open when calls ceased to count.
@@ -126,6 +129,7 @@ pub(super) fn watch(
     };
     let mut is_interrupted = watch.wait_until(Some(run.warm_up), glance)?;
     let before = run.server.as_ref().map(super::Processes::used);
+    let stolen_before_ms = os::stolen_ms();
     shared.set(Phase::Measuring);
     watch.measured.from_s = watch.at().as_secs_f64();
     if !is_interrupted {
@@ -134,6 +138,7 @@ pub(super) fn watch(
     }
     // Read as at the beginning: just before the edge.
     let after = run.server.as_ref().map(super::Processes::used);
+    watch.measured.stolen_ms = os::stolen_ms().saturating_sub(stolen_before_ms);
     shared.set(Phase::Draining);
     watch.measured.interval_s = watch.at().as_secs_f64() - watch.measured.from_s;
     watch.measured.open_at_end = shared.sum(|live| live.open.load(Relaxed).into());

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use super::super::clock::stopwatch;
+use super::account::{Account, Busy};
 use super::os;
-use super::processes::thread_cpu_ns;
 use super::wires::{Handed, Inboxes, Wires};
 use crate::bench::{Generator, Hop, Schedule, Tally};
 use crate::message::Index;
@@ -100,19 +100,6 @@ impl Shared {
     }
 }
 
-/// How a thread spent its time in the measured interval.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Busy {
-    /// How long the interval was for it.
-    pub measured_ns: u64,
-    /// Of that, the time in rounds in which there was something to do.
-    pub busy_ns: u64,
-    /// Time on a core.
-    pub cpu_ns: u64,
-    /// Datagrams that the kernel dropped, as they were not taken in time.
-    pub drops: u64,
-}
-
 /// What a thread hands back.
 pub(super) struct Worked {
     pub tally: Tally,
@@ -136,16 +123,6 @@ pub(super) struct Worker {
     pub cpu: Option<usize>,
 }
 
-/// How the time of a thread is accounted for.
-#[derive(Default)]
-struct Account {
-    busy: Busy,
-    round_ns: u64,
-    was_busy: bool,
-    measured_from: Option<(u64, u64, u64)>,
-    idle_since_ns: Option<u64>,
-}
-
 impl Worker {
     /// Plays until the run is over.
     ///
@@ -167,7 +144,7 @@ impl Worker {
         loop {
             let now_ns = self.now_ns();
             let phase = self.shared.phase();
-            self.account(&mut account, now_ns, phase);
+            account.begin_round(now_ns, phase, || self.wires.drops());
             match phase {
                 Phase::Over => {
                     self.generator.abandon(now_ns);
@@ -198,11 +175,9 @@ impl Worker {
             }
             worked += self.flush();
             self.tell(phase);
-            account.was_busy = worked > 0;
-            if worked == 0 {
-                self.idle(&mut account, now_ns);
-            } else {
-                account.idle_since_ns = None;
+            match worked {
+                0 => self.idle(&mut account, now_ns),
+                _ => account.was_busy(),
             }
         }
         let mut tally = self.generator.tally().clone();
@@ -213,7 +188,7 @@ impl Worker {
             began_ns,
             last_end_ns: self.generator.last_end_ns(),
             tally,
-            busy: account.busy,
+            busy: account.busy(),
         })
     }
 
@@ -285,7 +260,7 @@ impl Worker {
 
     /// Nothing to do: looks again for a while, as a wake-up costs more than a look, then waits.
     fn idle(&mut self, account: &mut Account, now_ns: u64) {
-        let since_ns = *account.idle_since_ns.get_or_insert(now_ns);
+        let since_ns = account.was_idle(now_ns);
         if self.spins || now_ns.saturating_sub(since_ns) < SPIN_NS {
             std::hint::spin_loop();
             return;
@@ -293,30 +268,9 @@ impl Worker {
         let deadlines = [self.generator.next_deadline_ns(), self.schedule.due_ns()];
         let next_ns = deadlines.into_iter().flatten().min();
         let wait_ns = next_ns.map_or(LONGEST_WAIT_NS, |at_ns| at_ns.saturating_sub(now_ns));
-        self.wires.wait(wait_ns.min(LONGEST_WAIT_NS));
-    }
-
-    /// Adds the last round to the account, and takes it at the edges of the measured interval.
-    fn account(&self, account: &mut Account, now_ns: u64, phase: Phase) {
-        match (phase, account.measured_from) {
-            (Phase::Measuring, None) => {
-                let cpu_ns = thread_cpu_ns("/proc/thread-self");
-                account.measured_from = Some((now_ns, cpu_ns, self.wires.drops()));
-            }
-            (Phase::Measuring, Some(_)) if account.was_busy => {
-                account.busy.busy_ns += now_ns - account.round_ns;
-            }
-            (
-                Phase::Draining | Phase::Over | Phase::Interrupted,
-                Some((from_ns, cpu_ns, drops)),
-            ) if account.busy.measured_ns == 0 => {
-                account.busy.measured_ns = (now_ns - from_ns).max(1);
-                account.busy.cpu_ns = thread_cpu_ns("/proc/thread-self").saturating_sub(cpu_ns);
-                account.busy.drops = self.wires.drops().saturating_sub(drops);
-            }
-            _ => {}
-        }
-        account.round_ns = now_ns;
+        let wait_ns = wait_ns.min(LONGEST_WAIT_NS);
+        account.waits(wait_ns);
+        self.wires.wait(wait_ns);
     }
 }
 
