@@ -35,7 +35,7 @@ impl Generator {
         }
         let written = ident.write(self.plan.seed);
         let sent = self.writer.max_forwards(method);
-        if let Err(wrong) = check::request(message, &written, sent, self.plan.checks) {
+        if let Err(wrong) = check::request(message, &written, sent, self.plan.checks_at_callee()) {
             self.wrong(ident, wrong, message);
         }
         match method {
@@ -126,7 +126,7 @@ impl Generator {
     }
 
     fn check_invite(&mut self, seat: Seat, ident: Ident, message: &Message<'_>) -> Checked {
-        let checks = self.plan.checks;
+        let checks = self.plan.checks_at_callee();
         let has_elsewhere = self.plan.seat(Seat::Elsewhere).is_some();
         let Some(call) = self.calls.get(ident) else {
             return Ok(());
@@ -314,7 +314,7 @@ impl Generator {
     ) {
         let tag = to_tag(&ident.write(self.plan.seed), seat);
         let contact = self.writer.place(seat).contact(is_stream);
-        let checks = self.plan.checks;
+        let checks = self.plan.checks_at_callee();
         let checked = check::in_dialog(message, contact, &tag, checks).and_then(|()| {
             unless(checks, Wrong::CSeq, || {
                 message

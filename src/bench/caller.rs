@@ -131,7 +131,8 @@ impl Generator {
 
     /// A 180 is of somebody who rings; what else is provisional a proxy may make itself.
     fn check_ringing(&mut self, ident: Ident, message: &Message<'_>) -> Checked {
-        if !self.plan.plays_callee() || message.status() != Some(180) {
+        let is_callees = self.plan.plays_callee() && !self.plan.is_back_to_back;
+        if !is_callees || message.status() != Some(180) {
             return Ok(());
         }
         let written = ident.write(self.plan.seed);
@@ -257,6 +258,10 @@ impl Generator {
         // Where both have answered, it is the one whose tag it has.
         let is_of = |seat| call.to_tag == super::callee::to_tag(&written, seat);
         let first = answered.clone().next();
+        if self.plan.is_back_to_back {
+            unless(checks, Wrong::Place, || first.is_some())?;
+            return unless(checks, Wrong::Contact, || contact_uri(message).is_some());
+        }
         let (seat, leg) = match answered.find(|(seat, _)| is_of(*seat)).or(first) {
             Some(answered) => answered,
             None => return unless(checks, Wrong::ToTag, || false),

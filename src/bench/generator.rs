@@ -288,14 +288,19 @@ impl Generator {
         self.timers.set(now_ns, wait_ns, deadline);
     }
 
-    /// The identity that a message bears: in its Call-ID, or in a branch of ours.
+    /// The identity that a message bears: in its Call-ID, in a branch of ours, or, where a back-to-back
+    /// user agent made it, in the user of its From.
     pub(super) fn ident_of(&self, message: &Message<'_>) -> Option<Ident> {
         let seed = self.plan.seed;
         let call_id = message.header(Name::CallId);
         let by_call_id = call_id.and_then(|header| Ident::read(header.value, seed));
-        by_call_id.or_else(|| {
+        let found = by_call_id.or_else(|| {
             let via = message.vias().last()?.ok()?;
             ident::of_branch(via.branch, seed)
+        });
+        found.or_else(|| {
+            let from = message.from_().ok().filter(|_| self.plan.is_back_to_back)?;
+            Ident::read(from.parsed_uri().ok()?.user, seed)
         })
     }
 

@@ -204,6 +204,9 @@ pub struct Plan {
     pub times: Times,
     /// What is checked.
     pub checks: Checks,
+    /// Whether the server is a back-to-back user agent (RFC 7092): what reaches the callee is a call of
+    /// the server's own, found by the user of From, which begins with the Call-ID of the caller's.
+    pub is_back_to_back: bool,
     /// What is subscribed to.
     pub event: Event,
     /// The domain of `{domain}`.
@@ -236,9 +239,26 @@ impl Plan {
         self.seats.get(seat as usize).copied().flatten()
     }
 
-    /// Whether the callee is played here, so that both ends of a message can be compared.
+    /// Whether the callee is played here.
     pub fn plays_callee(&self) -> bool {
         self.seat(Seat::Callee).is_some()
+    }
+
+    /// What is checked of a request that reaches the callee. That of a back-to-back user agent is no
+    /// copy of the caller's: it has a dialog, hops and a session of its own.
+    pub fn checks_at_callee(&self) -> Checks {
+        if !self.is_back_to_back {
+            return self.checks;
+        }
+        let own = [
+            Wrong::CallId,
+            Wrong::CSeq,
+            Wrong::FromTag,
+            Wrong::MaxForwards,
+            Wrong::Contact,
+            Wrong::Body,
+        ];
+        own.into_iter().fold(self.checks, Checks::without)
     }
 }
 

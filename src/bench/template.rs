@@ -145,10 +145,18 @@ impl Template {
         })
     }
 
+    /// The slots that are used.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        let parts = self.head.iter().chain(&self.body);
+        parts.filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Slot(slot) => Some(*slot),
+        })
+    }
+
     /// Whether a slot is used.
     pub(super) fn has(&self, slot: Slot) -> bool {
-        let mut parts = self.head.iter().chain(&self.body);
-        parts.any(|part| *part == Part::Slot(slot))
+        self.slots().any(|used| used == slot)
     }
 
     /// Appends the message; `{length}` is the body's.

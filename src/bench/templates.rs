@@ -91,7 +91,7 @@ impl Templates {
             ringing: Answer::compile("180", text("180"))?,
             answer: Answer::compile("200", text("200"))?,
             to: Template::compile_piece("--to", to)?,
-            from: Template::compile_piece("--from", from)?,
+            from: compile_from(from)?,
         })
     }
 
@@ -101,6 +101,29 @@ impl Templates {
         let mut without = all.iter().filter(|(_, one)| !one.has(Slot::Authorization));
         without.next().map(|(name, _)| *name)
     }
+}
+
+/// The URI of who calls has slots that are the same for all calls, and the call itself.
+fn compile_from(text: &str) -> Result<Template, TemplateError> {
+    const KNOWN: [(Slot, &str); 6] = [
+        (Slot::LocalHost, "local_host"),
+        (Slot::Local, "local"),
+        (Slot::Domain, "domain"),
+        (Slot::Server, "server"),
+        (Slot::Transport, "transport"),
+        (Slot::CallId, "call_id"),
+    ];
+    let template = Template::compile_piece("--from", text)?;
+    let is_known = |slot| KNOWN.iter().any(|(known, _)| *known == slot);
+    let are_known = template.slots().all(is_known);
+    are_known.then_some(template).ok_or_else(|| TemplateError {
+        name: "--from".to_owned(),
+        line: 0,
+        reason: format!(
+            "who calls is not known by what it names; there are {}",
+            KNOWN.map(|(_, name)| name).join(", ")
+        ),
+    })
 }
 
 fn compile_request(name: &str, text: &str) -> Result<Template, TemplateError> {

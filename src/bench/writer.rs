@@ -17,7 +17,8 @@ pub(super) struct Writer {
     server: Vec<u8>,
     domain: Vec<u8>,
     transport: &'static [u8],
-    caller_uri: Vec<u8>,
+    /// The URI of who calls, where it is the same for all calls.
+    caller_uri: Option<Vec<u8>>,
     event: &'static [u8],
     places: [Place; 3],
     /// Whether the caller speaks over TCP.
@@ -120,17 +121,22 @@ impl Writer {
             server: plan.server.to_string().into_bytes(),
             domain: plan.domain.clone().into_bytes(),
             transport: plan.transport.token().as_bytes(),
-            caller_uri: Vec::new(),
+            caller_uri: None,
             event: plan.event.name().as_bytes(),
             places: [caller, callee, elsewhere].map(Place::new),
             is_stream: plan.transport.is_reliable(),
             scratch: Vec::new(),
         };
-        let mut uri = Vec::new();
-        let values = writer.values(Seat::Caller);
-        writer.templates.from.write_piece(&values, &mut uri);
-        writer.caller_uri = uri;
+        let is_own = writer.templates.from.has(Slot::CallId);
+        writer.caller_uri = (!is_own).then(|| writer.caller_uri(&[]));
         writer
+    }
+
+    fn caller_uri(&self, call_id: &[u8]) -> Vec<u8> {
+        let mut uri = Vec::new();
+        let values = self.values(Seat::Caller).set(Slot::CallId, call_id);
+        self.templates.from.write_piece(&values, &mut uri);
+        uri
     }
 
     /// How a seat calls itself.
@@ -150,7 +156,7 @@ impl Writer {
             .set(Slot::Server, &self.server)
             .set(Slot::Domain, &self.domain)
             .set(Slot::Transport, self.transport)
-            .set(Slot::Caller, &self.caller_uri)
+            .set(Slot::Caller, self.caller_uri.as_deref().unwrap_or_default())
             .set(Slot::Event, self.event)
             .set(Slot::Local, &place.local)
             .set(Slot::LocalHost, &place.host)
@@ -180,8 +186,13 @@ impl Writer {
             true => (&call.target, call.routes.as_slice()),
             false => (&call.to_uri, &[][..]),
         };
-        let values = self
-            .values(Seat::Caller)
+        let own_uri;
+        let mut values = self.values(Seat::Caller);
+        if self.caller_uri.is_none() {
+            own_uri = self.caller_uri(ident);
+            values = values.set(Slot::Caller, &own_uri);
+        }
+        let values = values
             .set(Slot::RequestUri, uri)
             .set(Slot::Routes, routes)
             .set(Slot::ToUri, &call.to_uri)

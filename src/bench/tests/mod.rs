@@ -1,6 +1,7 @@
 //! Whole calls through the generator in virtual time: against a server that is right, and against
 //! one that gets each thing wrong in turn. Here is the stage they are played on.
 
+mod back_to_back;
 mod calls;
 mod loss;
 mod strays;
@@ -54,6 +55,7 @@ fn plan(scenario: Scenario, users: &str) -> Plan {
             late_ns: 4_000 * MS,
         },
         checks: Checks::ALL,
+        is_back_to_back: false,
         domain: "example.com".to_owned(),
         event: Event::Dialog,
         credentials: None,

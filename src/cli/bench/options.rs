@@ -89,9 +89,10 @@ pub(in super::super) struct TargetOptions {
     /// The address that is called, as a URI with {user}, {domain} and {server}
     #[arg(long, value_name = "URI", default_value = "sip:{user}@{domain}")]
     pub to: String,
-    /// Who calls, as a URI with {local_host}, {local} and {domain}
-    #[arg(long, value_name = "URI", default_value = "sip:bench@{local_host}")]
-    pub from: String,
+    /// Who calls, as a URI with {local_host}, {local}, {domain} and {call_id} (sip:bench@{local_host}, with
+    /// --back-to-back sip:{call_id}@{local_host})
+    #[arg(long, value_name = "URI")]
+    pub from: Option<String>,
     /// The domain; the server's address otherwise
     #[arg(long)]
     pub domain: Option<String>,
@@ -104,6 +105,10 @@ pub(in super::super) struct TargetOptions {
     /// Play the callee here: the address to which the server sends its calls
     #[arg(long, value_name = "ADDRESS")]
     pub callee: Option<SocketAddr>,
+    /// The server is a back-to-back user agent: the callee gets a call of the server's own, and knows it by the
+    /// user of its From, which is {call_id}; what is the server's own is not compared
+    #[arg(long, requires = "callee")]
+    pub back_to_back: bool,
     /// Play voicemail here; the callee then only rings in `voicemail`
     #[arg(long, value_name = "ADDRESS", requires = "callee")]
     pub voicemail: Option<SocketAddr>,
@@ -273,6 +278,21 @@ impl Package {
 }
 
 impl TargetOptions {
+    /// Who calls, as a URI with slots.
+    pub(super) fn caller(&self) -> Result<&str, CliError> {
+        match (&self.from, self.back_to_back) {
+            (None, false) => Ok("sip:bench@{local_host}"),
+            (None, true) => Ok("sip:{call_id}@{local_host}"),
+            (Some(from), true) if !from.starts_with("sip:{call_id}@") => {
+                Err(CliError::usage(format!(
+                    "--from {from}: with --back-to-back it begins with sip:{{call_id}}@, by which the callee \
+                     knows a call"
+                )))
+            }
+            (Some(from), _) => Ok(from),
+        }
+    }
+
     /// The server's address, which this tool may call.
     pub(super) fn server_address(&self) -> Result<SocketAddr, CliError> {
         let Some(text) = &self.server else {

@@ -75,6 +75,7 @@ impl Bench {
             seats: [Some(caller), target.callee, elsewhere],
             times,
             checks: self.checks(),
+            is_back_to_back: target.back_to_back,
             domain: target.domain.clone().unwrap_or_else(|| server.to_string()),
             event: target.event.event(),
             credentials: target.credentials.clone(),
@@ -204,7 +205,7 @@ impl Bench {
                 replaced.push(template(name, path)?);
             }
         }
-        let templates = Templates::compile(&replaced, &self.target.to, &self.target.from)
+        let templates = Templates::compile(&replaced, &self.target.to, self.target.caller()?)
             .map_err(|error| CliError::usage(error.to_string()))?;
         if self.target.credentials.is_some()
             && let Some(name) = templates.without_credentials()

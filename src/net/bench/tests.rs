@@ -35,6 +35,7 @@ fn counted(scenario: Scenario, server: SocketAddr, callee: Option<SocketAddr>) -
             late_ns: 32_000 * MS,
         },
         checks: Checks::ALL,
+        is_back_to_back: false,
         domain: "127.0.0.1".to_owned(),
         event: Event::default(),
         credentials: None,
