@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use super::background::{Background, Stop};
 use super::feeds::{Feeds, without_secret};
 use super::in_force::InForce;
+use super::priority;
 use super::upkeep::unix_s;
 use crate::config::Config;
 use crate::presence::calendar::Entry;
@@ -32,6 +33,8 @@ const AHEAD_S: i64 = 2 * 86_400;
 const HOLIDAYS_S: i64 = 400 * 86_400;
 /// How often who waits for a calendar looks whether the end has come.
 const LOOKS_UP: Duration = Duration::from_millis(50);
+/// After so many subscribers that were looked at, who has come meanwhile is let in.
+const GIVES_WAY: usize = 64;
 /// Of how many people calendars are read at once.
 const AT_ONCE: usize = 8;
 /// How many of these may be people whose calendars could not be read the last time.
@@ -47,8 +50,10 @@ pub(super) struct Calendars {
     fenced: (Feeds, Vec<Network>),
     /// Of each subscriber with calendars: which, and when they are due again.
     known: HashMap<String, Known>,
-    /// When the subscribers are looked through again.
+    /// When it is seen again whether the subscribers must be looked through.
     survey_s: i64,
+    /// After how many changes of documents they were.
+    surveyed: Option<u64>,
     holidays: Known,
     /// Whose calendars are being read.
     under_way: HashSet<Whose>,
@@ -181,6 +186,7 @@ impl Calendars {
             fenced: (Feeds::public_or_in(&[]), Vec::new()),
             known: HashMap::new(),
             survey_s: 0,
+            surveyed: None,
             holidays: Known::default(),
             under_way: HashSet::new(),
             tell,
@@ -219,8 +225,16 @@ impl Calendars {
 
     /// Who has calendars now.
     fn survey(&mut self, now_s: i64) {
+        let directory = &self.in_force.shared.directory;
+        let changes = directory.changes();
+        if self.surveyed.replace(changes) == Some(changes) {
+            return;
+        }
         let mut present: HashMap<String, Vec<String>> = HashMap::new();
-        for profile in self.in_force.shared.directory.profiles() {
+        for (number, profile) in directory.profiles().enumerate() {
+            if number % GIVES_WAY == 0 {
+                priority::give_way();
+            }
             if !profile.calendars().is_empty() {
                 present.insert(profile.id().to_owned(), profile.calendars().to_vec());
             }

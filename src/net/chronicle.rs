@@ -5,9 +5,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::clock::Clock;
+use super::priority;
 use crate::config::Config;
 use crate::engine::{Now, Shared};
 use crate::proxy::Trace;
+
+/// After so many decisions that are not logged, who has come meanwhile is let in.
+const GIVES_WAY: usize = 8;
 
 type Sink = Box<dyn Fn(Trace) + Send + Sync>;
 
@@ -65,17 +69,21 @@ impl Chronicle {
         self.begin_second(now.unix_ms.div_euclid(1_000));
         for shard in &shared.shards {
             // At most one queueful, so that a busy shard cannot keep the others waiting.
-            for _ in 0..shard.traces.capacity() {
+            for number in 0..shard.traces.capacity() {
                 let Some(trace) = shard.traces.pop() else {
                     break;
                 };
-                if self.logged < calls_per_s {
+                let is_logged = self.logged < calls_per_s;
+                if is_logged {
                     self.logged += 1;
                     log(shared, &trace);
                 } else {
                     self.suppressed += 1;
                 }
                 sink(trace);
+                if is_logged || number % GIVES_WAY == 0 {
+                    priority::give_way();
+                }
             }
         }
     }

@@ -4,6 +4,10 @@
 //! lasts, some milliseconds. Threads on the call path therefore ask for short slices, which come
 //! first (Linux 6.12 and later; before that the request has no effect), and the others weigh less.
 //! They still get a tenth of a processor that calls keep busy.
+//!
+//! Neither helps a thread that has just slept and wakes again at once: it has had its share for the
+//! moment, which the scheduler finds out for the next time at its tick only, up to 4 ms later. So who
+//! works for long beside the call path gives way now and then.
 #![expect(unsafe_code, reason = "sched_setattr has no safe wrapper")]
 
 use std::io;
@@ -27,6 +31,12 @@ pub(super) fn stand_back() {
     if let Err(error) = rustix::process::setpriority_process(None, before.max(NICE)) {
         tracing::debug!(%error, "a thread beside the call path keeps its priority");
     }
+}
+
+/// Between two pieces of work of some microseconds: lets in who has come meanwhile. Costs less than
+/// half of one where nobody has.
+pub(super) fn give_way() {
+    std::thread::yield_now();
 }
 
 /// What another policy than the usual one was chosen for is left as it is.

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BinaryHeap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -33,6 +33,7 @@ pub struct Directory {
     pub(super) records: Records,
     watched: Watched,
     count: AtomicUsize,
+    changes: AtomicU64,
     end: AtomicUsize,
     writer: Mutex<Writer>,
     seed: u64,
@@ -95,6 +96,7 @@ impl Directory {
             records: Records::new(),
             watched: Watched::new(),
             count: AtomicUsize::new(0),
+            changes: AtomicU64::new(0),
             end: AtomicUsize::new(0),
             writer: Mutex::default(),
             seed,
@@ -186,6 +188,12 @@ impl Directory {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// How many changes of documents there were: who looked through all of them need not do so again
+    /// while this is the same.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// Whether there is no subscriber.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -245,8 +253,10 @@ impl Directory {
         Ok(handle)
     }
 
-    /// Tells watchers of somebody who has changed; all of them where what that person sees has.
+    /// Counts a change, and tells watchers of somebody who has changed; all of them where what that
+    /// person sees has.
     fn stir(&self, handle: Handle, has_moved: bool) {
+        self.changes.fetch_add(1, Ordering::Release);
         match has_moved {
             true => self.watched.stir_all(),
             false => self.watched.stir(handle),
@@ -263,6 +273,7 @@ impl Directory {
             drop_key(&index, &key, handle, &mut writer);
         }
         self.records.vacate(handle);
+        self.changes.fetch_add(1, Ordering::Release);
         self.watched.stir_all();
         writer.free.push_back(handle);
         self.count.fetch_sub(1, Ordering::Relaxed);
@@ -580,6 +591,31 @@ mod tests {
         assert_eq!(directory.find(b"102"), None);
         assert!(directory.put(&named("ANNA", &["102"]), &plan()).is_ok());
         assert_eq!((directory.len(), directory.find(b"101")), (1, None));
+    }
+
+    #[test]
+    fn changes_of_documents_are_counted_and_marks_are_not() {
+        let directory = Arc::new(Directory::new(7));
+        let put = |number| directory.put(&named("anna", &[number]), &plan()).unwrap();
+        let anna = put("10");
+        let mut counted = vec![directory.changes()];
+        let mut count = || {
+            counted.push(directory.changes());
+            counted
+                .windows(2)
+                .last()
+                .is_some_and(|pair| pair[0] < pair[1])
+        };
+        put("10");
+        assert!(count(), "the same keys");
+        put("11");
+        assert!(count(), "others");
+        let mark = directory.mark(anna, MarkKind::InCall);
+        assert!(!count());
+        drop(mark);
+        directory.remove("anna").unwrap();
+        assert!(count());
+        assert!(directory.remove("anna").is_none() && !count());
     }
 
     #[test]
