@@ -43,7 +43,11 @@ impl Generator {
             Method::Ack => self.on_ack(hop, ident, message),
             Method::Bye => self.on_bye(hop, ident, message),
             Method::Cancel => self.on_cancel(now_ns, hop, ident, message),
-            _ => self.on_foreign_request(hop, method, message),
+            Method::Options => self.answer(hop, message, 200),
+            _ => {
+                self.unexpected("a request that is not played", message);
+                self.answer(hop, message, 501);
+            }
         }
     }
 
@@ -155,14 +159,16 @@ impl Generator {
             writer.is_invite_contact(check::contact_uri(message))
         })?;
         unless(checks, Wrong::Body, || {
-            writer.is_invite_body(user, message.body())
+            writer.is_invite_body(&ident.write(self.plan.seed), user, message.body())
         })
     }
 
     fn on_invite_again(&mut self, hop: Hop, ident: Ident, is_same: bool, message: &Message<'_>) {
         if !is_same {
             self.unexpected("a second INVITE of the same call", message);
-            return self.answer(hop, message, 482);
+            // What would change the session is refused, and leaves it as it is (RFC 3261 §14.2).
+            let is_in_dialog = message.to().is_ok_and(|to| to.tag.is_some());
+            return self.answer(hop, message, if is_in_dialog { 488 } else { 482 });
         }
         let written = ident.write(self.plan.seed);
         let tag = to_tag(&written, hop.seat);

@@ -249,12 +249,9 @@ impl Generator {
             return Ok(());
         };
         let seats = [Seat::Callee, Seat::Elsewhere].into_iter().zip(&call.legs);
-        let mut answered = seats.into_iter().filter(|(_, leg)| {
-            matches!(
-                leg.stage,
-                LegStage::Answered | LegStage::Confirmed | LegStage::Ended
-            )
-        });
+        let mut answered = seats
+            .into_iter()
+            .filter(|(_, leg)| leg.stage.has_answered());
         // Where both have answered, it is the one whose tag it has.
         let is_of = |seat| call.to_tag == super::callee::to_tag(&written, seat);
         let first = answered.clone().next();
@@ -377,8 +374,14 @@ impl Generator {
         let may_be_lost = call.acks < ACKS_ENOUGH;
         let written = ident.write(self.plan.seed);
         let mut seats = [Seat::Callee, Seat::Elsewhere].into_iter().zip(&call.legs);
-        let leg = seats.find(|(seat, _)| call.to_tag == super::callee::to_tag(&written, *seat));
+        let is_other_half = self.plan.is_back_to_back;
+        let leg = seats.find(|(seat, leg)| match is_other_half {
+            true => leg.stage.has_answered(),
+            false => call.to_tag == super::callee::to_tag(&written, *seat),
+        });
         let is_lost = match leg {
+            // It is ended after the caller's half.
+            Some((_, leg)) if is_other_half && leg.stage != LegStage::Ended => false,
             Some((_, leg)) if leg.stage == LegStage::Ended => !leg.is_confirmed && !may_be_lost,
             Some((_, leg)) => matches!(leg.stage, LegStage::Answered | LegStage::Confirmed),
             None => false,

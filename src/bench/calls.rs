@@ -81,6 +81,18 @@ pub(super) enum LegStage {
     Ended,
 }
 
+impl LegStage {
+    /// Whether the 200 was sent, whatever came then.
+    pub(super) const fn has_answered(self) -> bool {
+        matches!(self, Self::Answered | Self::Confirmed | Self::Ended)
+    }
+
+    /// Whether the server has still to end it.
+    pub(super) const fn is_standing(self) -> bool {
+        matches!(self, Self::Ringing | Self::Answered | Self::Confirmed)
+    }
+}
+
 /// The part of a call that is played at the callee's or at the other address.
 #[derive(Debug, Default)]
 pub(super) struct Leg {

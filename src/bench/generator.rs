@@ -101,10 +101,19 @@ impl Generator {
         self.failed
     }
 
-    /// Whether an ACK that has not reached the callee yet may still do so.
-    pub fn awaits_acks(&self, now_ns: u64) -> bool {
-        let has_missed = self.tally.counts.unacknowledged > 0;
-        has_missed && now_ns < self.last_end_ns.saturating_add(self.plan.times.t1_ns)
+    /// Whether what has not reached the callee yet may still do so: an ACK, or what ends the other half
+    /// of a call through a back-to-back user agent.
+    pub fn awaits_callee(&self, now_ns: u64) -> bool {
+        let counts = &self.tally.counts;
+        let t1_ns = self.plan.times.t1_ns;
+        let patience_ns = match self.plan.is_back_to_back {
+            true if counts.left_standing > 0 => t1_ns.saturating_mul(4),
+            is_other_half if counts.unacknowledged > 0 || (is_other_half && self.is_leaving) => {
+                t1_ns
+            }
+            _ => return false,
+        };
+        now_ns < self.last_end_ns.saturating_add(patience_ns)
     }
 
     /// When the last call ended.
@@ -312,8 +321,13 @@ impl Generator {
         let counts = &mut self.tally.counts;
         call.has_timed_out = matches!(end, End::TimedOut | End::CutOff);
         let is_right = end == End::Right && !call.is_wrong;
+        if self.plan.is_back_to_back && self.plan.checks.wants(Wrong::Lost) {
+            let standing = call.legs.iter().filter(|leg| leg.stage.is_standing());
+            counts.left_standing += standing.count() as u64 * u64::from(call.is_measured);
+        }
         self.setting_up -= u32::from(!call.stage.has_dialog());
         self.open -= 1;
+        self.last_end_ns = now_ns;
         if self.is_leaving {
             return self.calls.release(ident.slot);
         }
@@ -334,7 +348,6 @@ impl Generator {
         }
         self.right += u64::from(is_right);
         self.failed += u64::from(!is_right);
-        self.last_end_ns = now_ns;
         counts.completed += u64::from(is_right && self.is_measuring);
         if let Some(outcome) = outcome {
             outcome.right += u64::from(is_right && call.is_measured);

@@ -185,7 +185,12 @@ impl Generator {
             _ => false,
         };
         self.tally.counts.repeated_requests += u64::from(!is_first && is_measured);
+        let is_back_to_back = self.plan.is_back_to_back;
+        let is_missed =
+            |stage| stage == LegStage::Ended || (is_back_to_back && stage == LegStage::Answered);
         if matches!(method, Method::Bye | Method::Cancel) {
+            let standing = &mut self.tally.counts.left_standing;
+            *standing = standing.saturating_sub(u64::from(is_first && is_measured));
             self.answer(hop, message, 200);
         }
         let call = self.calls.even_ended(ident);
@@ -204,9 +209,12 @@ impl Generator {
             }
             (Method::Invite, _) => self.answer(hop, message, 487),
             (Method::Bye, Some(leg)) => leg.stage = LegStage::Ended,
-            // It was missed when the call ended: the BYE has overtaken it.
-            (Method::Ack, Some(leg)) if stage == LegStage::Ended && !is_confirmed => {
+            // It was missed when the call ended: the BYE has overtaken it, or another half's is late.
+            (Method::Ack, Some(leg)) if is_missed(stage) && !is_confirmed => {
                 leg.is_confirmed = true;
+                if stage == LegStage::Answered {
+                    leg.stage = LegStage::Confirmed;
+                }
                 let missed = &mut self.tally.counts.unacknowledged;
                 *missed = missed.saturating_sub(u64::from(is_measured));
             }

@@ -51,6 +51,7 @@ counters! {
     requests_again "BYEs, CANCELs, REGISTERs and SUBSCRIBEs sent again (timer E)";
     answers_again "final answers of the callee sent again, for want of an ACK (timer G)";
     unacknowledged "calls whose ACK has not reached the callee";
+    left_standing "calls to the callee that the back-to-back user agent has not ended";
     repeated_requests "requests that reached the callee, and NOTIFYs that reached the caller, more than once";
     repeated_answers "final answers that reached the caller more than once";
     forked_answers "further callees' 200s to one call: acknowledged and hung up";

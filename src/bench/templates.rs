@@ -120,7 +120,7 @@ fn compile_from(text: &str) -> Result<Template, TemplateError> {
         name: "--from".to_owned(),
         line: 0,
         reason: format!(
-            "who calls is not known by what it names; there are {}",
+            "who calls can be written with these slots only: {}",
             KNOWN.map(|(_, name)| name).join(", ")
         ),
     })

@@ -260,10 +260,15 @@ impl Writer {
     }
 
     /// Whether a body is the one that the caller's INVITE has.
-    pub(super) fn is_invite_body(&mut self, user: &[u8], body: &[u8]) -> bool {
+    pub(super) fn is_invite_body(&mut self, ident: &Written, user: &[u8], body: &[u8]) -> bool {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
-        let values = self.values(Seat::Caller).set(Slot::User, user);
+        let own_uri;
+        let mut values = self.values(Seat::Caller).set(Slot::User, user);
+        if self.caller_uri.is_none() {
+            own_uri = self.caller_uri(ident);
+            values = values.set(Slot::Caller, &own_uri);
+        }
         self.templates.invite.write_body(&values, &mut scratch);
         let is_same = scratch == body;
         self.scratch = scratch;

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use super::background::{Background, Stop};
 use super::feeds::{Feeds, without_secret};
 use super::in_force::InForce;
-use super::priority;
+use super::priority::Courtesy;
 use super::upkeep::unix_s;
 use crate::config::Config;
 use crate::presence::calendar::Entry;
@@ -34,7 +34,7 @@ const HOLIDAYS_S: i64 = 400 * 86_400;
 /// How often who waits for a calendar looks whether the end has come.
 const LOOKS_UP: Duration = Duration::from_millis(50);
 /// After so many subscribers that were looked at, who has come meanwhile is let in.
-const GIVES_WAY: usize = 64;
+const GIVES_WAY: usize = 256;
 /// Of how many people calendars are read at once.
 const AT_ONCE: usize = 8;
 /// How many of these may be people whose calendars could not be read the last time.
@@ -230,10 +230,11 @@ impl Calendars {
         if self.surveyed.replace(changes) == Some(changes) {
             return;
         }
+        let mut courtesy = Courtesy::default();
         let mut present: HashMap<String, Vec<String>> = HashMap::new();
         for (number, profile) in directory.profiles().enumerate() {
             if number % GIVES_WAY == 0 {
-                priority::give_way();
+                courtesy.give_way();
             }
             if !profile.calendars().is_empty() {
                 present.insert(profile.id().to_owned(), profile.calendars().to_vec());

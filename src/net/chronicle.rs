@@ -5,13 +5,15 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use arc_swap::ArcSwap;
 
 use super::clock::Clock;
-use super::priority;
+use super::priority::Courtesy;
 use crate::config::Config;
 use crate::engine::{Now, Shared};
 use crate::proxy::Trace;
 
-/// After so many decisions that are not logged, who has come meanwhile is let in.
-const GIVES_WAY: usize = 8;
+/// After so much work, who has come meanwhile is let in: a decision is handed on for 1 and logged for
+/// [`LINE`].
+const GIVES_WAY: usize = 64;
+const LINE: usize = 24;
 
 type Sink = Box<dyn Fn(Trace) + Send + Sync>;
 
@@ -67,22 +69,25 @@ impl Chronicle {
     /// Takes what the shards traced since the last time, logs it, and hands it on.
     fn collect(&mut self, shared: &Shared, now: Now, calls_per_s: u32, sink: &dyn Fn(Trace)) {
         self.begin_second(now.unix_ms.div_euclid(1_000));
+        let (mut work, mut courtesy) = (0, Courtesy::default());
         for shard in &shared.shards {
             // At most one queueful, so that a busy shard cannot keep the others waiting.
-            for number in 0..shard.traces.capacity() {
+            for _ in 0..shard.traces.capacity() {
                 let Some(trace) = shard.traces.pop() else {
                     break;
                 };
-                let is_logged = self.logged < calls_per_s;
-                if is_logged {
+                work += 1;
+                if self.logged < calls_per_s {
                     self.logged += 1;
+                    work += LINE;
                     log(shared, &trace);
                 } else {
                     self.suppressed += 1;
                 }
                 sink(trace);
-                if is_logged || number % GIVES_WAY == 0 {
-                    priority::give_way();
+                if work >= GIVES_WAY {
+                    work = 0;
+                    courtesy.give_way();
                 }
             }
         }

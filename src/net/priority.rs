@@ -11,15 +11,23 @@
 #![expect(unsafe_code, reason = "sched_setattr has no safe wrapper")]
 
 use std::io;
+use std::time::Duration;
+
+use super::clock::stopwatch;
 
 /// The slice of a thread on the call path, nanoseconds: the shortest that the kernel grants.
 const SLICE_NS: u64 = 100_000;
+/// The slice of the others: longer, so that they do not come first; and not by much, as who gives way
+/// gives the rest of it away, which on a busy processor is ten times as long to wait for.
+const SLICE_BESIDE_NS: u64 = 200_000;
+/// Who gives way for longer than this has a busy processor.
+const CROWDED: Duration = Duration::from_millis(1);
 /// The nice value of the others: a tenth of the weight of 0.
 const NICE: i32 = 10;
 
 /// The calling thread is on the call path: it runs soon after it wakes.
 pub(super) fn go_first() {
-    if let Err(error) = shorten_slice() {
+    if let Err(error) = shorten_slice(SLICE_NS) {
         tracing::debug!(%error, "no short slices for a thread on the call path");
     }
 }
@@ -31,16 +39,32 @@ pub(super) fn stand_back() {
     if let Err(error) = rustix::process::setpriority_process(None, before.max(NICE)) {
         tracing::debug!(%error, "a thread beside the call path keeps its priority");
     }
+    if let Err(error) = shorten_slice(SLICE_BESIDE_NS) {
+        tracing::debug!(%error, "no shorter slices for a thread beside the call path");
+    }
 }
 
-/// Between two pieces of work of some microseconds: lets in who has come meanwhile. Costs less than
-/// half of one where nobody has.
-pub(super) fn give_way() {
-    std::thread::yield_now();
+/// Lets others in between the pieces of some work.
+#[derive(Debug, Default)]
+pub(super) struct Courtesy {
+    is_crowded: bool,
+}
+
+impl Courtesy {
+    /// Between two pieces of some fifty microseconds: lets in who has come meanwhile, which costs less than
+    /// one where nobody has. Not any more once that took longer than a few calls take: on a processor
+    /// that calls keep busy the work would get nowhere.
+    pub(super) fn give_way(&mut self) {
+        if !self.is_crowded {
+            let start = stopwatch();
+            std::thread::yield_now();
+            self.is_crowded = start.elapsed() > CROWDED;
+        }
+    }
 }
 
 /// What another policy than the usual one was chosen for is left as it is.
-fn shorten_slice() -> io::Result<()> {
+fn shorten_slice(slice_ns: u64) -> io::Result<()> {
     // SAFETY: all bytes zero is a valid value of a struct of integers.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
     let size = size_of_val(&attributes) as libc::c_uint;
@@ -51,7 +75,7 @@ fn shorten_slice() -> io::Result<()> {
     if attributes.sched_policy != libc::SCHED_OTHER as u32 {
         return Ok(());
     }
-    attributes.sched_runtime = SLICE_NS;
+    attributes.sched_runtime = slice_ns;
     // SAFETY: the struct has its size in it and is read during the call.
     let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
     checked(result)
@@ -97,7 +121,7 @@ mod tests {
     fn who_goes_first_keeps_policy_and_nice_value() {
         apart(|| {
             let nice = rustix::process::getpriority_process(None).unwrap();
-            shorten_slice().unwrap();
+            shorten_slice(SLICE_NS).unwrap();
             assert_eq!(rustix::process::getpriority_process(None).unwrap(), nice);
         });
     }

@@ -72,21 +72,6 @@ pub(super) fn reserve(file: &File, offset: u64, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Begins to write a part of a file to the disk, and does not wait for it. Nothing has failed where that
-/// is not possible: whoever has to know that it is there syncs the file afterwards.
-#[expect(
-    unsafe_code,
-    reason = "sync_file_range has no safe wrapper in the standard library"
-)]
-pub(super) fn write_out(file: &File, offset: u64, bytes: u64) {
-    if let (Ok(offset), Ok(bytes)) = (i64::try_from(offset), i64::try_from(bytes)) {
-        // SAFETY: the descriptor is open for as long as `file` is borrowed; no memory is passed.
-        unsafe {
-            libc::sync_file_range(file.as_raw_fd(), offset, bytes, libc::SYNC_FILE_RANGE_WRITE)
-        };
-    }
-}
-
 /// Copies bytes into words, filling the last up with zeros. Words that are missing are left out.
 pub(super) fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
     let (whole, rest) = bytes.as_chunks::<WORD>();

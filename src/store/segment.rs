@@ -15,19 +15,16 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 
-use super::map::{Mapping, WORD, load_bytes, reserve, store_bytes, write_out};
+use super::map::{Mapping, WORD, load_bytes, reserve, store_bytes};
 use super::{JOURNAL_ENTRY_MAX, Position, StoreError};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PMJOURN1");
 const HEADER_WORDS: usize = 8;
-/// How much is written to the disk at once: 64 KiB.
-const PIECE_WORDS: usize = 8 * 1_024;
 const SEAL: usize = 5;
 /// The words before an entry's record.
 const HEAD_WORDS: usize = 4;
@@ -50,8 +47,6 @@ pub(super) struct Segment {
     last: AtomicU64,
     newest_unix_s: AtomicI64,
     synced: AtomicU64,
-    /// Up to which word entries were on the disk when it was last synced.
-    written: AtomicU64,
 }
 
 /// Where the appender goes on.
@@ -129,7 +124,6 @@ impl Segment {
             last: AtomicU64::new(0),
             newest_unix_s: AtomicI64::new(0),
             synced: AtomicU64::new(u64::MAX),
-            written: AtomicU64::new(0),
         }
     }
 
@@ -293,11 +287,8 @@ impl Segment {
         let active = !settled || self.active.load(Acquire);
         let count = self.count.load(Acquire);
         if self.synced.load(Relaxed) != count {
-            let end = self.end.load(Relaxed);
-            self.write_out(self.written.load(Relaxed)..end);
             self.file.sync_data().map_err(failed)?;
             self.synced.store(count, Relaxed);
-            self.written.store(end, Relaxed);
         }
         let Some(seal) = self.map.words().get(SEAL) else {
             return Ok(());
@@ -306,17 +297,6 @@ impl Segment {
             seal.store(self.end.load(Relaxed) | count << 32, Release);
         }
         Ok(())
-    }
-
-    /// Begins to write these words to the disk, a few pages at a time: the system call for all of them
-    /// kept the processor from a shard that shares it for milliseconds.
-    fn write_out(&self, words: Range<u64>) {
-        let word = WORD as u64;
-        for at in words.clone().step_by(PIECE_WORDS) {
-            let length = (words.end - at).min(PIECE_WORDS as u64);
-            write_out(&self.file, at * word, length * word);
-            std::thread::yield_now();
-        }
     }
 
     fn index(&self, nth: usize, subscriber: u64, place: usize) {

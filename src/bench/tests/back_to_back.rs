@@ -169,6 +169,57 @@ fn what_it_answers_itself_is_told() {
 }
 
 #[test]
+fn what_it_never_ends_at_the_callee_is_told() {
+    for (scenario, kept_back) in [(Scenario::Call, "BYE"), (Scenario::NoAnswer, "CANCEL")] {
+        let mut server = BackToBack::default();
+        let mut kept: Vec<String> = Vec::new();
+        let mut stage = Stage::new(through_it(scenario, "sip:{call_id}@{domain}"));
+        // The caller's half is answered by itself, the other one is kept back.
+        let mut answers_first = |text: String| {
+            let text = server.pass(text)?;
+            let is_kept = text.starts_with(kept_back) && text.contains("Call-ID: another");
+            if is_kept {
+                kept.push(text);
+                return None;
+            }
+            Some(text)
+        };
+        stage.call(&mut answers_first);
+        stage.pass(1_000, &mut answers_first);
+        let late = kept.pop().unwrap();
+        for answer in of_own_half(&mut stage, kept_back) {
+            stage.hear(Seat::Caller, &answer);
+        }
+        assert_eq!(stage.counts().left_standing, 1, "{scenario:?}");
+        assert!(stage.generator.awaits_callee(stage.now_ns));
+        let answers = stage.hear(Seat::Callee, &late);
+        assert!(answers[0].1.starts_with("SIP/2.0 200"), "{answers:?}");
+        assert_eq!(stage.counts().left_standing, 0, "{scenario:?}");
+        assert!(!stage.generator.awaits_callee(stage.now_ns));
+    }
+}
+
+/// What a server says to the caller that ends its own half by itself.
+fn of_own_half(stage: &mut Stage, kept_back: &str) -> Vec<String> {
+    let ident = stage.generator.calls.open()[0];
+    let ident = String::from_utf8(ident.write(0x00c0_ffee).to_vec()).unwrap();
+    let answer = |status: &str, letter: char, cseq: &str| {
+        format!(
+            "SIP/2.0 {status}\r\nVia: SIP/2.0/UDP 127.0.0.1:5071;branch=z9hG4bK{ident}{letter};rport\r\n\
+             From: <sip:{ident}@example.com>;tag={ident}\r\nTo: <sip:anna@example.com>;tag=uas\r\n\
+             Call-ID: {ident}\r\nCSeq: {cseq}\r\nContent-Length: 0\r\n\r\n"
+        )
+    };
+    match kept_back {
+        "BYE" => vec![answer("200 OK", 'b', "2 BYE")],
+        _ => vec![
+            answer("200 OK", 'i', "1 CANCEL"),
+            answer("487 Request Terminated", 'i', "1 INVITE"),
+        ],
+    }
+}
+
+#[test]
 fn who_calls_is_not_named_by_what_only_a_message_has() {
     let compiled = Templates::compile(&[], "sip:{user}@x", "sip:{user}@x");
     let told = compiled.err().map(|error| error.to_string());

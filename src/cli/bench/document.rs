@@ -133,8 +133,8 @@ pub(super) struct Own {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Machine {
-    /// How long a hypervisor gave its processors to others, all of them together, as a share of the
-    /// interval.
+    /// How long a hypervisor gave one of its processors to others, the one of which it took most, as a
+    /// share of the interval.
     pub stolen_percent: f64,
 }
 
@@ -205,7 +205,7 @@ impl Document {
                 .map(|(before, after)| ServerProcess::of(before, after, calls, interval_s)),
             generator: Own::of(run, tally, &found.threads, calls),
             machine: Machine {
-                stolen_percent: found.measured.stolen_ms as f64 / 10.0 / interval_s,
+                stolen_percent: (found.measured.stolen_ms as f64 / 10.0 / interval_s).min(100.0),
             },
             moments: found.measured.moments.iter().map(Point::of).collect(),
             open_at_end: found.measured.open_at_end,

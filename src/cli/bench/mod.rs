@@ -172,6 +172,12 @@ impl Bench {
                  4s it is seen whether it ever does; --skip-check lost leaves this out"
             )));
         }
+        let standing = document.count("left_standing");
+        if standing as f64 * 100.0 > limit * document.count("placed") as f64 {
+            return Err(CliError::failed(format!(
+                "{standing} calls to the callee were never ended by the server; --skip-check lost leaves this out"
+            )));
+        }
         Ok(Exit::Done)
     }
 

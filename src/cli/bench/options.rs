@@ -89,8 +89,8 @@ pub(in super::super) struct TargetOptions {
     /// The address that is called, as a URI with {user}, {domain} and {server}
     #[arg(long, value_name = "URI", default_value = "sip:{user}@{domain}")]
     pub to: String,
-    /// Who calls, as a URI with {local_host}, {local}, {domain} and {call_id} (sip:bench@{local_host}, with
-    /// --back-to-back sip:{call_id}@{local_host})
+    /// Who calls, as a URI with {local_host}, {local}, {domain}, {server}, {transport} and {call_id}
+    /// (sip:bench@{local_host}; with --back-to-back sip:{call_id}@{local_host}, and {call_id} must be the user)
     #[arg(long, value_name = "URI")]
     pub from: Option<String>,
     /// The domain; the server's address otherwise

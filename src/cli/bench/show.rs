@@ -167,7 +167,7 @@ fn facts(document: &Document) -> comfy_table::Table {
         row(
             "stolen",
             stolen,
-            "of a core's time, which a hypervisor gave to others",
+            "of the time, a hypervisor gave a core to others (the core that had most of it)",
         );
     }
     facts
@@ -241,7 +241,7 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
         );
     }
     let standstill = document.standstill_percent();
-    if standstill > STANDSTILL_PERCENT {
+    if standstill > STANDSTILL_PERCENT && !own.was_the_limit {
         warnings.push(format!(
             "the machine was not there for {standstill:.1} % of the time (held up, stolen): the slowest \
              {standstill:.1} % of the times are not the server's alone; compare medians of several runs"

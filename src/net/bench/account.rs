@@ -4,9 +4,9 @@
 use super::processes::thread_cpu_ns;
 use super::worker::Phase;
 
-/// A round takes a fraction of this. One that takes longer, what it waited for left out, was held up:
-/// others had the processor, or the machine itself stood still. Answers that came meanwhile are timed
-/// too late by up to that long.
+/// A round takes a fraction of this, unless the generator itself is the limit. One that takes longer
+/// than it may have waited besides was held up: others had the processor, or the machine itself stood still.
+/// Answers that came meanwhile are timed too late by up to that long.
 const HELD_UP_NS: u64 = 1_000_000;
 
 /// How a thread spent its time in the measured interval.
@@ -70,6 +70,7 @@ impl Account {
             (Phase::Draining | Phase::Over | Phase::Interrupted, Some(from))
                 if self.busy.measured_ns == 0 =>
             {
+                self.add_round(now_ns.saturating_sub(self.round_ns));
                 let to = mark(drops());
                 self.busy.measured_ns = (to.at_ns - from.at_ns).max(1);
                 self.busy.cpu_ns = to.cpu_ns.saturating_sub(from.cpu_ns);
@@ -151,7 +152,7 @@ mod tests {
             (40 * MS, Phase::Draining, true, 0),
             (41 * MS, Phase::Over, false, 0),
         ]);
-        assert_eq!((busy.measured_ns, busy.busy_ns), (MS, 400_000));
+        assert_eq!((busy.measured_ns, busy.busy_ns), (MS, 900_000));
         assert_eq!(busy.drops, 1);
         assert_eq!(busy.held_up, HeldUp::default());
     }

@@ -11,7 +11,7 @@ use std::ptr;
 /// How many descriptors are waited for together.
 const MOST_WAITED: usize = 64;
 /// What the kernel tells times to programs in, milliseconds.
-const TICK_MS: u64 = 10;
+pub(super) const TICK_MS: u64 = 10;
 
 /// Keeps the calling thread on one core.
 ///
@@ -76,17 +76,21 @@ pub(super) fn wait<'fd>(sockets: impl Iterator<Item = BorrowedFd<'fd>>, timeout_
     };
 }
 
-/// How long a hypervisor has given this machine's processors to others, all of them together,
-/// milliseconds since the machine started; 0 where it does not tell.
-pub(super) fn stolen_ms() -> u64 {
+/// How long a hypervisor has given each of this machine's processors to others, milliseconds since the
+/// machine started; nothing where it does not tell.
+pub(super) fn stolen_ms() -> Vec<u64> {
     stolen_ms_of(&std::fs::read_to_string("/proc/stat").unwrap_or_default())
 }
 
-/// The eighth number of the first line, in ticks of 10 ms (proc_stat(5)).
-fn stolen_ms_of(stat: &str) -> u64 {
-    let mut fields = stat.split_whitespace();
-    let ticks = fields.nth(8).and_then(|ticks| ticks.parse::<u64>().ok());
-    ticks.unwrap_or_default() * TICK_MS
+/// The eighth number of each processor's line, in ticks of 10 ms (proc_stat(5)).
+fn stolen_ms_of(stat: &str) -> Vec<u64> {
+    let lines = stat.lines().filter_map(|line| {
+        let mut fields = line.strip_prefix("cpu")?.split(' ');
+        // The first line is of all of them together.
+        fields.next().filter(|number| !number.is_empty())?;
+        fields.nth(7)?.parse::<u64>().ok()
+    });
+    lines.map(|ticks| ticks * TICK_MS).collect()
 }
 
 fn checked(result: libc::c_int) -> io::Result<()> {
@@ -107,11 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_hypervisor_took_is_the_eighth_number_of_all_processors() {
-        let stat = "cpu  10 11 12 13 14 15 16 17 18 19\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
-        assert_eq!(stolen_ms_of(stat), 170);
-        assert_eq!(stolen_ms_of("cpu 1 2 3 4"), 0);
-        assert_eq!(stolen_ms_of(""), 0);
+    fn what_a_hypervisor_took_is_the_eighth_number_of_each_processor() {
+        let stat = "cpu  10 11 12 13 14 15 16 90 18 19\ncpu0 1 2 3 4 5 6 7 80 9 10\n\
+                    cpu1 1 2 3 4 5 6 7 10 9 10\nintr 1 2 3 4 5 6 7 8 9\n";
+        assert_eq!(stolen_ms_of(stat), [800, 100]);
+        assert!(stolen_ms_of("cpu0 1 2 3 4").is_empty());
+        assert!(stolen_ms_of("").is_empty());
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub struct Measured {
     pub interval_s: f64,
     /// The server's accounts at both edges.
     pub server: Option<(Used, Used)>,
-    /// How long in the interval a hypervisor gave the processors to others, all of them together.
+    /// How long in the interval a hypervisor gave a processor to others, the one of which it took most.
     pub stolen_ms: u64,
     /// The curves.
     pub moments: Vec<Moment>,
@@ -138,7 +138,10 @@ pub(super) fn watch(
     }
     // Read as at the beginning: just before the edge.
     let after = run.server.as_ref().map(super::Processes::used);
-    watch.measured.stolen_ms = os::stolen_ms().saturating_sub(stolen_before_ms);
+    let stolen = os::stolen_ms().into_iter().zip(stolen_before_ms);
+    let stolen = stolen.map(|(after_ms, before_ms)| after_ms.saturating_sub(before_ms));
+    // That much at least: both readings are of whole ticks.
+    watch.measured.stolen_ms = stolen.max().unwrap_or_default().saturating_sub(os::TICK_MS);
     shared.set(Phase::Draining);
     watch.measured.interval_s = watch.at().as_secs_f64() - watch.measured.from_s;
     watch.measured.open_at_end = shared.sum(|live| live.open.load(Relaxed).into());

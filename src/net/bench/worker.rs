@@ -156,7 +156,8 @@ impl Worker {
                     }
                     let until_ns = *farewell_ns.get_or_insert(now_ns + FAREWELL_NS);
                     let open = self.generator.open();
-                    if open == 0 || now_ns >= until_ns {
+                    let has_left = open == 0 && !self.generator.awaits_callee(now_ns);
+                    if has_left || now_ns >= until_ns {
                         self.generator.tally_mut().counts.left_open += u64::from(open);
                         break;
                     }
@@ -254,7 +255,8 @@ impl Worker {
         live.answers.store(answers, Relaxed);
         live.open.store(generator.open(), Relaxed);
         let places_none = phase == Phase::Draining || self.schedule.is_over();
-        let is_over = places_none && generator.open() == 0 && !generator.awaits_acks(self.now_ns());
+        let is_over =
+            places_none && generator.open() == 0 && !generator.awaits_callee(self.now_ns());
         live.is_over.store(is_over.into(), Relaxed);
     }
 
