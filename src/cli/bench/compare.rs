@@ -115,13 +115,7 @@ impl Group<'_> {
         };
         let again = ["invites_again", "requests_again", "answers_again"];
         let again = |run: &Document| again.iter().map(|name| run.count(name)).sum();
-        let busy = |run: &Document| {
-            run.generator
-                .busy_percent
-                .iter()
-                .copied()
-                .fold(0.0, f64::max)
-        };
+        let busy = |run: &Document| run.generator.busiest_percent();
         vec![
             self.what.clone(),
             self.label.to_owned(),

@@ -370,6 +370,16 @@ impl ServerProcess {
 }
 
 impl Own {
+    /// How busy the busiest thread was.
+    pub(super) fn busiest_percent(&self) -> f64 {
+        self.busy_percent.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// Whether a thread had next to no time left.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busiest_percent() >= BUSY_LIMIT
+    }
+
     fn of(run: &Run, tally: &Tally, threads: &[Busy], calls: f64) -> Self {
         let busy_percent: Vec<f64> = threads
             .iter()

@@ -33,6 +33,7 @@ Examples:
   pointsman bench --server 127.0.0.1:5060 --callee 127.0.0.1:5070 --subscribers users.jsonl \\
       --mix call=70,redirect=20,reject=10 --rate 3000 --duration 30s --server-pid 4711
   pointsman bench --server 127.0.0.1:5060 --callee 127.0.0.1:5070 --users 1000 --ramp
+  pointsman bench --server 10.0.0.5:5060 --callee 10.0.0.9:5070 --users 100 --back-to-back
   pointsman bench --server 10.0.0.5:5060 --transport tcp --scenario register --users 100 --password x
   pointsman bench --server 10.0.0.5:5060 --users 100 --from sip:anna@{domain} --credentials anna:secret
   pointsman bench --server 127.0.0.1:5060 --scenario subscribe --users bob --from sip:anna@{domain} \\

@@ -118,12 +118,7 @@ fn summary(runs: &[Document], html: &mut String) {
         let server = run.server_process.as_ref();
         let or_none = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let latency = run.latency_us.get("final").cloned().unwrap_or_default();
-        let busiest = run
-            .generator
-            .busy_percent
-            .iter()
-            .copied()
-            .fold(0.0, f64::max);
+        let busiest = run.generator.busiest_percent();
         let _ = write!(
             html,
             "<tr><td>{}<br><span class=\"dim\">{} · {}</span></td><td>{}</td><td>{}</td>\

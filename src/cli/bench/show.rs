@@ -145,7 +145,7 @@ fn facts(document: &Document) -> comfy_table::Table {
         }
     }
     let own = &document.generator;
-    let busiest = own.busy_percent.iter().copied().fold(0.0, f64::max);
+    let busiest = own.busiest_percent();
     row(
         "generator",
         us_per_call(document, own.cpu_us_per_call),
@@ -241,7 +241,7 @@ pub(super) fn warnings(document: &Document) -> Vec<String> {
         );
     }
     let standstill = document.standstill_percent();
-    if standstill > STANDSTILL_PERCENT && !own.was_the_limit {
+    if standstill > STANDSTILL_PERCENT && !own.is_busy() {
         warnings.push(format!(
             "the machine was not there for {standstill:.1} % of the time (held up, stolen): the slowest \
              {standstill:.1} % of the times are not the server's alone; compare medians of several runs"
