@@ -16,6 +16,11 @@ macro_rules! slots {
         impl Slot {
             const NAMES: &'static [(&'static str, Slot)] = &[$(($text, Slot::$variant),)*];
             const COUNT: usize = Self::NAMES.len();
+
+            /// Its name between the braces.
+            pub(super) const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
         }
     };
 }

@@ -105,23 +105,22 @@ impl Templates {
 
 /// The URI of who calls has slots that are the same for all calls, and the call itself.
 fn compile_from(text: &str) -> Result<Template, TemplateError> {
-    const KNOWN: [(Slot, &str); 6] = [
-        (Slot::LocalHost, "local_host"),
-        (Slot::Local, "local"),
-        (Slot::Domain, "domain"),
-        (Slot::Server, "server"),
-        (Slot::Transport, "transport"),
-        (Slot::CallId, "call_id"),
+    const KNOWN: [Slot; 6] = [
+        Slot::LocalHost,
+        Slot::Local,
+        Slot::Domain,
+        Slot::Server,
+        Slot::Transport,
+        Slot::CallId,
     ];
     let template = Template::compile_piece("--from", text)?;
-    let is_known = |slot| KNOWN.iter().any(|(known, _)| *known == slot);
-    let are_known = template.slots().all(is_known);
+    let are_known = template.slots().all(|slot| KNOWN.contains(&slot));
     are_known.then_some(template).ok_or_else(|| TemplateError {
         name: "--from".to_owned(),
         line: 0,
         reason: format!(
             "who calls can be written with these slots only: {}",
-            KNOWN.map(|(_, name)| name).join(", ")
+            KNOWN.map(Slot::name).join(", ")
         ),
     })
 }

@@ -1,5 +1,6 @@
 //! The messages of a call, written from the templates.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -128,11 +129,19 @@ impl Writer {
             scratch: Vec::new(),
         };
         let is_own = writer.templates.from.has(Slot::CallId);
-        writer.caller_uri = (!is_own).then(|| writer.caller_uri(&[]));
+        writer.caller_uri = (!is_own).then(|| writer.write_caller_uri(&[]));
         writer
     }
 
-    fn caller_uri(&self, call_id: &[u8]) -> Vec<u8> {
+    /// The URI of who calls in this call.
+    fn caller_of(&self, call_id: &[u8]) -> Cow<'_, [u8]> {
+        match &self.caller_uri {
+            Some(uri) => Cow::Borrowed(uri),
+            None => Cow::Owned(self.write_caller_uri(call_id)),
+        }
+    }
+
+    fn write_caller_uri(&self, call_id: &[u8]) -> Vec<u8> {
         let mut uri = Vec::new();
         let values = self.values(Seat::Caller).set(Slot::CallId, call_id);
         self.templates.from.write_piece(&values, &mut uri);
@@ -186,13 +195,10 @@ impl Writer {
             true => (&call.target, call.routes.as_slice()),
             false => (&call.to_uri, &[][..]),
         };
-        let own_uri;
-        let mut values = self.values(Seat::Caller);
-        if self.caller_uri.is_none() {
-            own_uri = self.caller_uri(ident);
-            values = values.set(Slot::Caller, &own_uri);
-        }
-        let values = values
+        let caller = self.caller_of(ident);
+        let values = self
+            .values(Seat::Caller)
+            .set(Slot::Caller, &caller)
             .set(Slot::RequestUri, uri)
             .set(Slot::Routes, routes)
             .set(Slot::ToUri, &call.to_uri)
@@ -263,12 +269,9 @@ impl Writer {
     pub(super) fn is_invite_body(&mut self, ident: &Written, user: &[u8], body: &[u8]) -> bool {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
-        let own_uri;
-        let mut values = self.values(Seat::Caller).set(Slot::User, user);
-        if self.caller_uri.is_none() {
-            own_uri = self.caller_uri(ident);
-            values = values.set(Slot::Caller, &own_uri);
-        }
+        let caller = self.caller_of(ident);
+        let values = self.values(Seat::Caller).set(Slot::Caller, &caller);
+        let values = values.set(Slot::User, user);
         self.templates.invite.write_body(&values, &mut scratch);
         let is_same = scratch == body;
         self.scratch = scratch;

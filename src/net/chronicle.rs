@@ -13,6 +13,7 @@ use crate::proxy::Trace;
 /// After so much work, who has come meanwhile is let in: a decision is handed on for 1 and logged for
 /// [`LINE`].
 const GIVES_WAY: usize = 64;
+/// What a line of the log counts for beside handing its decision on.
 const LINE: usize = 24;
 
 type Sink = Box<dyn Fn(Trace) + Send + Sync>;

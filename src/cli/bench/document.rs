@@ -392,11 +392,9 @@ impl Own {
         let held_up_share = threads
             .iter()
             .map(|one| one.held_up.total_ns as f64 / one.measured_ns.max(1) as f64);
-        let is_busy = busy_percent.iter().any(|percent| *percent >= BUSY_LIMIT);
-        Self {
+        let mut own = Self {
             threads: threads.len(),
             cpu_us_per_call: cpu_ns as f64 / 1e3 / calls,
-            was_the_limit: is_busy || (is_open_loop && lag_p99_us > LAG_LIMIT_US),
             busy_percent,
             lag_p99_us,
             lag_max_us: tally.lag_ns.max_ns() as f64 / 1e3,
@@ -404,7 +402,10 @@ impl Own {
             held_up: held_up.clone().map(|held_up| held_up.times).sum(),
             held_up_percent: held_up_share.fold(0.0, f64::max) * 100.0,
             held_up_max_ms: held_up.map(|one| one.longest_ns).max().unwrap_or(0) as f64 / 1e6,
-        }
+            was_the_limit: false,
+        };
+        own.was_the_limit = own.is_busy() || (is_open_loop && lag_p99_us > LAG_LIMIT_US);
+        own
     }
 }
 

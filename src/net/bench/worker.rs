@@ -156,8 +156,8 @@ impl Worker {
                     }
                     let until_ns = *farewell_ns.get_or_insert(now_ns + FAREWELL_NS);
                     let open = self.generator.open();
-                    let has_left = open == 0 && !self.generator.awaits_callee(now_ns);
-                    if has_left || now_ns >= until_ns {
+                    let is_done = open == 0 && !self.generator.awaits_callee(now_ns);
+                    if is_done || now_ns >= until_ns {
                         self.generator.tally_mut().counts.left_open += u64::from(open);
                         break;
                     }
